@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """A user's mistake: what was wrong, where, and what to do. The CLI prints it as one line and exits with 2."""
+    """What was wrong, where, and what to do; the CLI prints it as one line and exits with 2."""

@@ -1,12 +1,16 @@
-"""The Typer application and the one place where a user's mistake becomes one line and exit code 2."""
+"""The Typer application, and the one place where a user's mistake becomes one line and exit code 2."""
 
 import importlib
+import pkgutil
 import sys
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
-VERBS = ("train", "evaluate", "export", "verify", "bench", "serve", "device", "push", "demo")
+import toolchain.cli
+from export.errors import BundleError
+from toolchain.errors import UserError
 
 app = typer.Typer(
     name="mnet",
@@ -15,20 +19,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for verb in VERBS:
-    # A verb's module imports only typer at its top; torch and friends load inside the call, so `--help` stays quick.
-    app.command(verb)(importlib.import_module(f"toolchain.cli.{verb}").command)
+
+# A verb is a module of this package with a `command`. Its top imports only typer and the standard library:
+# torch and friends load inside the call, so that `mnet --help` stays quick.
+for module in pkgutil.iter_modules(toolchain.cli.__path__):
+    if module.name != "app" and not module.name.startswith("_"):
+        app.command(module.name)(importlib.import_module(f"toolchain.cli.{module.name}").command)
 
 
 def main() -> None:
-    """Run `mnet`; print `UserError` and `BundleError` as one line on stderr and exit with 2."""
-    from export.errors import BundleError
-    from toolchain.errors import UserError
-
+    """Run `mnet`; print a `UserError` or `BundleError` as one line on stderr and exit with 2."""
     try:
         app()
     except (UserError, BundleError) as error:
-        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {error}", soft_wrap=True)
+        Console(stderr=True, highlight=False).print(
+            Text("error: ", "bold red") + Text(str(error)), soft_wrap=True
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
