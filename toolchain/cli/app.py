@@ -32,9 +32,8 @@ def main() -> None:
     try:
         app()
     except (UserError, BundleError) as error:
-        Console(stderr=True, highlight=False).print(
-            Text("error: ", "bold red") + Text(str(error)), soft_wrap=True
-        )
+        line = Text("error: ", "bold red") + Text(str(error))
+        Console(stderr=True, highlight=False).print(line, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
