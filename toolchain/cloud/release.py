@@ -1,0 +1,150 @@
+"""The small signed statement "device D, bundle B: version V is pack P", and the key that signs it.
+
+Format: JWS compact (RFC 7515) of JWT claims (RFC 7519), signed with ES256 (RFC 7518) and no other algorithm.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from joserfc import jwt
+from joserfc.errors import InvalidPayloadError, JoseError
+from joserfc.jwk import ECKey, KeySet
+
+from export.errors import Reason, Refused
+from toolchain.durable import write_durably
+from toolchain.errors import UserError
+
+ALGORITHM = "ES256"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Release:
+    """One version of one device's weights.
+
+    `sha256` and `size` (bytes) name the pack; `issued_at` and `expires_at` are Unix seconds.
+    """
+
+    device: str
+    bundle: str
+    version: int
+    sha256: str
+    size: int
+    issued_at: int
+    expires_at: int
+
+
+# Claim name in the JWS → field; the registered names of RFC 7519 where there is one.
+_CLAIMS = {
+    "sub": "device",
+    "bundle": "bundle",
+    "version": "version",
+    "sha256": "sha256",
+    "size": "size",
+    "iat": "issued_at",
+    "exp": "expires_at",
+}
+
+
+def create_signing_key(path: Path) -> ECKey:
+    """Create a P-256 key and keep it as PEM at `path`, readable by its owner only."""
+    key = ECKey.generate_key("P-256")
+    write_durably(path, key.as_pem(private=True), mode=0o600)
+    return _named(key)
+
+
+def load_signing_key(path: Path) -> ECKey:
+    """Read a P-256 private key from PEM.
+
+    Raises UserError where it cannot be read, others may read it, or it is another kind of key.
+    """
+    try:
+        if path.stat().st_mode & 0o077:
+            raise UserError(f"the signing key {path} can be read by others: run `chmod 600 {path}`")
+        key = ECKey.import_key(path.read_bytes())
+    except (OSError, ValueError, JoseError) as error:
+        raise UserError(f"the signing key {path} cannot be read: {error}") from error
+    if not key.is_private or key.curve_name != "P-256":
+        raise UserError(f"the signing key {path} is not a private P-256 key")
+    return _named(key)
+
+
+def _named(key: ECKey) -> ECKey:
+    """Give a key its RFC 7638 thumbprint as `kid`, so that the same PEM has the same name everywhere."""
+    return ECKey.import_key(
+        key.as_dict(private=True), {"kid": key.thumbprint(), "use": "sig", "alg": ALGORITHM}
+    )
+
+
+def public_keys(*keys: ECKey) -> dict[str, Any]:
+    """The public halves as a JWKS (RFC 7517), for devices to pin."""
+    return dict(KeySet(list(keys)).as_dict(private=False))
+
+
+def load_public_keys(jwks: Mapping[str, Any]) -> KeySet:
+    """Read a JWKS of public keys; ValueError where it holds none or is not one."""
+    try:
+        return KeySet.import_key_set({"keys": list(jwks["keys"])})
+    except (JoseError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not a JSON Web Key Set: {error}") from error
+
+
+def sign_release(key: ECKey, release: Release) -> str:
+    """The release as JWS compact, signed with ES256; the header's `kid` names the key."""
+    fields = asdict(release)
+    claims = {claim: fields[field] for claim, field in _CLAIMS.items()}
+    return jwt.encode({"alg": ALGORITHM, "kid": key.kid}, claims, key, algorithms=[ALGORITHM])
+
+
+def verify_release(
+    jws: str, keys: KeySet, *, device: str, bundle: str, newer_than: int, now: int | None
+) -> Release:
+    """The release that `jws` states, after every check that needs no pack.
+
+    `now` in Unix seconds; None leaves out the expiry, for a release that was accepted while it was valid.
+    Raises Refused with bad_signature, malformed, wrong_device, wrong_bundle, stale_version or expired.
+    """
+    release = _read_signed(jws, keys)
+    if release.device != device:
+        raise Refused(Reason.WRONG_DEVICE, f"the release is for device {release.device}, this is {device}")
+    if release.bundle != bundle:
+        raise Refused(Reason.WRONG_BUNDLE, f"the release is for bundle {release.bundle}, this runs {bundle}")
+    if release.version <= newer_than:
+        raise Refused(Reason.STALE_VERSION, f"version {release.version} does not follow version {newer_than}")
+    if now is not None and now >= release.expires_at:
+        raise Refused(
+            Reason.EXPIRED, f"version {release.version} expired at {release.expires_at}, it is {now}"
+        )
+    return release
+
+
+def _read_signed(jws: str, keys: KeySet) -> Release:
+    """Claims of a JWS with a good ES256 signature by one of `keys`; `alg` in the header is never trusted."""
+    try:
+        claims = jwt.decode(jws, keys, algorithms=[ALGORITHM]).claims
+    except InvalidPayloadError as error:
+        raise Refused(Reason.MALFORMED, "the signed payload is not a JSON object") from error
+    except (JoseError, ValueError, TypeError) as error:
+        raise Refused(
+            Reason.BAD_SIGNATURE, f"no good {ALGORITHM} signature by a pinned key: {error}"
+        ) from error
+    try:
+        fields = {field: claims[claim] for claim, field in _CLAIMS.items()}
+    except KeyError as error:
+        raise Refused(Reason.MALFORMED, f"the release has no claim {error}") from error
+    return _checked(fields)
+
+
+def _checked(fields: dict[str, Any]) -> Release:
+    """A Release whose fields have the types and ranges of the contract."""
+    texts = ("device", "bundle", "sha256")
+    for name, value in fields.items():
+        expected = str if name in texts else int
+        if type(value) is not expected:  # not isinstance: JSON's true is an int to Python
+            raise Refused(Reason.MALFORMED, f"claim for {name} is not {expected.__name__}")
+    if fields["version"] < 1 or fields["size"] < 1 or not _SHA256.fullmatch(fields["sha256"]):
+        raise Refused(Reason.MALFORMED, "version and size start at 1, sha256 is 64 lower-case hex digits")
+    return Release(**fields)
