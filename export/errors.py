@@ -8,7 +8,7 @@ class BundleError(Exception):
 
 
 class Reason(StrEnum):
-    """Every reason for which a device refuses new weights; all implementations use these names."""
+    """Every reason for which a device refuses new weights, or a bundle; each implementation uses them."""
 
     BAD_SIGNATURE = "bad_signature"
     WRONG_DEVICE = "wrong_device"
@@ -24,6 +24,17 @@ class Reason(StrEnum):
     WRONG_DTYPE = "wrong_dtype"
     NOT_FINITE = "not_finite"
     SELF_TEST_FAILED = "self_test_failed"
+    MISSING_FILE = "missing_file"
+    EXTRA_FILE = "extra_file"
+
+
+class IntegrityError(BundleError):
+    """A bundle is not what was exported: a file changed, is missing or was added, or outputs are wrong."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
 
 
 class Refused(Exception):

@@ -1,0 +1,126 @@
+"""Weight packs: one version of the generated parameters as a safetensors file, named by its SHA-256.
+
+The metadata is one key, `mnet`, holding canonical JSON: safetensors keeps several keys in no fixed order, and
+the same weights must give the same bytes.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from torch import Tensor
+
+from export.errors import Reason, Refused
+from export.manifest import Manifest, Slot, canonical_json, dtype_name, first_fault
+
+SCHEMA = "mnet.pack/1"
+PROBE_LENGTH = 16
+
+
+@dataclass(frozen=True)
+class WeightPack:
+    """A pack that fits its bundle. `parameters` are in the order of the manifest's slots, PyTorch layout."""
+
+    version: int
+    generator: str
+    probe: tuple[float, ...]
+    parameters: dict[str, Tensor]
+
+
+class _Metadata(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", populate_by_name=True)
+
+    schema_: Literal["mnet.pack/1"] = Field(alias="schema")
+    bundle: str
+    version: int = Field(ge=0)
+    generator: str
+    probe: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(min_length=1, max_length=PROBE_LENGTH)
+
+
+def probe_values(output: Tensor) -> list[float]:
+    """What a pack carries of the model's first output: its first 16 values, flattened."""
+    values: list[float] = output.detach().flatten()[:PROBE_LENGTH].tolist()
+    return values
+
+
+def pack_digest(data: bytes) -> str:
+    """The name of a pack: SHA-256 of its bytes, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_pack(
+    parameters: Mapping[str, Tensor], *, bundle_id: str, version: int, generator: str, probe: Sequence[float]
+) -> bytes:
+    """Pack `parameters` (fp32, PyTorch layout) as `version` for one bundle; equal arguments give equal bytes.
+
+    `generator` is the SHA-256 of the checkpoint that generated them. `probe` is `probe_values` of eager
+    PyTorch's first output for the bundle's first golden input under these very parameters: the device must
+    reproduce it.
+    Raises ValueError if a probe value is not finite.
+    """
+    metadata = {
+        "schema": SCHEMA,
+        "bundle": bundle_id,
+        "version": version,
+        "generator": generator,
+        "probe": list(probe),
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in parameters.items()}
+    return safetensors.torch.save(tensors, {"mnet": canonical_json(metadata).decode()})
+
+
+def read_pack(data: bytes, manifest: Manifest) -> WeightPack:
+    """Check a pack against the bundle that it is for; raises Refused by name.
+
+    That its version is newer than the one served is for the session to check.
+    """
+    metadata = _read_metadata(data)
+    if metadata.bundle != manifest.id:
+        raise Refused(Reason.WRONG_BUNDLE, f"the pack is for bundle {metadata.bundle}, this is {manifest.id}")
+    try:
+        tensors = safetensors.torch.load(data)
+    except (SafetensorError, KeyError) as error:
+        raise Refused(Reason.MALFORMED, f"not a safetensors file: {error}") from None
+    parameters = check_parameters(tensors, manifest.slots)
+    return WeightPack(metadata.version, metadata.generator, tuple(metadata.probe), parameters)
+
+
+def check_parameters(tensors: Mapping[str, Tensor], slots: Sequence[Slot]) -> dict[str, Tensor]:
+    """`tensors` in the order of `slots`; raises Refused unless they are what the slots take, and finite."""
+    names = [slot.parameter for slot in slots]
+    if missing := [name for name in names if name not in tensors]:
+        raise Refused(Reason.MISSING_TENSOR, f"no tensor {', '.join(missing)}")
+    if extra := sorted(set(tensors) - set(names)):
+        raise Refused(Reason.EXTRA_TENSOR, f"the bundle has no slot for {', '.join(extra)}")
+    for slot in slots:
+        tensor = tensors[slot.parameter]
+        if dtype_name(tensor.dtype) != slot.dtype:
+            raise Refused(
+                Reason.WRONG_DTYPE, f"{slot.parameter} is {dtype_name(tensor.dtype)}, its slot {slot.dtype}"
+            )
+        if tuple(tensor.shape) != slot.shape:
+            raise Refused(
+                Reason.WRONG_SHAPE, f"{slot.parameter} is {tuple(tensor.shape)}, its slot {slot.shape}"
+            )
+        if not torch.isfinite(tensor).all():
+            raise Refused(Reason.NOT_FINITE, f"{slot.parameter} holds a NaN or an infinity")
+    return {name: tensors[name] for name in names}
+
+
+def _read_metadata(data: bytes) -> _Metadata:
+    # safetensors gives metadata of files only, so the header is read here: 8 bytes of length, then JSON.
+    try:
+        (length,) = struct.unpack_from("<Q", data)
+        header = json.loads(data[8 : 8 + length])
+        return _Metadata.model_validate_json(header["__metadata__"]["mnet"])
+    except ValidationError as error:
+        raise Refused(Reason.MALFORMED, f"the pack's metadata is wrong: {first_fault(error)}") from None
+    except (struct.error, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Refused(Reason.MALFORMED, f"the pack's header cannot be read: {error}") from None
