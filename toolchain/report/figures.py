@@ -1,0 +1,83 @@
+"""Figures as inline SVG that follow the page's colours, light or dark."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import StringIO
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Text and axes are drawn in this colour, which the SVG then replaces by CSS `currentColor`.
+_INK = "#010203"
+PALETTE = ("#7f8c9b", "#e08a1e", "#2f6fed", "#1a9c6b")
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mnet",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#88888833",
+    "legend.frameon": False,
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve: `y` over `x` (any unit, named by the axes), with an optional half-width `band` around it."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    band: Sequence[float] | None = None
+
+
+def lines(series: Sequence[Line], *, x: str, y: str, mark: float | None = None) -> str:
+    """Curves over a common axis; `mark` draws a dashed vertical line. Returns SVG text."""
+
+    def draw(axes: Axes) -> None:
+        for line, colour in zip(series, PALETTE, strict=False):
+            axes.plot(line.x, line.y, color=colour, label=line.label, linewidth=2)
+            if line.band is not None:
+                low, high = np.subtract(line.y, line.band), np.add(line.y, line.band)
+                axes.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
+        if mark is not None:
+            axes.axvline(mark, color=_INK, linestyle="--", linewidth=1)
+        axes.legend()
+
+    return _svg(draw, x, y)
+
+
+def histograms(samples: dict[str, Sequence[float]], *, x: str) -> str:
+    """Distributions up to their 99th percentile (a longer tail would hide the shape). Returns SVG text."""
+    top = max(float(np.percentile(values, 99)) for values in samples.values())
+    low = min(float(np.min(values)) for values in samples.values())
+
+    def draw(axes: Axes) -> None:
+        for (label, values), colour in zip(samples.items(), PALETTE[2:] + PALETTE, strict=False):
+            axes.hist(values, bins=60, range=(low, top), color=colour, alpha=0.55, label=label)
+        axes.legend()
+
+    return _svg(draw, x, "count")
+
+
+def _svg(draw: Callable[[Axes], None], x: str, y: str) -> str:
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+        axes = figure.subplots()
+        draw(axes)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        text = StringIO()
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :].replace(_INK, "currentColor")

@@ -1,0 +1,54 @@
+"""One self-contained HTML page: no script, no font, no picture from elsewhere."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+
+@dataclass(frozen=True)
+class Card:
+    """One figure that a reader should remember: `value` with its unit, and what it is."""
+
+    value: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a header; the first column names the row."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading, a sentence or two, then tables and SVG figures; `command` reproduces what is shown."""
+
+    title: str
+    text: str
+    tables: Sequence[Table] = ()
+    figures: Sequence[str] = ()
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole report."""
+
+    title: str
+    lead: str
+    cards: Sequence[Card] = ()
+    sections: Sequence[Section] = field(default_factory=tuple)
+
+    def html(self) -> str:
+        """The page as one HTML document; every text is escaped, figures are our own SVG."""
+        environment = Environment(
+            loader=PackageLoader("toolchain.report", "."),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        return environment.get_template("page.html.j2").render(page=self)
