@@ -1,0 +1,153 @@
+"""SASRec: self-attentive sequential recommendation (Kang and McAuley, ICDM 2018, arXiv:1808.09781).
+
+Two additions to the paper: a two-layer residual head between the encoder and the scores (the layers that the cloud
+generates; at zero it is the published model), and scoring of a given list of candidates.
+Attention is written out in matmul and softmax with a finite mask, so that torch.export and XNNPACK take every node.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# Large enough that softmax gives exactly 0 in fp32, and finite, so that a row of padding alone does not become NaN.
+MASKED = -1e9
+
+
+@dataclass(frozen=True)
+class SASRecConfig:
+    """Sizes of a SASRec; `history` is the number of items it looks back on."""
+
+    n_items: int
+    width: int = 32
+    blocks: int = 1
+    heads: int = 1
+    history: int = 10
+    dropout: float = 0.2
+
+
+class CausalSelfAttention(nn.Module):
+    """Multi-head self-attention under an additive mask."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of heads {heads}")
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """`x` [B, L, d], `mask` [B, 1, L, L] added to the attention scores -> [B, L, d]."""
+        batch, length, width = x.shape
+        split = (batch, length, self.heads, width // self.heads)
+        query = self.query(x).view(split).transpose(1, 2)
+        key = self.key(x).view(split).transpose(1, 2)
+        value = self.value(x).view(split).transpose(1, 2)
+        scores = query @ key.transpose(2, 3) * (width // self.heads) ** -0.5
+        weights = self.dropout(torch.softmax(scores + mask, dim=-1))
+        return self.out((weights @ value).transpose(1, 2).reshape(batch, length, width))
+
+
+class Block(nn.Module):
+    """Attention, then a point-wise feed-forward net; each as x + dropout(f(LayerNorm(x))), section III-B of the paper."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = CausalSelfAttention(width, heads, dropout)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), mask))
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+
+
+class CausalItemEncoder(nn.Module):
+    """Item ids in, one vector a position out; position i sees the items up to i. Item 0 is padding, on the left."""
+
+    def __init__(self, config: SASRecConfig) -> None:
+        super().__init__()
+        self.item_embedding = nn.Embedding(config.n_items + 1, config.width, padding_idx=0)
+        self.position_embedding = nn.Parameter(torch.empty(config.history, config.width))
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.heads, config.dropout) for _ in range(config.blocks)
+        )
+        self.norm = nn.LayerNorm(config.width)
+        causal = torch.full((config.history, config.history), MASKED).triu(1)
+        self.register_buffer("causal_mask", causal, persistent=False)
+        self.apply(_initialize)
+        nn.init.normal_(self.position_embedding, std=0.02)
+
+    def forward(self, items: Tensor) -> Tensor:
+        """`items` int64 [B, L], L = config.history -> fp32 [B, L, d], zero where the item is padding."""
+        present = (items != 0).to(self.position_embedding.dtype)
+        x = self.item_embedding(items) * self.item_embedding.embedding_dim**0.5 + self.position_embedding
+        x = self.dropout(x)
+        mask = self.causal_mask + (1 - present)[:, None, None, :] * MASKED
+        for block in self.blocks:
+            x = block(x, mask)
+        return self.norm(x) * present[..., None]
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Inner products of `hidden` [..., d] with every item's embedding -> [..., n_items], item i in column i - 1."""
+        return functional.linear(hidden, self.item_embedding.weight[1:])
+
+
+class SASRec(nn.Module):
+    """The device model: `encode` is the base, `head` holds the layers that the cloud generates."""
+
+    generated: ClassVar[tuple[str, ...]] = (
+        "head_in.weight",
+        "head_in.bias",
+        "head_out.weight",
+        "head_out.bias",
+    )
+
+    def __init__(self, config: SASRecConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = CausalItemEncoder(config)
+        self.head_in = nn.Linear(config.width, config.width)
+        self.head_out = nn.Linear(config.width, config.width)
+        _initialize(self.head_in)
+        _initialize(self.head_out)
+
+    def encode(self, history: Tensor) -> Tensor:
+        """`history` int64 [B, L], left-padded with 0 -> hidden fp32 [B, L, d]."""
+        return self.encoder(history)
+
+    def head(self, hidden: Tensor, candidates: Tensor | None = None) -> Tensor:
+        """Score items.
+
+        With `candidates` int64 [B, C], `hidden` is [B, d] and the logits are [B, C]. Without, `hidden` is [..., d] and
+        the logits are [..., n_items], item i in column i - 1.
+        """
+        hidden = hidden + self.head_out(torch.relu(self.head_in(hidden)))
+        if candidates is None:
+            return self.encoder.scores(hidden)
+        return (self.encoder.item_embedding(candidates) @ hidden.unsqueeze(-1)).squeeze(-1)
+
+    def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
+        """`history` int64 [B, L], `candidates` int64 [B, C] -> logits fp32 [B, C] for the item that comes next."""
+        return self.head(self.encode(history)[:, -1], candidates)
+
+
+def _initialize(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_normal_(module.weight)
+        nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+        with torch.no_grad():
+            module.weight[0].zero_()

@@ -1,0 +1,33 @@
+"""`mnet evaluate`: static model and MetaNetwork side by side."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    runs: Annotated[list[Path], typer.Argument(help="One run, or several that differ in the seed alone.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Test finished runs: every method's figures, and the MetaNetwork's gain over the static model."""
+    import json as json_format
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from toolchain.training.evaluate import evaluate
+
+    report = evaluate(runs)
+    if json:
+        print(json_format.dumps(report))
+        return
+    metrics = list(next(iter(report["metrics"].values())))
+    title = f"{report['dataset']}/{report['model']}, {report['protocol']}, {report['queries']} queries, seeds {report['seeds']}"
+    table = Table("method", *metrics, title=title)
+    for method, values in report["metrics"].items():
+        table.add_row(method, *(f"{values[m]['mean']:.4f} ± {values[m]['std']:.4f}" for m in metrics))
+    if "gain" in report:
+        gains = (report["gain"][metric] for metric in metrics)
+        table.add_row("gain", *(f"{g['relative']:+.1%} [{g['low']:+.1%}, {g['high']:+.1%}]" for g in gains))
+    Console().print(table)

@@ -1,0 +1,47 @@
+"""`mnet train`: make a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    config: Annotated[
+        str, typer.Argument(help="A built-in config, as `movielens-100k/sasrec`, or a YAML file.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder; `runs/DATASET-MODEL-SEED` unless given.")
+    ] = None,
+    data: Annotated[list[str] | None, typer.Option(help="`NAME=PATH`: where a data set lies.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="`a.b=value` over the config; repeatable.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Train a device model and its MetaNetwork into a run folder. The same command again goes on with a stopped run."""
+    import json as json_format
+
+    from rich.console import Console
+
+    from toolchain.errors import UserError
+    from toolchain.training.config import load_config
+    from toolchain.training.recipe import train
+
+    overrides = list(set_ or [])
+    if seed is not None:
+        overrides.append(f"seed={seed}")
+    for entry in data or []:
+        name, equals, path = entry.partition("=")
+        if not (name and equals and path):
+            raise UserError(f"--data {entry}: expected NAME=PATH")
+        overrides += [f"data.name={name}", f"data.path={Path(path).absolute()}"]
+    settings = load_config(config, overrides)
+    folder = out or Path("runs") / f"{settings.name.replace('/', '-')}-{settings.seed}"
+    console = Console(stderr=True)
+    metrics = train(settings, folder, console)
+    if json:
+        print(json_format.dumps({"run": str(folder), "metrics": metrics}))
+    else:
+        console.print(f"run: {folder}")

@@ -1,0 +1,137 @@
+"""How a data set is split, and the windows that are cut from it for training and for evaluation.
+
+leave-one-out: of each user the last item is the test, the one before it the validation, by time.
+rolling: train on everything before one date; then predict every later interaction of every user in order, from the true
+history so far, with a pack that is regenerated every `refresh` interactions.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from toolchain.data.interactions import IntArray, Interactions
+
+Protocol = Literal["rolling", "leave-one-out"]
+
+
+class Packs(NamedTuple):
+    """A batch of users, each served by P packs in a row; a pack serves k interactions. 0 stands for "no item".
+
+    Attributes:
+        context: int64 [B, T]. In evaluation P = 1 and the pack is generated from the whole row; in training the row
+            is cut after every k-th item, and the pack of cut p from the items up to there.
+        history: int64 [B, P, k, L], what the device sees when it predicts.
+        target: int64 [B, P, k], the item that comes.
+        user: int64 [B].
+    """
+
+    context: Tensor
+    history: Tensor
+    target: Tensor
+    user: Tensor
+
+
+@dataclass(frozen=True)
+class Split:
+    """Boundaries int64 [U] in the rows of `Interactions`: user u trains on the rows before `validation[u]`, is validated
+    on those before `test[u]`, tested on those before `end[u]`."""
+
+    validation: IntArray
+    test: IntArray
+    end: IntArray
+
+
+def split_interactions(
+    interactions: Interactions, protocol: Protocol, train_share: float, validation_share: float
+) -> Split:
+    """Cut each user's rows. The shares place the two dates of `rolling`, in parts of all interactions by time."""
+    starts, ends = interactions.offsets[:-1], interactions.offsets[1:]
+    if protocol == "leave-one-out":
+        # With fewer than three interactions there is nothing to train on, to validate on, or both.
+        enough = ends - starts >= 3
+        return Split(np.where(enough, ends - 2, ends), np.where(enough, ends - 1, ends), ends)
+    by_time = np.sort(interactions.times)
+    dates = [by_time[int(share * len(by_time))] for share in (train_share, train_share + validation_share)]
+    validation, test = (
+        np.array([starts[user] + interactions.before(user, date) for user in range(interactions.n_users)])
+        for date in dates
+    )
+    return Split(validation, test, ends)
+
+
+class Windows:
+    """Cuts `Packs` out of a split data set.
+
+    Args:
+        refresh: k, interactions that one pack serves.
+        context_length: T, a multiple of k.
+        history: L.
+    """
+
+    def __init__(
+        self, interactions: Interactions, split: Split, *, refresh: int, context_length: int, history: int
+    ) -> None:
+        self.items = torch.from_numpy(interactions.items)
+        self.starts = interactions.offsets[:-1]
+        self.split = split
+        self.refresh, self.context_length, self.history = refresh, context_length, history
+
+    def training(self, batch_size: int, seed: int) -> DataLoader[Packs]:
+        """One epoch: every user's training rows, tiled from a random phase into stretches of T targets."""
+        rng = np.random.default_rng(seed)
+        stretch = self.context_length
+        firsts = self.starts - rng.integers(stretch, size=len(self.starts))
+        counts = -(-(self.split.validation - firsts) // stretch)
+        user = np.repeat(np.arange(len(counts)), counts)
+        within = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
+        first = firsts[user] + within * stretch
+        order = rng.permutation(len(first))
+        rows = np.stack([first, self.starts[user], self.split.validation[user], user], axis=1)[order]
+        return self._loader(rows, stretch, batch_size)
+
+    def validation(self, batch_size: int) -> DataLoader[Packs]:
+        return self._serving(self.split.validation, self.split.test, batch_size)
+
+    def test(self, batch_size: int) -> DataLoader[Packs]:
+        return self._serving(self.split.test, self.split.end, batch_size)
+
+    def _serving(self, begins: IntArray, ends: IntArray, batch_size: int) -> DataLoader[Packs]:
+        """Every user's rows from `begins` to `ends`, a new pack every k of them."""
+        rows = [
+            (first, start, end, user)
+            for user, (start, begin, end) in enumerate(zip(self.starts, begins, ends, strict=True))
+            for first in range(begin, end, self.refresh)
+        ]
+        return self._loader(np.array(rows, dtype=np.int64).reshape(-1, 4), self.refresh, batch_size)
+
+    def _loader(self, rows: IntArray, targets: int, batch_size: int) -> DataLoader[Packs]:
+        def collate(batch: list[Tensor]) -> Packs:
+            return self._cut(torch.stack(batch), targets)
+
+        return DataLoader(torch.from_numpy(rows), batch_size, collate_fn=collate)  # type: ignore[arg-type]
+
+    def _cut(self, rows: Tensor, targets: int) -> Packs:
+        """`rows` int64 [B, 4]: first target, the user's first row, one past the last row that may be seen, user."""
+        first, low, high, user = rows.unbind(1)
+        target = first[:, None] + torch.arange(targets)
+        history = target[..., None] + torch.arange(-self.history, 0)
+        # In training a row holds many cuts, the last one k before the last target; in evaluation just the one.
+        context = first[:, None] + torch.arange(
+            targets - self.refresh - self.context_length, targets - self.refresh
+        )
+        packs = (len(rows), targets // self.refresh, self.refresh)
+        return Packs(
+            context=self._items_at(context, low, high),
+            history=self._items_at(history, low, high).view(*packs, self.history),
+            target=self._items_at(target, low, high).view(packs),
+            user=user,
+        )
+
+    def _items_at(self, index: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        shape = (-1,) + (1,) * (index.dim() - 1)
+        inside = (index >= low.view(shape)) & (index < high.view(shape))
+        return self.items[index.clamp(0, len(self.items) - 1)] * inside

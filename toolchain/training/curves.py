@@ -1,0 +1,36 @@
+"""Learning curves of a run: one table, one picture."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from toolchain.tasks.ranking import METRICS
+
+
+def write_curves(run: Path) -> None:
+    """Gather what each fit logged into `curves.csv` and draw `curves.png`."""
+    fits = sorted((run / "fits").iterdir(), key=lambda folder: folder.stat().st_mtime)
+    table = pd.concat([_curve(folder).assign(fit=folder.name) for folder in fits])
+    table.to_csv(run / "curves.csv", index=False)
+    figure, (losses, metrics) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for name, curve in table.groupby("fit", sort=False):
+        losses.plot(curve["epoch"], curve["loss"], label=name)
+        metrics.plot(curve["epoch"], curve[METRICS[0]], label=name)
+    losses.set(title="training loss", xlabel="epoch")
+    metrics.set(title=f"validation {METRICS[0]}", xlabel="epoch")
+    losses.legend()
+    figure.savefig(run / "curves.png", dpi=120)
+    plt.close(figure)
+
+
+def _curve(folder: Path) -> pd.DataFrame:
+    """One row an epoch; a resumed fit has logged in several files, and what it did again counts."""
+    logs = sorted(
+        folder.glob("curves/version_*/metrics.csv"), key=lambda log: int(log.parent.name.split("_")[1])
+    )
+    rows = pd.concat([pd.read_csv(log) for log in logs])
+    return rows.groupby("epoch", as_index=False)[["loss", *METRICS]].last()

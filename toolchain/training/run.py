@@ -1,0 +1,140 @@
+"""The run folder: what training leaves behind, and how the rest of the toolchain reads it.
+
+config.yaml              everything the run was made from
+checkpoint.safetensors   `static.*`: the device model trained alone; `metanetwork.*`: MetaNetwork and device model
+metrics.json             validation metrics and seconds of each fit
+curves.csv, curves.png   loss and validation metric by epoch
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from device_models.sasrec import SASRec
+from toolchain.errors import UserError
+from toolchain.metanetwork import MetaNetwork
+from toolchain.tasks.recommendation import Recommendation
+from toolchain.training.build import build_device_model, build_metanetwork, build_task
+from toolchain.training.config import Config, parse_config
+
+CONFIG, CHECKPOINT, METRICS = "config.yaml", "checkpoint.safetensors", "metrics.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        name: of the data set and model, as `movielens-100k/sasrec`.
+        fingerprint: SHA-256 of the checkpoint, hex.
+        static: the device model that was trained alone, in eval mode.
+        trained: the MetaNetwork with averaged weights, in eval mode; None in a run of the static model alone.
+    """
+
+    path: Path
+    config: Config
+    name: str
+    fingerprint: str
+    task: Recommendation
+    static: SASRec
+    trained: MetaNetwork | None
+
+    @property
+    def metanetwork(self) -> MetaNetwork:
+        """The MetaNetwork. Raises UserError in a run that has none."""
+        if self.trained is None:
+            raise UserError(f"{self.path} trained a static model only; it has no MetaNetwork")
+        return self.trained
+
+
+def load_run(path: Path) -> Run:
+    """Read a finished run. Raises UserError."""
+    config, tensors = read_config(path), _read_checkpoint(path)
+    try:
+        n_items = len(tensors["static.encoder.item_embedding.weight"]) - 1
+        static = build_device_model(config, n_items)
+        _load(static, tensors, "static.")
+        metanetwork = build_metanetwork(config, config.metanetwork, n_items) if config.metanetwork else None
+        if metanetwork:
+            _load(metanetwork, tensors, "metanetwork.")
+    except (KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path / CHECKPOINT} does not fit {path / CONFIG}: {reason}") from None
+    return Run(
+        path=path,
+        config=config,
+        name=config.name,
+        fingerprint=hashlib.sha256((path / CHECKPOINT).read_bytes()).hexdigest(),
+        task=build_task(config, n_items),
+        static=static.eval(),
+        trained=metanetwork.eval() if metanetwork else None,
+    )
+
+
+def read_config(path: Path) -> Config:
+    """The config of a run folder. Raises UserError."""
+    file = path / CONFIG
+    if not file.is_file():
+        raise UserError(f"{path} is not a run: there is no {CONFIG} in it; make one with mnet train")
+    return parse_config(yaml.safe_load(file.read_text(encoding="utf-8")), str(file))
+
+
+def write_config(path: Path, config: Config) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    _write(path / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
+    """Written last: a folder with metrics is a finished run."""
+    _write(path / METRICS, json.dumps(metrics, indent=2) + "\n")
+
+
+def read_metrics(path: Path) -> dict[str, Any] | None:
+    """What `write_metrics` wrote; None in a run that has not finished."""
+    file = path / METRICS
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def save_modules(file: Path, **modules: nn.Module) -> None:
+    """Write the weights of several modules into one safetensors file, each under its name, all or nothing."""
+    tensors = {f"{name}.{key}": value for name, m in modules.items() for key, value in m.state_dict().items()}
+    part = file.with_suffix(".part")
+    save_file(tensors, part)
+    part.replace(file)
+
+
+def load_modules(file: Path, **modules: nn.Module) -> None:
+    """Read back what `save_modules` wrote, in place."""
+    tensors = load_file(file)
+    for name, module in modules.items():
+        _load(module, tensors, f"{name}.")
+
+
+def _load(module: nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
+    own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    module.load_state_dict(own)
+
+
+def _read_checkpoint(path: Path) -> dict[str, Tensor]:
+    file = path / CHECKPOINT
+    if not file.is_file():
+        raise UserError(
+            f"{path} is not finished: there is no {CHECKPOINT}; the same mnet train command goes on with it"
+        )
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise UserError(f"{file} is damaged: {error}") from None
+
+
+def _write(file: Path, text: str) -> None:
+    part = file.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(file)
