@@ -109,10 +109,10 @@ class Golden(_Part):
 
 
 class Bench(_Part):
-    """What `mnet bench` compares with: the model with constant weights, and eager PyTorch's program."""
+    """What `mnet bench` compares with: the model with constant weights, and eager PyTorch's outputs per swap."""
 
     baked: BundlePath
-    reference: BundlePath
+    swaps: BundlePath
 
 
 class Manifest(_Part):

@@ -1,0 +1,287 @@
+"""Target `android`: one ExecuTorch `.pte` on XNNPACK for the stock Android library.
+
+That library takes no second data file, so the generated parameters are further inputs of `forward`, after the
+model's own, and the app passes the current weights with every call. Each generated Linear must stay one
+delegated fully-connected node with dynamic weights: left to the portable kernels it would be several times
+slower.
+"""
+
+import contextlib
+import functools
+import importlib
+import importlib.metadata
+import itertools
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from export.errors import BundleError
+from export.manifest import InputBinding, Manifest, Runtime, Slot, dtype_name
+from export.session import Run
+from export.slots import occurrences
+from export.spec import ExportSpec
+
+PROGRAM_FILE = "model.pte"
+BAKED_FILE = "bench/baked.pte"
+
+
+def runtime() -> Runtime:
+    """ExecuTorch as installed here."""
+    return Runtime(name="executorch", version=importlib.metadata.version("executorch"))
+
+
+def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:
+    """Write `model.pte`; see `TargetModule`."""
+    for name in spec.generated:
+        _refuse_all_but_linear(model, name)
+    sentinels = {name: model.get_parameter(name).detach() for name in spec.generated}
+    traced = _trace(_GeneratedAsInputs(model, spec), (*spec.inputs[0], *sentinels.values()))
+    slots = _bind_inputs(traced, spec, sentinels)
+    data = _lower(traced, slots)
+    for name, sentinel in sentinels.items():
+        if occurrences(data, sentinel):
+            raise BundleError(
+                f"generated parameter {name} is also a constant of the program; let the model reach it only through "
+                "its own module"
+            )
+    (folder / PROGRAM_FILE).write_bytes(data)
+    return PROGRAM_FILE, slots
+
+
+def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
+    """Write `bench/baked.pte`; see `TargetModule`."""
+    path = folder / BAKED_FILE
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(_lower(_trace(model, spec.inputs[0]), slots=()))
+    return BAKED_FILE
+
+
+def load_program(path: Path, manifest: Manifest) -> "_Program":
+    """Load a `.pte` on this machine's ExecuTorch; see `TargetModule`."""
+    return _Program(path.read_bytes(), manifest)
+
+
+class _GeneratedAsInputs(nn.Module):
+    """The device model with its generated parameters as inputs after its own."""
+
+    def __init__(self, model: nn.Module, spec: ExportSpec) -> None:
+        super().__init__()
+        self.model = model
+        self.names = spec.generated
+        self.own = len(spec.input_names)
+
+    def forward(self, *inputs: Tensor) -> Any:
+        weights = dict(zip(self.names, inputs[self.own :], strict=True))
+        return torch.func.functional_call(self.model, weights, inputs[: self.own])
+
+
+def _refuse_all_but_linear(model: nn.Module, name: str) -> None:
+    owner = model.get_submodule(name.rpartition(".")[0])
+    if not isinstance(owner, nn.Linear):
+        raise BundleError(
+            f"generated parameter {name} belongs to a {type(owner).__name__}; target android takes those of Linear "
+            "only: generate another layer, or write this one as a Linear"
+        )
+
+
+def _trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
+    try:
+        return torch.export.export(model, inputs)
+    except Exception as error:
+        raise BundleError(f"torch.export cannot trace the model: {str(error).splitlines()[0]}") from error
+
+
+def _bind_inputs(
+    traced: ExportedProgram, spec: ExportSpec, sentinels: Mapping[str, Tensor]
+) -> tuple[Slot, ...]:
+    """One slot for each generated parameter: the program's input in which its sentinel was traced, and no other."""
+    used = {node.name for node in traced.graph.nodes if node.op == "placeholder" and node.users}
+    values = dict(zip(traced.graph_signature.user_inputs, traced.example_inputs[0], strict=True))
+    slots = []
+    for name, sentinel in sentinels.items():
+        hits = [
+            index
+            for index, (placeholder, value) in enumerate(values.items())
+            if placeholder in used and value.shape == sentinel.shape and torch.equal(value, sentinel)
+        ]
+        if len(hits) != 1:
+            raise BundleError(
+                f"generated parameter {name} has {len(hits)} slots, not 1: the model does not use it"
+            )
+        slots.append(
+            Slot(
+                parameter=name,
+                shape=tuple(sentinel.shape),
+                dtype="float32",
+                layout="OI" if sentinel.dim() == 2 else "O",
+                binding=InputBinding(kind="input", index=hits[0], name=name),
+            )
+        )
+    return tuple(slots)
+
+
+def _lower(traced: ExportedProgram, slots: Sequence[Slot]) -> bytes:
+    """The `.pte`, with every generated Linear delegated."""
+    with _exporter_noise_off():
+        from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
+        from executorch.exir.passes import MemoryPlanningPass
+
+        edge = to_edge_transform_and_lower(traced, partitioner=[_partitioner()])
+        _check_delegation(edge.exported_program(), slots)
+        # Inputs stay the caller's memory: planned, each call would copy the weights once more.
+        planning = MemoryPlanningPass(alloc_graph_input=False)
+        data: bytes = edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning)).buffer
+    return data
+
+
+def _partitioner() -> Any:
+    """XNNPACK's, made to take a Linear whose weight or bias is an input; by default it wants constants."""
+    from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS
+    from executorch.backends.xnnpack.partition.config.gemm_configs import LinearConfig
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.backends.xnnpack.utils.utils import is_param_node
+
+    class DynamicLinear(LinearConfig):  # type: ignore[misc]
+        def get_deps(self, node: Any, ep: ExportedProgram) -> Any:
+            constant = all(is_param_node(ep, operand) for operand in node.args[1:] if operand is not None)
+            self.force_non_static_weights_for_f32_linear = not constant
+            return super().get_deps(node, ep)
+
+    configs = [DynamicLinear if config is LinearConfig else config for config in ALL_PARTITIONER_CONFIGS]
+    return XnnpackPartitioner(configs=configs)
+
+
+def _check_delegation(lowered: ExportedProgram, slots: Sequence[Slot]) -> None:
+    """Each generated parameter must go straight into a Linear inside an XNNPACK delegate, as weight or as bias."""
+    names = lowered.graph_signature.user_inputs
+    placeholders = {node.name: node for node in lowered.graph.nodes if node.op == "placeholder"}
+    for slot in slots:
+        users = list(placeholders[str(names[slot.binding.index])].users)
+        if not users or not all(_is_delegated_linear(lowered, user, slot) for user in users):
+            raise BundleError(
+                f"generated parameter {slot.parameter} is not taken by XNNPACK as that of one Linear "
+                f"({', '.join(user.name for user in users)}); use it in no other way than by calling its Linear"
+            )
+
+
+def _is_delegated_linear(lowered: ExportedProgram, call: torch.fx.Node, slot: Slot) -> bool:
+    """Whether `call` is an XNNPACK delegate in which the slot's input is the weight, or bias, of one Linear."""
+    if call.target is not torch.ops.higher_order.executorch_call_delegate:
+        return False
+    delegate = getattr(lowered.graph_module, str(call.args[0].target))  # type: ignore[union-attr]
+    if delegate.backend_id != "XnnpackBackend":
+        return False
+    inner = delegate.original_module
+    passed = [getattr(argument, "name", None) for argument in call.args[1:]]
+    outer = str(lowered.graph_signature.user_inputs[slot.binding.index])
+    name = inner.graph_signature.user_inputs[passed.index(outer)]
+    (placeholder,) = (node for node in inner.graph.nodes if node.op == "placeholder" and node.name == name)
+    position = 1 if len(slot.shape) == 2 else 2
+    return all(
+        "aten.linear" in str(user.target) and user.args.index(placeholder) == position
+        for user in placeholder.users
+    )
+
+
+@contextlib.contextmanager
+def _exporter_noise_off() -> Iterator[None]:
+    """Keep the exporter's own warnings, which no user can act on, off the terminal."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)
+
+
+class _Program:
+    """A loaded `.pte`, twice: each new version is bound to the instance that does not serve."""
+
+    def __init__(self, data: bytes, manifest: Manifest) -> None:
+        self._parameters = [
+            slot.parameter for slot in sorted(manifest.slots, key=lambda slot: slot.binding.index)
+        ]
+        methods = (_Method(data, manifest), _Method(data, manifest))
+        self._idle = itertools.cycle(methods)
+
+    def bind(self, parameters: Mapping[str, Tensor]) -> Run:
+        weights = [parameters[name].contiguous() for name in self._parameters]
+        return functools.partial(next(self._idle).run, weights)
+
+
+class _Method:
+    """One instance of `forward` with memory of its own.
+
+    ExecuTorch's methods are not re-entrant, so a lock is held during each call. It costs 0.1 µs, and no
+    throughput: the binding keeps Python's global lock while it runs (two threads on two instances take twice
+    as long as one).
+    """
+
+    def __init__(self, data: bytes, manifest: Manifest) -> None:
+        self._lock = threading.Lock()
+        library = _library()
+        try:
+            # The library keeps pointers to both without owning them: the method must go first, the bytes
+            # last.
+            self._data = data
+            self._program = library._load_program_from_buffer(data)
+            self._method = self._program.load_method("forward")
+        except RuntimeError as error:
+            raise BundleError(f"ExecuTorch cannot load the program: {error}") from None
+        self._inputs = [(tensor.name, tensor.shape, tensor.dtype) for tensor in manifest.inputs]
+        self._check_signature(manifest)
+
+    def run(self, weights: list[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
+        given = [tensor.contiguous() for tensor in inputs]
+        try:
+            with self._lock:
+                # Returns copies: the originals live in memory that the next call overwrites.
+                outputs: list[Tensor] = self._method([*given, *weights])
+        except RuntimeError as error:
+            raise ValueError(f"the model refuses its inputs: {self._mismatch(given) or error}") from None
+        return outputs
+
+    def _mismatch(self, given: Sequence[Tensor]) -> str | None:
+        actual = [(tuple(tensor.shape), dtype_name(tensor.dtype)) for tensor in given]
+        expected = [(shape, dtype) for _, shape, dtype in self._inputs]
+        return None if actual == expected else f"it takes {self._inputs}, got {actual}"
+
+    def _check_signature(self, manifest: Manifest) -> None:
+        """The program must take the inputs and the slots that the manifest names, in these places."""
+        meta = self._method.method_meta()
+        expected = {index: shape for index, (_, shape, _) in enumerate(self._inputs)}
+        expected |= {slot.binding.index: slot.shape for slot in manifest.slots}
+        actual = {index: meta.input_tensor_meta(index).sizes() for index in range(meta.num_inputs())}
+        if actual != expected:
+            raise BundleError(f"the program takes inputs of shapes {actual}, its manifest says {expected}")
+
+
+@functools.cache
+def _library() -> Any:
+    """ExecuTorch's Python binding, set to one thread: waking a second one costs more than a compact model saves.
+
+    The compiled module is imported as it is: its public wrapper loads the whole exporter, 3 s at each start.
+    The number of threads can be set only before a method is loaded. Both write to stderr from C++, so that is
+    closed.
+    """
+    saved = os.dup(2)
+    closed = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(closed, 2)
+        library = importlib.import_module("executorch.extension.pybindings._C")
+        library._unsafe_reset_threadpool(1)
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(closed)
+    return library

@@ -1,0 +1,161 @@
+"""Device model → bundle, for any target: export once, verify on the real runtime, and only then appear."""
+
+import copy
+import datetime
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from export.bundle import Bundle, describe_file, list_files
+from export.errors import BundleError
+from export.golden import TOLERANCE, Golden, Reference, golden_tensors, swap_scales, swap_weights
+from export.manifest import MANIFEST_FILE, SCHEMA, Bench, Slot, TensorInfo, seal
+from export.manifest import Golden as GoldenEntry
+from export.session import open_baked
+from export.slots import place, sentinels
+from export.spec import ExportSpec, describe
+from export.targets import TargetModule, load_target
+from export.verify import verify_bundle
+
+DEFAULT_WEIGHTS_FILE = "default.safetensors"
+GOLDEN_FILES = GoldenEntry(
+    samples="golden.safetensors", weights="golden-weights.safetensors", count=1, tolerance=TOLERANCE
+)
+SWAPS_FILE = "bench/swaps.safetensors"
+
+Stage = Callable[[str], None]
+
+
+def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambda _: None) -> Bundle:
+    """Export `spec` for `target` into the new folder `out`, calling `stage` with a line before each step.
+
+    `out` appears only when the bundle is complete and verified; an older bundle there is replaced. Raises
+    BundleError for what cannot be exported, and where `out` holds something else.
+    """
+    module = load_target(target)
+    out = Path(out)
+    _refuse_foreign(out)
+    model = copy.deepcopy(spec.model).cpu().eval().requires_grad_(False)
+    default = {name: model.get_parameter(name).clone() for name in spec.generated}
+    with _appearing(out) as folder:
+        stage("running the model in eager PyTorch")
+        golden = _run_reference(spec, default, folder)
+        stage(f"lowering the swappable program for {target}")
+        place(model, golden.weights)
+        program, slots = module.write_program(model, spec, folder)
+        stage("lowering the same model with constant weights, to compare with")
+        place(model, default)
+        baked = module.write_baked(model, spec, folder)
+        stage("writing weights, golden samples and manifest")
+        _write_tensors(folder / DEFAULT_WEIGHTS_FILE, default)
+        _write_manifest(folder, spec, target, module, program, baked, slots, golden)
+        stage("verifying the bundle on its runtime")
+        bundle = Bundle.load(folder)
+        verify_bundle(bundle)
+        open_baked(bundle)
+    return Bundle.load(out)
+
+
+def _run_reference(spec: ExportSpec, default: dict[str, Tensor], folder: Path) -> Golden:
+    """Golden samples and the outputs of the bench's swaps, written into `folder`."""
+    reference = Reference(spec.model)
+    weights = sentinels(default)
+    golden = Golden(
+        inputs=spec.inputs,
+        default=tuple(reference.outputs(default, inputs) for inputs in spec.inputs),
+        swapped=tuple(reference.outputs(weights, inputs) for inputs in spec.inputs),
+        weights=weights,
+    )
+    _check_outputs(spec, golden)
+    _write_tensors(folder / GOLDEN_FILES.samples, golden_tensors(golden, spec.input_names, spec.output_names))
+    _write_tensors(folder / GOLDEN_FILES.weights, weights)
+    scales = swap_scales()
+    outputs = [reference.outputs(new, spec.inputs[0])[0] for new in swap_weights(default, weights, scales)]
+    _write_tensors(folder / SWAPS_FILE, {"scale": scales, "output": torch.stack(outputs)})
+    return golden
+
+
+def _check_outputs(spec: ExportSpec, golden: Golden) -> None:
+    for outputs in (*golden.default, *golden.swapped):
+        if len(outputs) != len(spec.output_names):
+            raise BundleError(
+                f"model {spec.name} has {len(outputs)} outputs for the names {spec.output_names}"
+            )
+        for name, output in zip(spec.output_names, outputs, strict=True):
+            if output.dtype != torch.float32:
+                raise BundleError(f"output {name} is {output.dtype}; it must be float32")
+            if not torch.isfinite(output).all():
+                raise BundleError(f"output {name} is not finite for an example input")
+
+
+def _write_manifest(
+    folder: Path,
+    spec: ExportSpec,
+    target: str,
+    module: TargetModule,
+    program: str,
+    baked: str,
+    slots: tuple[Slot, ...],
+    golden: Golden,
+) -> None:
+    def dump(parts: tuple[TensorInfo | Slot, ...]) -> list[dict[str, object]]:
+        return [part.model_dump(mode="json") for part in parts]
+
+    content = {
+        "schema": SCHEMA,
+        "target": target,
+        "runtime": module.runtime().model_dump(),
+        "model": {"name": spec.name, "program": program, "metadata": spec.metadata},
+        "files": {
+            name: describe_file(path, "bench" if name.startswith("bench/") else "device").model_dump()
+            for name, path in list_files(folder).items()
+        },
+        "inputs": dump(spec.describe_inputs()),
+        "outputs": dump(describe(spec.output_names, golden.default[0])),
+        "slots": dump(slots),
+        "default_weights": DEFAULT_WEIGHTS_FILE,
+        "golden": GOLDEN_FILES.model_copy(update={"count": len(golden.inputs)}).model_dump(),
+        "bench": Bench(baked=baked, swaps=SWAPS_FILE).model_dump(),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    (folder / MANIFEST_FILE).write_bytes(seal(content))
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Only an empty folder or a former bundle may be replaced."""
+    if out.exists() and not out.is_dir():
+        raise BundleError(f"{out} is a file; name a folder for the bundle")
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
+        raise BundleError(f"{out} holds something other than a bundle; name a new folder")
+
+
+@contextmanager
+def _appearing(out: Path) -> Iterator[Path]:
+    """A new folder beside `out` that takes its place at the end, or vanishes on an error."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
+    staging.mkdir()
+    try:
+        yield staging
+        if out.exists():
+            former = staging.with_suffix(".former")
+            os.rename(out, former)
+            os.rename(staging, out)
+            shutil.rmtree(former)
+        else:
+            os.rename(staging, out)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise

@@ -1,0 +1,109 @@
+"""The host's view of a device: a model that serves while its weights are swapped under it."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from export.bundle import Bundle
+from export.errors import IntegrityError, Reason, Refused
+from export.golden import agrees
+from export.packs import probe_values, read_pack
+from export.targets import load_target
+
+Run = Callable[[Sequence[Tensor]], list[Tensor]]
+"""One inference: the model's inputs, batch 1, to its outputs, which belong to the caller."""
+
+
+class Program(Protocol):
+    """A device model loaded on its runtime."""
+
+    def bind(self, parameters: Mapping[str, Tensor]) -> Run:
+        """The model under these generated parameters. What was bound before keeps its own and stays usable."""
+        ...
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One version of the weights, ready to run; it never changes, so an inference can belong to one version only."""
+
+    version: int
+    run: Run
+
+
+class Session:
+    """Serves a bundle's model; safe to use from several threads.
+
+    A swap prepares and tests a new snapshot beside the live one and publishes it by assigning one reference,
+    which every inference reads once: it sees the old weights or the new ones, never a mixture.
+    """
+
+    def __init__(self, bundle: Bundle, program: Program, parameters: Mapping[str, Tensor]) -> None:
+        """Start with `parameters` as version 0; IntegrityError if they do not give the bundle's golden outputs."""
+        self._bundle = bundle
+        self._program = program
+        self._swapping = threading.Lock()
+        self._live = Snapshot(0, program.bind(parameters))
+        golden = bundle.golden
+        for inputs, expected in zip(golden.inputs, golden.default, strict=True):
+            if not agrees(self.run(inputs), expected, bundle.manifest.golden.tolerance):
+                raise IntegrityError(
+                    Reason.SELF_TEST_FAILED, f"{bundle.path}: outputs differ from the golden ones"
+                )
+
+    @property
+    def live(self) -> Snapshot:
+        """The snapshot that serves now; keep it to know which version an output belongs to."""
+        return self._live
+
+    @property
+    def version(self) -> int:
+        """The version served now; 0 is the default pack."""
+        return self._live.version
+
+    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """One inference under the weights that are live when it starts; ValueError on inputs that do not fit."""
+        return self._live.run(inputs)
+
+    def swap(self, pack: bytes) -> None:
+        """Check, self-test and publish a weight pack; raises Refused, and then keeps serving the current weights."""
+        with self._swapping:
+            new = read_pack(pack, self._bundle.manifest)
+            if new.version <= self.version:
+                raise Refused(
+                    Reason.STALE_VERSION, f"the pack is version {new.version}, {self.version} is being served"
+                )
+            run = self._program.bind(new.parameters)
+            self._self_test(run, new.probe)
+            self._live = Snapshot(new.version, run)
+
+    def _self_test(self, run: Run, probe: Sequence[float]) -> None:
+        """What catches a runtime that still serves old weights: it must give what eager PyTorch gave for the pack."""
+        try:
+            outputs = run(self._bundle.golden.inputs[0])
+        except ValueError as error:
+            raise Refused(Reason.SELF_TEST_FAILED, f"the model does not run: {error}") from None
+        if not all(torch.isfinite(output).all() for output in outputs):
+            raise Refused(Reason.SELF_TEST_FAILED, "an output is not finite under the new weights")
+        actual = torch.tensor(probe_values(outputs[0]))
+        expected = torch.tensor(probe, dtype=actual.dtype)
+        if not agrees([actual], [expected], self._bundle.manifest.golden.tolerance):
+            raise Refused(Reason.SELF_TEST_FAILED, "the outputs are not those of the pack's weights")
+
+
+def open_session(bundle: Bundle) -> Session:
+    """Serve `bundle` on this machine, starting with its default weights."""
+    manifest = bundle.manifest
+    program = load_target(manifest.target).load_program(bundle.path / manifest.model.program, manifest)
+    return Session(bundle, program, bundle.default_weights)
+
+
+def open_baked(bundle: Bundle) -> Session:
+    """Serve the same model with its default weights as constants, as an app without swapping would. Cannot swap."""
+    manifest = bundle.manifest
+    constant = manifest.model_copy(update={"slots": ()})
+    program = load_target(manifest.target).load_program(bundle.path / manifest.bench.baked, constant)
+    return Session(bundle, program, {})

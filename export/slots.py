@@ -1,0 +1,42 @@
+"""Sentinels: unique random values in the generated parameters, to find or to miss them in an artifact.
+
+Every exporter merges, folds or drops parameters that are equal or zero. While a model is exported, its
+generated parameters therefore hold sentinels, and each must end in exactly one slot and nowhere else.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+def sentinels(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Random fp32 values of the shapes of `parameters`, seeded by name; no two parameters get the same.
+
+    They are uniform in ±1/sqrt(fan in), as PyTorch initialises a Linear, so the model's outputs stay sane.
+    """
+    return {name: _sentinel(name, parameter.shape) for name, parameter in parameters.items()}
+
+
+def place(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Overwrite parameters of `model` in place, so that whatever refers to them sees the new values."""
+    with torch.no_grad():
+        for name, value in weights.items():
+            model.get_parameter(name).copy_(value)
+
+
+def occurrences(artifact: bytes, sentinel: Tensor) -> int:
+    """How often the bytes of `sentinel` stand in `artifact`, as they are or transposed; 0 for a single number."""
+    if sentinel.numel() == 1:
+        return 0  # four bytes are not unique in a file of megabytes
+    layouts = {sentinel.numpy().tobytes(), sentinel.numpy().T.tobytes()}
+    return sum(artifact.count(layout) for layout in layouts)
+
+
+def _sentinel(name: str, shape: torch.Size) -> Tensor:
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little", signed=True)
+    generator = torch.Generator().manual_seed(seed)
+    fan_in = shape[1:].numel() if len(shape) > 1 else shape.numel()
+    return (torch.rand(shape, generator=generator) * 2 - 1) / math.sqrt(fan_in)

@@ -1,0 +1,64 @@
+"""The targets that a model can be exported for: each is one module of this package, found here by name."""
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from torch import nn
+
+from export.errors import BundleError
+from export.manifest import Manifest, Runtime, Slot
+from export.spec import ExportSpec
+
+if TYPE_CHECKING:
+    from export.session import Program
+
+
+class TargetModule(Protocol):
+    """What a target's module offers. The functions import their runtime or exporter inside, for both are slow."""
+
+    def runtime(self) -> Runtime:
+        """The installed runtime."""
+        ...
+
+    def write_program(self, model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:
+        """Write the swappable program of `model`, whose generated parameters hold sentinels; its path and slots.
+
+        Raises BundleError if a sentinel does not end in exactly one slot.
+        """
+        ...
+
+    def write_baked(self, model: nn.Module, spec: ExportSpec, folder: Path) -> str:
+        """Write `model` with all its parameters as constants; its path inside `folder`."""
+        ...
+
+    def load_program(self, path: Path, manifest: Manifest) -> "Program":
+        """Load a program that `write_program` wrote, or with a manifest without slots one of `write_baked`."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Target:
+    module: str
+    package: str
+    extra: str
+
+
+_TARGETS = {"android": _Target("export.android", "executorch", "executorch")}
+
+
+def target_names() -> tuple[str, ...]:
+    """Every target there is."""
+    return tuple(_TARGETS)
+
+
+def load_target(name: str) -> TargetModule:
+    """The module of a target; BundleError if there is no such target or its packages are not installed."""
+    target = _TARGETS.get(name)
+    if target is None:
+        raise BundleError(f"unknown target {name!r}; known targets: {', '.join(_TARGETS)}")
+    if importlib.util.find_spec(target.package) is None:
+        raise BundleError(f'target {name} needs the extra: pip install "mnet[{target.extra}]"')
+    return cast(TargetModule, importlib.import_module(target.module))

@@ -1,0 +1,51 @@
+"""Does a bundle do on its runtime what eager PyTorch said it would?"""
+
+from dataclasses import dataclass
+
+from export.bundle import Bundle
+from export.errors import IntegrityError, Reason, Refused
+from export.golden import LEAST_CHANGE, agrees, max_abs_error
+from export.session import open_session
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found; in the units of the model's outputs."""
+
+    slots: int
+    max_abs_error: float
+    output_change: float
+    tolerance: float
+
+
+def verify_bundle(bundle: Bundle) -> Verification:
+    """Run every golden sample on the real runtime, under the default weights and after a swap.
+
+    Raises IntegrityError unless all outputs agree with eager PyTorch's and the swap changes each sample's by
+    far more than the tolerance. That no file was changed is checked by `Bundle.load`.
+    """
+    golden, tolerance = bundle.golden, bundle.manifest.golden.tolerance
+    session = open_session(bundle)
+    before = [session.run(inputs) for inputs in golden.inputs]
+    try:
+        session.swap(bundle.golden_pack())
+    except Refused as error:
+        raise IntegrityError(error.reason, f"the golden pack is refused: {error.detail}") from None
+    after = [session.run(inputs) for inputs in golden.inputs]
+    pairs = [*zip(before, golden.default, strict=True), *zip(after, golden.swapped, strict=True)]
+    found = Verification(
+        slots=len(bundle.manifest.slots),
+        max_abs_error=max(max_abs_error(actual, expected) for actual, expected in pairs),
+        output_change=min(max_abs_error(new, old) for new, old in zip(after, before, strict=True)),
+        tolerance=tolerance,
+    )
+    if not all(agrees(actual, expected, tolerance) for actual, expected in pairs):
+        raise IntegrityError(
+            Reason.SELF_TEST_FAILED,
+            f"outputs are off by up to {found.max_abs_error:.1e} from eager PyTorch's",
+        )
+    if found.output_change < LEAST_CHANGE * tolerance:
+        raise IntegrityError(
+            Reason.SELF_TEST_FAILED, f"a swap changes the output by {found.output_change:.1e} only"
+        )
+    return found
