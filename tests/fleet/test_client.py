@@ -1,0 +1,120 @@
+"""The phone's calls against a server that cuts downloads short, lies about sizes, or is not there."""
+
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from export.errors import Reason, Refused
+from toolchain.fleet.client import CloudClient, Denied, Identity, Offline
+from toolchain.fleet.following import Backoff
+
+PHONE = Identity("phone", "bundle", "phone.secret", {"keys": []})
+PACK = bytes(range(256)) * 40
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+@contextmanager
+def serving(answer: Answer) -> Iterator[CloudClient]:
+    """A client of a server on loopback that answers every GET by `answer`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer(self)
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        with CloudClient(f"http://127.0.0.1:{server.server_port}") as client:
+            yield client
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def send(handler: BaseHTTPRequestHandler, status: int, body: bytes, announced: int | None = None) -> None:
+    handler.send_response(status)
+    handler.send_header("Content-Length", str(len(body) if announced is None else announced))
+    handler.end_headers()
+    handler.wfile.write(body)
+    handler.close_connection = True
+
+
+def test_a_cut_download_goes_on_where_it_broke() -> None:
+    starts: list[int] = []
+
+    def cut_after_3000(handler: BaseHTTPRequestHandler) -> None:
+        wanted = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", "bytes=0-"))
+        assert wanted is not None
+        start = int(wanted[1])
+        starts.append(start)
+        send(handler, 206 if start else 200, PACK[start : start + 3000], announced=len(PACK) - start)
+
+    with serving(cut_after_3000) as client:
+        assert client.fetch_pack(PHONE, "0" * 64, len(PACK)) == PACK
+    assert starts == [0, 3000, 6000, 9000]
+
+
+def test_a_server_without_ranges_starts_the_pack_again() -> None:
+    calls: list[str | None] = []
+
+    def whole_the_second_time(handler: BaseHTTPRequestHandler) -> None:
+        calls.append(handler.headers.get("Range"))
+        send(handler, 200, PACK if len(calls) > 1 else PACK[:100], announced=len(PACK))
+
+    with serving(whole_the_second_time) as client:
+        assert client.fetch_pack(PHONE, "0" * 64, len(PACK)) == PACK
+    assert calls == [None, "bytes=100-"]
+
+
+def test_a_download_that_brings_nothing_is_offline() -> None:
+    with (
+        serving(lambda handler: send(handler, 200, b"", announced=len(PACK))) as client,
+        pytest.raises(Offline),
+    ):
+        client.fetch_pack(PHONE, "0" * 64, len(PACK))
+
+
+@pytest.mark.parametrize("body", [PACK + b"x", PACK[:-1]])
+def test_a_pack_of_another_size_is_refused(body: bytes) -> None:
+    with (
+        serving(lambda handler: send(handler, 200, body)) as client,
+        pytest.raises(Refused) as refusal,
+    ):
+        client.fetch_pack(PHONE, "0" * 64, len(PACK))
+    assert refusal.value.reason is Reason.WRONG_SIZE
+
+
+def test_a_server_in_trouble_is_offline_and_a_refusal_is_denied() -> None:
+    with serving(lambda handler: send(handler, 503, b"")) as client, pytest.raises(Offline, match="503"):
+        client.newest_release(PHONE, 0, 0)
+    with (
+        serving(lambda handler: send(handler, 403, b'{"detail": "not yours"}')) as client,
+        pytest.raises(Denied, match="not yours"),
+    ):
+        client.newest_release(PHONE, 0, 0)
+
+
+def test_no_server_is_offline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with CloudClient(f"http://127.0.0.1:{port}") as client, pytest.raises(Offline):
+        client.newest_release(PHONE, 0, 0)
+
+
+def test_backoff_grows_to_its_cap_and_starts_over() -> None:
+    backoff = Backoff(first_s=1.0, cap_s=8.0)
+    for expected in (1.0, 2.0, 4.0, 8.0, 8.0):
+        assert expected / 2 <= backoff.next() <= expected
+    backoff.reset()
+    assert backoff.next() <= 1.0

@@ -1,0 +1,84 @@
+"""`mnet device`: one host phone as a process."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def command(
+    server: Annotated[str, typer.Option(help="URL of the server.")],
+    bundle: Annotated[Path, typer.Option("--bundle", "-b", help="The bundle that the phone runs.")],
+    state: Annotated[Path, typer.Option(help="The phone's own folder; created at first start.")],
+    enrolment_key: Annotated[
+        Path | None, typer.Option(help="The server's enrolment key file; needed at first start.")
+    ] = None,
+    samples: Annotated[
+        str,
+        typer.Option(help="Contexts to upload: ids as `3,14,15`, or a file with one such context a line."),
+    ] = "",
+    once: Annotated[bool, typer.Option(help="Stop when the last context's weights run.")] = False,
+    period: Annotated[
+        float, typer.Option(min=0.0, help="Seconds between inferences; 0 never pauses.")
+    ] = 0.05,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Run a phone: it infers all the time, uploads contexts, and hot-swaps the weights that come back."""
+    import signal
+    import threading
+
+    import torch
+
+    from export.bundle import Bundle
+    from toolchain.cloud.server import read_key
+    from toolchain.fleet.following import Following
+    from toolchain.fleet.phone import Phone
+    from toolchain.fleet.serving import serve_phone
+
+    torch.set_num_threads(1)
+    report = _print_json if as_json else _print_line
+    loaded = Bundle.load(bundle)
+    contexts = _read_contexts(samples)
+    key = None if enrolment_key is None else read_key(enrolment_key)
+    phone = Phone(loaded, state, report)
+    following = Following(phone, server, report, enrolment_key=key, contexts=contexts, once=once)
+    report("started", version=phone.version, sha256=phone.running.sha256 if phone.running else None)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    serve_phone(phone, following, loaded.golden.inputs[0], report, stop, period_s=period)
+
+
+def _print_json(event: str, **fields: Any) -> None:
+    import json
+    import sys
+
+    # One write a line: the inferring and the following thread both report.
+    sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
+    sys.stdout.flush()
+
+
+def _print_line(event: str, **fields: Any) -> None:
+    if event == "inferred":
+        return
+    text = "  ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
+    typer.echo(f"{event:<13}{text}")
+
+
+def _read_contexts(samples: str) -> list[list[int]]:
+    """Contexts from the command line or from a file; UserError where one is not a list of numbers."""
+    from toolchain.errors import UserError
+
+    given = Path(samples)
+    if samples.replace(",", "").replace(" ", "").isdigit():
+        lines = [samples]
+    elif samples and given.is_file():
+        lines = given.read_text(errors="replace").splitlines()
+    elif samples:
+        raise UserError(f"--samples {samples}: neither item ids nor a file")
+    else:
+        lines = []
+    try:
+        contexts = [[int(sample) for sample in line.replace(",", " ").split()] for line in lines]
+    except ValueError as error:
+        raise UserError(f"--samples {samples}: {error}") from error
+    return [context for context in contexts if context]

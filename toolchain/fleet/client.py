@@ -1,0 +1,133 @@
+"""The phone's side of the HTTP contract: one method a call, and two ways in which a call can fail."""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from export.errors import Reason, Refused
+
+_TIMEOUT = httpx.Timeout(10.0, connect=5.0)
+
+
+class Offline(Exception):
+    """The server cannot be reached or cannot answer now; the same call may succeed later."""
+
+
+class Denied(Exception):
+    """The server answered that it will not do this; `status` is HTTP's."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(f"{detail} (HTTP {status})")
+        self.status = status
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a phone is to its server: its id, its secret token, and the public keys (JWKS) that it trusts."""
+
+    device: str
+    bundle: str
+    token: str
+    keys: dict[str, Any]
+
+
+class CloudClient:
+    """Calls to one server. Every method raises Offline or Denied; not to be shared between threads."""
+
+    def __init__(self, server: str) -> None:
+        self._http = httpx.Client(base_url=f"{server.rstrip('/')}/v1", timeout=_TIMEOUT)
+
+    def __enter__(self) -> "CloudClient":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def enrol(self, enrolment_key: str, bundle: str) -> Identity:
+        """Become known to the server as a phone that runs `bundle`."""
+        answer = self._call("POST", "/devices", enrolment_key, json={"bundle": bundle}).json()
+        return Identity(answer["device"], bundle, answer["token"], answer["keys"])
+
+    def upload(self, phone: Identity, samples: list[int]) -> int:
+        """Upload a context; returns the version that will stem from it."""
+        path = f"/devices/{phone.device}/context"
+        return int(self._call("POST", path, phone.token, json={"samples": samples}).json()["version"])
+
+    def newest_release(self, phone: Identity, after: int, wait_s: float) -> str | None:
+        """The newest release above version `after`, as JWS; waits up to `wait_s` seconds for one."""
+        path = f"/devices/{phone.device}/release"
+        query = {"after": after, "timeout": wait_s}
+        timeout = httpx.Timeout(wait_s + 10.0, connect=5.0)
+        answer = self._call("GET", path, phone.token, params=query, timeout=timeout)
+        return None if answer.status_code == 204 else str(answer.json()["release"])
+
+    def push(self, operator_key: str, devices: list[str] | None) -> dict[str, int]:
+        """As the operator: release anew to these devices, or to all; the version that each will get."""
+        answer = self._call("POST", "/push", operator_key, json={"devices": devices})
+        return dict(answer.json()["versions"])
+
+    def fetch_pack(self, phone: Identity, sha256: str, size: int) -> bytes:
+        """The `size` bytes of a pack; a cut download goes on where it broke as long as each try brings some.
+
+        Raises Refused with wrong_size if the server sends another number of bytes; what they are is for the
+        caller to check.
+        """
+        data = bytearray()
+        while len(data) < size:
+            before = len(data)
+            try:
+                self._fetch_more(phone, sha256, size, data)
+            except Offline:
+                if len(data) == before:
+                    raise
+                continue
+            if len(data) < size:
+                raise Refused(Reason.WRONG_SIZE, f"the pack is {len(data)} bytes, its release says {size}")
+        return bytes(data)
+
+    def _fetch_more(self, phone: Identity, sha256: str, size: int, data: bytearray) -> None:
+        headers = {"Authorization": f"Bearer {phone.token}"}
+        if data:
+            headers["Range"] = f"bytes={len(data)}-"
+        try:
+            with self._http.stream("GET", f"/packs/{sha256}", headers=headers) as answer:
+                _check(answer)
+                if answer.status_code != 206:
+                    data.clear()  # all of it from the start
+                for chunk in answer.iter_raw():
+                    data += chunk
+                    if len(data) > size:
+                        raise Refused(Reason.WRONG_SIZE, f"the pack is over the {size} bytes of its release")
+        except httpx.TransportError as error:
+            raise Offline(_describe(error)) from error
+
+    def _call(self, method: str, path: str, secret: str, **options: Any) -> httpx.Response:
+        try:
+            headers = {"Authorization": f"Bearer {secret}"}
+            answer = self._http.request(method, path, headers=headers, **options)
+        except httpx.TransportError as error:
+            raise Offline(_describe(error)) from error
+        _check(answer)
+        return answer
+
+
+def _check(answer: httpx.Response) -> None:
+    if answer.is_success:
+        return
+    answer.read()
+    if answer.status_code >= 500 or answer.status_code == 429:
+        raise Offline(f"the server answered HTTP {answer.status_code}")
+    try:
+        detail = str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        detail = answer.reason_phrase
+    raise Denied(answer.status_code, detail)
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,123 @@
+"""A phone that follows its server: enrol, upload, poll, swap; for ever, whatever the network does."""
+
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from export.errors import Refused
+from toolchain.errors import UserError
+from toolchain.fleet.client import CloudClient, Denied, Offline
+from toolchain.fleet.phone import Phone, Report, Swapped
+
+POLL_S = 25.0
+
+
+class Backoff:
+    """Waits that double up to a cap, each between half and all of itself, so that no fleet moves in step."""
+
+    def __init__(self, first_s: float = 0.2, cap_s: float = 30.0) -> None:
+        self._first_s = self._next_s = first_s
+        self._cap_s = cap_s
+
+    def next(self) -> float:
+        """The next wait, in seconds."""
+        wait_s = self._next_s * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
+        self._next_s = min(self._next_s * 2, self._cap_s)
+        return wait_s
+
+    def reset(self) -> None:
+        """Start over after a success."""
+        self._next_s = self._first_s
+
+
+class Following:
+    """Keeps one phone up to date; uploads `contexts` one by one, each when the version of the last one runs.
+
+    With `once` it ends when the last context's version runs; without contexts, when any new version does.
+    """
+
+    def __init__(
+        self,
+        phone: Phone,
+        server: str,
+        report: Report,
+        *,
+        enrolment_key: str | None,
+        contexts: Iterable[list[int]] = (),
+        once: bool = False,
+    ) -> None:
+        self._phone = phone
+        self._server = server
+        self._report = report
+        self._enrolment_key = enrolment_key
+        self._contexts = deque(contexts)
+        self._once = once
+        self._awaited: int | None = None  # the version that the last uploaded context will have
+        self._upload_started = 0.0
+        if not phone.enrolled and enrolment_key is None:
+            raise UserError("this phone is not enrolled yet: give it --enrolment-key FILE")
+
+    def run(self, stop: threading.Event) -> None:
+        """Follow until `stop` is set or, with `once`, all is done; UserError for what no retry can mend."""
+        backoff = Backoff()
+        with CloudClient(self._server) as client:
+            while not stop.is_set():
+                try:
+                    if self._step(client):
+                        return
+                    backoff.reset()
+                    continue
+                except Offline as error:
+                    self._fail(stop, backoff, "offline", detail=str(error))
+                except Refused as refusal:
+                    self._fail(
+                        stop, backoff, "refused", reason=str(refusal.reason), detail=refusal.detail, at="poll"
+                    )
+                except Denied as error:
+                    if error.status == 422 or not self._phone.enrolled:
+                        raise UserError(f"{self._server} refused: {error}") from error
+                    self._fail(stop, backoff, "denied", status=error.status, detail=error.detail)
+
+    def _step(self, client: CloudClient) -> bool:
+        """The one next thing to do; returns whether all is done."""
+        if not self._phone.enrolled:
+            assert self._enrolment_key is not None
+            self._phone.enrol(client, self._enrolment_key)
+        elif self._contexts and self._awaited is None:
+            self._upload(client)
+        elif (swapped := self._phone.poll(client, POLL_S)) is not None:
+            return self._took(swapped)
+        return False
+
+    def _upload(self, client: CloudClient) -> None:
+        samples = self._contexts[0]
+        self._upload_started = time.monotonic()
+        self._awaited = self._phone.upload(client, samples)
+        self._contexts.popleft()
+        self._report("uploaded", samples=len(samples), version=self._awaited)
+
+    def _took(self, swapped: Swapped) -> bool:
+        answers_upload = self._awaited is not None and swapped.version >= self._awaited
+        self._report(
+            "swapped",
+            version=swapped.version,
+            sha256=swapped.sha256,
+            bytes=swapped.bytes,
+            fetch_ms=round(swapped.fetch_ms, 3),
+            swap_us=round(swapped.swap_us, 1),
+            upload_to_swap_ms=(
+                round((swapped.at - self._upload_started) * 1e3, 3) if answers_upload else None
+            ),
+            persisted=swapped.persisted,
+        )
+        if answers_upload:
+            self._awaited = None
+        return self._once and self._awaited is None and not self._contexts
+
+    def _fail(self, stop: threading.Event, backoff: Backoff, event: str, **fields: Any) -> None:
+        wait_s = backoff.next()
+        self._report(event, **fields, retry_in_s=round(wait_s, 2))
+        stop.wait(wait_s)

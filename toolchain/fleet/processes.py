@@ -1,0 +1,130 @@
+"""`mnet serve` and `mnet device` as processes of their own, read through their JSON lines."""
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+Event = dict[str, Any]
+
+
+class ProcessEnded(RuntimeError):
+    """A process ended or stayed silent while something was awaited of it; carries the end of its log."""
+
+
+class JsonProcess:
+    """A verb of `mnet` run with `--json`; ended when the `with` block ends.
+
+    `events` is all that it printed so far; its stderr goes to the file `log`.
+    """
+
+    def __init__(self, arguments: list[str], log: Path) -> None:
+        self.events: list[Event] = []
+        self._unread: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._verb = arguments[0]
+        self._log = log
+        command = [sys.executable, "-m", "toolchain.cli", *arguments, "--json"]
+        with log.open("ab") as stderr:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)  # noqa: S603
+        assert self.process.stdout is not None
+        self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
+        self._reader.start()
+
+    def next_event(self, name: str, timeout_s: float = 60.0) -> Event:
+        """The next event of that name not yet waited for, past any others. Raises ProcessEnded."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                event = self._unread.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise self._ended(f"printed no {name!r} within {timeout_s:.0f} s") from None
+            if event is None:
+                self._unread.put(None)
+                raise self._ended(f"ended with {self.process.wait()} before {name!r}")
+            if event["event"] == name:
+                return event
+
+    def stop(self, timeout_s: float = 20.0) -> int:
+        """End it by SIGTERM, and by SIGKILL if that takes too long; returns its exit code."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        return self._join()
+
+    def kill(self) -> int:
+        """End it by SIGKILL, as a power cut would; returns its exit code."""
+        self.process.kill()
+        return self._join()
+
+    def _join(self) -> int:
+        code = self.process.wait()
+        self._reader.join()
+        return code
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _read(self, stdout: IO[str]) -> None:
+        with stdout:
+            for line in stdout:
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    continue  # a line that a kill cut short
+                self.events.append(event)
+                self._unread.put(event)
+        self._unread.put(None)
+
+    def _ended(self, what: str) -> ProcessEnded:
+        last = self._log.read_text(errors="replace").strip()[-2000:]
+        return ProcessEnded(f"mnet {self._verb} {what}: {last}")
+
+
+class ServerProcess(JsonProcess):
+    """`mnet serve`; ready when constructed, with its `url` and the files of its two keys."""
+
+    def __init__(self, run: Path, bundle: Path, state: Path, port: int = 0) -> None:
+        state.mkdir(parents=True, exist_ok=True)
+        arguments = ["serve", str(run), "--bundle", str(bundle), "--state", str(state), "--port", str(port)]
+        super().__init__(arguments, state / "server.log")
+        try:
+            ready = self.next_event("ready")
+        except ProcessEnded:
+            self.stop()
+            raise
+        self.url: str = ready["url"]
+        self.enrolment_key = Path(ready["enrolment_key"])
+        self.operator_key = Path(ready["operator_key"])
+
+
+class PhoneProcess(JsonProcess):
+    """`mnet device`: prints `started`, then `enrolled`, `uploaded`, `swapped`, `refused` … as they happen."""
+
+    def __init__(
+        self,
+        server: ServerProcess,
+        bundle: Path,
+        state: Path,
+        *,
+        samples: str = "",
+        once: bool = False,
+        period_s: float = 0.05,
+    ) -> None:
+        state.mkdir(parents=True, exist_ok=True)
+        arguments = ["device", "--server", server.url, "--bundle", str(bundle), "--state", str(state)]
+        arguments += ["--enrolment-key", str(server.enrolment_key), "--period", str(period_s)]
+        arguments += ["--samples", samples] if samples else []
+        arguments += ["--once"] if once else []
+        super().__init__(arguments, state / "phone.log")
