@@ -2,7 +2,6 @@
 
 import copy
 import datetime
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -150,12 +149,12 @@ def _appearing(out: Path) -> Iterator[Path]:
     try:
         yield staging
         if out.exists():
-            former = staging.with_suffix(".former")
-            os.rename(out, former)
-            os.rename(staging, out)
+            former = staging.with_name(f"{staging.name}.former")
+            out.rename(former)
+            staging.rename(out)
             shutil.rmtree(former)
         else:
-            os.rename(staging, out)
+            staging.rename(out)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise

@@ -23,7 +23,7 @@ SWAPS = 200
 
 @dataclass(frozen=True)
 class Golden:
-    """Golden samples: `inputs[k]` gives `default[k]` under the default weights and `swapped[k]` under `weights`."""
+    """Samples: `inputs[k]` gives `default[k]` under the default weights and `swapped[k]` under `weights`."""
 
     inputs: tuple[tuple[Tensor, ...], ...]
     default: tuple[tuple[Tensor, ...], ...]
@@ -52,7 +52,7 @@ def max_abs_error(actual: Sequence[Tensor], expected: Sequence[Tensor]) -> float
 
 
 def agrees(actual: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float) -> bool:
-    """Whether no element of any output is off by more than `tolerance * max(1, largest magnitude expected)`."""
+    """Whether no element is off by more than `tolerance * max(1, largest magnitude of its output)`."""
     return all(
         _difference(ours, theirs) <= tolerance * max(1.0, theirs.abs().max().item())
         for ours, theirs in zip(actual, expected, strict=True)
@@ -68,7 +68,7 @@ def swap_weights(
 
 
 def swap_scales() -> Tensor:
-    """The N distinct scales, [N] fp32 in ±[0.5, 1]: neighbours differ in sign, so that each swap is a big change."""
+    """The N distinct scales, [N] fp32 in ±[0.5, 1]; signs alternate, so that each swap is a big change."""
     magnitude = torch.linspace(0.5, 1.0, SWAPS)
     return torch.where(torch.arange(SWAPS) % 2 == 0, magnitude, -magnitude)
 

@@ -109,7 +109,7 @@ class Golden(_Part):
 
 
 class Bench(_Part):
-    """What `mnet bench` compares with: the model with constant weights, and eager PyTorch's outputs per swap."""
+    """What `mnet bench` compares with: the model with constant weights, and eager outputs for each swap."""
 
     baked: BundlePath
     swaps: BundlePath
@@ -198,3 +198,8 @@ def _is_sealed(raw: bytes, content: dict[str, Any], schema: str) -> bool:
         return sealed and canonical_json({**content, "schema": schema}) == raw
     except ValueError:
         return False
+
+
+def json_schema() -> str:
+    """The JSON schema of the manifest: `export/schema/bundle-1.json`, for readers in other languages."""
+    return json.dumps(Manifest.model_json_schema(), indent=2) + "\n"

@@ -22,13 +22,13 @@ class Program(Protocol):
     """A device model loaded on its runtime."""
 
     def bind(self, parameters: Mapping[str, Tensor]) -> Run:
-        """The model under these generated parameters. What was bound before keeps its own and stays usable."""
+        """The model under these generated parameters. What was bound before keeps its own."""
         ...
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One version of the weights, ready to run; it never changes, so an inference can belong to one version only."""
+    """One version of the weights, ready to run. It never changes, so an inference belongs to one version."""
 
     version: int
     run: Run
@@ -42,7 +42,7 @@ class Session:
     """
 
     def __init__(self, bundle: Bundle, program: Program, parameters: Mapping[str, Tensor]) -> None:
-        """Start with `parameters` as version 0; IntegrityError if they do not give the bundle's golden outputs."""
+        """Start with `parameters` as version 0; IntegrityError if they do not give the golden outputs."""
         self._bundle = bundle
         self._program = program
         self._swapping = threading.Lock()
@@ -65,11 +65,11 @@ class Session:
         return self._live.version
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """One inference under the weights that are live when it starts; ValueError on inputs that do not fit."""
+        """One inference under the weights live when it starts; ValueError on inputs that do not fit."""
         return self._live.run(inputs)
 
     def swap(self, pack: bytes) -> None:
-        """Check, self-test and publish a weight pack; raises Refused, and then keeps serving the current weights."""
+        """Check, self-test and publish a weight pack; on Refused, the current ones go on serving."""
         with self._swapping:
             new = read_pack(pack, self._bundle.manifest)
             if new.version <= self.version:
@@ -81,7 +81,7 @@ class Session:
             self._live = Snapshot(new.version, run)
 
     def _self_test(self, run: Run, probe: Sequence[float]) -> None:
-        """What catches a runtime that still serves old weights: it must give what eager PyTorch gave for the pack."""
+        """Catch a runtime that serves old weights: it must give what eager PyTorch gave for this pack."""
         try:
             outputs = run(self._bundle.golden.inputs[0])
         except ValueError as error:
@@ -102,7 +102,7 @@ def open_session(bundle: Bundle) -> Session:
 
 
 def open_baked(bundle: Bundle) -> Session:
-    """Serve the same model with its default weights as constants, as an app without swapping would. Cannot swap."""
+    """Serve the same model with its default weights as constants, as an app that never swaps would."""
     manifest = bundle.manifest
     constant = manifest.model_copy(update={"slots": ()})
     program = load_target(manifest.target).load_program(bundle.path / manifest.bench.baked, constant)

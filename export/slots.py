@@ -28,7 +28,7 @@ def place(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def occurrences(artifact: bytes, sentinel: Tensor) -> int:
-    """How often the bytes of `sentinel` stand in `artifact`, as they are or transposed; 0 for a single number."""
+    """How often `sentinel` stands in `artifact`, as it is or transposed; 0 for a single number."""
     if sentinel.numel() == 1:
         return 0  # four bytes are not unique in a file of megabytes
     layouts = {sentinel.numpy().tobytes(), sentinel.numpy().T.tobytes()}

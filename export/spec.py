@@ -45,7 +45,7 @@ class ExportSpec:
                 raise BundleError(f"generated parameter {name} is {known[name].dtype}; it must be float32")
             if twins := [other for other in known if other != name and known[other] is known[name]]:
                 raise BundleError(
-                    f"generated parameter {name} is shared with {', '.join(twins)}; give it a tensor of its own"
+                    f"generated parameter {name} is shared with {', '.join(twins)}; give it its own tensor"
                 )
 
     def _check_inputs(self) -> None:

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class TargetModule(Protocol):
-    """What a target's module offers. The functions import their runtime or exporter inside, for both are slow."""
+    """What a target's module offers. Its functions import runtime and exporter inside, for both are slow."""
 
     def runtime(self) -> Runtime:
         """The installed runtime."""
         ...
 
     def write_program(self, model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:
-        """Write the swappable program of `model`, whose generated parameters hold sentinels; its path and slots.
+        """Write the swappable program of `model`, which holds sentinels; its path and slots.
 
         Raises BundleError if a sentinel does not end in exactly one slot.
         """
@@ -35,7 +35,7 @@ class TargetModule(Protocol):
         ...
 
     def load_program(self, path: Path, manifest: Manifest) -> "Program":
-        """Load a program that `write_program` wrote, or with a manifest without slots one of `write_baked`."""
+        """Load what `write_program` wrote or, for a manifest without slots, what `write_baked` wrote."""
         ...
 
 

@@ -1,0 +1,38 @@
+"""`mnet verify`: is this bundle whole, and does it do what it should?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder that `mnet export` made.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Check every file of a bundle, and its golden outputs on the real runtime. Exits with 1 on damage."""
+    import dataclasses
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from export.bundle import Bundle
+    from export.errors import IntegrityError
+    from export.verify import verify_bundle
+
+    try:
+        result = {"ok": True, **dataclasses.asdict(verify_bundle(Bundle.load(bundle)))}
+    except IntegrityError as error:
+        if as_json:
+            print(json.dumps({"ok": False, "reason": str(error.reason), "detail": error.detail}))
+        else:
+            Console(stderr=True, highlight=False).print(f"[bold red]damaged:[/] {error}", soft_wrap=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        print(json.dumps(result))
+        return
+    table = Table("check", "value", title=f"{bundle} is good")
+    for name, value in result.items():
+        table.add_row(name.replace("_", " "), f"{value:.1e}" if isinstance(value, float) else str(value))
+    Console().print(table)

@@ -1,0 +1,38 @@
+"""What of a run goes into a bundle."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from export.bundle import Bundle
+from export.exporter import export_bundle
+from export.spec import ExportSpec
+from export.targets import load_target
+from toolchain.training.run import Run, load_run
+
+GOLDEN_SAMPLES = 8
+
+
+def export_run(run: Path, target: str, out: Path, stage: Callable[[str], None] = lambda _: None) -> Bundle:
+    """Export the device model of a run folder; calls `stage` with a line before each step.
+
+    Raises UserError without a finished run at `run`, BundleError for what cannot be exported.
+    """
+    load_target(target)  # an unknown one is told before anything slow
+    stage("loading the run")
+    return export_bundle(_spec(load_run(run)), target, out, stage)
+
+
+def _spec(run: Run) -> ExportSpec:
+    """The device model with the run's shared weights; `generator` ties the bundle to its checkpoint."""
+    generator = torch.Generator().manual_seed(0)
+    return ExportSpec(
+        name=run.name,
+        model=run.metanetwork.device_model,
+        generated=run.metanetwork.generated,
+        inputs=tuple(run.task.example_inputs(generator) for _ in range(GOLDEN_SAMPLES)),
+        input_names=run.task.input_names,
+        output_names=run.task.output_names,
+        metadata={"generator": run.fingerprint},
+    )
