@@ -14,15 +14,8 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
 from export.errors import Reason, Refused
-from toolchain.cloud.release import (
-    Release,
-    create_signing_key,
-    load_public_keys,
-    load_signing_key,
-    public_keys,
-    sign_release,
-    verify_release,
-)
+from toolchain.cloud.keys import create_signing_key, load_public_keys, load_signing_key, public_keys
+from toolchain.cloud.release import Release, sign_release, verify_release
 from toolchain.errors import UserError
 
 NOW = 1_700_000_000

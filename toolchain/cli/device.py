@@ -30,7 +30,7 @@ def command(
     import torch
 
     from export.bundle import Bundle
-    from toolchain.cloud.server import read_key
+    from toolchain.cloud.keys import read_key
     from toolchain.fleet.following import Following
     from toolchain.fleet.phone import Phone
     from toolchain.fleet.serving import serve_phone

@@ -17,7 +17,7 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from toolchain.cloud.server import read_key
+    from toolchain.cloud.keys import read_key
     from toolchain.errors import UserError
     from toolchain.fleet.client import CloudClient, Denied, Offline
 

@@ -1,6 +1,5 @@
 """The server as a process: its state folder, its keys, its socket."""
 
-import secrets
 import signal
 import socket
 import sys
@@ -13,12 +12,11 @@ from joserfc.jwk import ECKey
 
 from toolchain.cloud.database import Database
 from toolchain.cloud.generation import PackGenerator
+from toolchain.cloud.keys import create_key, create_signing_key, load_signing_key, public_keys, read_key
 from toolchain.cloud.packs import PackFolder
 from toolchain.cloud.publishing import Publisher
-from toolchain.cloud.release import create_signing_key, load_signing_key, public_keys
 from toolchain.cloud.service import Service, create_app
 from toolchain.cloud.waiting import Waiting
-from toolchain.durable import write_durably
 from toolchain.errors import UserError
 
 
@@ -53,7 +51,7 @@ class ServerState:
                 create_signing_key(state.signing_key)
             for path in (state.enrolment_key, state.operator_key):
                 if not path.exists():
-                    write_durably(path, f"{secrets.token_urlsafe(32)}\n".encode(), mode=0o600)
+                    create_key(path)
         except OSError as error:
             raise UserError(f"cannot keep the server's state in {folder}: {error.strerror}") from error
         return state
@@ -70,14 +68,6 @@ def listen(host: str, port: int) -> socket.socket:
     # asyncio leaves this off on such sockets; each pack would wait 40 ms for a delayed ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
-
-
-def read_key(path: Path) -> str:
-    """The enrolment or operator key in a file; UserError where it cannot be read."""
-    try:
-        return path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the key file {path}: {error}") from error
 
 
 def build_service(state: ServerState, generator: PackGenerator) -> Service:

@@ -11,7 +11,8 @@ from export.bundle import Bundle
 from export.errors import Reason, Refused
 from export.packs import read_pack
 from export.session import Snapshot, open_session
-from toolchain.cloud.release import Release, load_public_keys, verify_release
+from toolchain.cloud.keys import load_public_keys
+from toolchain.cloud.release import Release, verify_release
 from toolchain.errors import UserError
 from toolchain.fleet.client import CloudClient, Identity
 from toolchain.fleet.store import Kept, WeightStore, check_bytes

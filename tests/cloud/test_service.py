@@ -1,0 +1,306 @@
+"""The service as a real process on loopback: what each caller may do, and what it answers to all else."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+
+from export.bundle import Bundle
+from export.packs import pack_digest, read_pack
+from toolchain.cloud.database import Database
+from toolchain.cloud.keys import load_public_keys
+from toolchain.cloud.release import Release, verify_release
+from toolchain.cloud.service import MAX_BODY_BYTES, MAX_CONTEXT
+from toolchain.fleet.processes import ServerProcess
+from toolchain.training.run import load_run
+
+CONTEXT = [3, 14, 15, 92, 65, 35]
+
+
+class Caller:
+    """Plain HTTP calls with one secret, so that the tests see status and body as they are on the wire."""
+
+    def __init__(self, http: httpx.Client, secret: str | None) -> None:
+        self.http = http
+        self.headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
+
+    def get(self, path: str, headers: dict[str, str] | None = None, **query: Any) -> httpx.Response:
+        return self.http.get(path, headers=self.headers | (headers or {}), params=query)
+
+    def post(self, path: str, body: Any) -> httpx.Response:
+        return self.http.post(path, headers=self.headers, json=body)
+
+
+class Device(Caller):
+    """An enrolled device."""
+
+    def __init__(self, http: httpx.Client, enrolment: dict[str, Any]) -> None:
+        super().__init__(http, enrolment["token"])
+        self.id: str = enrolment["device"]
+        self.token: str = enrolment["token"]
+        self.keys = enrolment["keys"]
+
+    def upload(self, samples: list[int]) -> int:
+        answer = self.post(f"/devices/{self.id}/context", {"samples": samples})
+        assert answer.status_code == 202, answer.text
+        return int(answer.json()["version"])
+
+    def release(self, bundle: str, after: int = 0, timeout: float = 20) -> Release:
+        answer = self.get(f"/devices/{self.id}/release", after=after, timeout=timeout)
+        assert answer.status_code == 200, answer.text
+        return verify_release(
+            answer.json()["release"],
+            load_public_keys(self.keys),
+            device=self.id,
+            bundle=bundle,
+            newer_than=after,
+            now=int(time.time()),
+        )
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle: Path) -> Bundle:
+    return Bundle.load(tiny_bundle)
+
+
+@pytest.fixture
+def http(server: ServerProcess) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"{server.url}/v1", timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def operator(http: httpx.Client, server: ServerProcess) -> Caller:
+    return Caller(http, server.operator_key.read_text().strip())
+
+
+def enrol(http: httpx.Client, server: ServerProcess, bundle: Bundle) -> Device:
+    enroller = Caller(http, server.enrolment_key.read_text().strip())
+    answer = enroller.post("/devices", {"bundle": bundle.id})
+    assert answer.status_code == 201, answer.text
+    return Device(http, answer.json())
+
+
+@pytest.fixture
+def device(http: httpx.Client, server: ServerProcess, bundle: Bundle) -> Device:
+    return enrol(http, server, bundle)
+
+
+def test_a_context_becomes_the_weights_that_the_metanetwork_generates(
+    device: Device, bundle: Bundle, tiny_run: Path
+) -> None:
+    version = device.upload(CONTEXT)
+    release = device.release(bundle.id)
+    assert release.version == version
+    data = device.get(f"/packs/{release.sha256}").content
+    assert (len(data), pack_digest(data)) == (release.size, release.sha256)
+    pack = read_pack(data, bundle.manifest)
+    run = load_run(tiny_run)
+    assert (pack.version, pack.generator) == (version, run.fingerprint)
+    expected = run.metanetwork.generate(run.task.context(CONTEXT))
+    for name, values in pack.parameters.items():
+        torch.testing.assert_close(values, expected[name][0])
+
+
+@pytest.mark.parametrize("secret", [None, "wrong", "0123456789abcdef.wrong", "\x7f" * 300])
+def test_nothing_is_answered_without_the_right_key(
+    http: httpx.Client, device: Device, secret: str | None
+) -> None:
+    stranger = Caller(http, secret)
+    for answer in (
+        stranger.post("/devices", {"bundle": "x"}),
+        stranger.post(f"/devices/{device.id}/context", {"samples": CONTEXT}),
+        stranger.get(f"/devices/{device.id}/release"),
+        stranger.get(f"/packs/{'0' * 64}"),
+        stranger.post("/push", {}),
+    ):
+        assert answer.status_code == 401, answer.request.url
+        assert set(answer.json()) == {"detail"}
+
+
+def test_each_key_opens_its_own_door_only(
+    http: httpx.Client, server: ServerProcess, device: Device, operator: Caller
+) -> None:
+    enroller = Caller(http, server.enrolment_key.read_text().strip())
+    assert device.post("/push", {}).status_code == 401
+    assert device.post("/devices", {"bundle": "x"}).status_code == 401
+    assert enroller.post("/push", {}).status_code == 401
+    assert operator.post("/devices", {"bundle": "x"}).status_code == 401
+    assert operator.get(f"/devices/{device.id}/release").status_code == 401
+
+
+def test_nothing_of_a_device_is_readable_by_another(
+    http: httpx.Client, server: ServerProcess, bundle: Bundle, device: Device
+) -> None:
+    device.upload(CONTEXT)
+    sha256 = device.release(bundle.id).sha256
+    other = enrol(http, server, bundle)
+    assert other.get(f"/devices/{device.id}/release").status_code == 403
+    assert other.post(f"/devices/{device.id}/context", {"samples": CONTEXT}).status_code == 403
+    assert other.get("/devices/nobody/release").status_code == 403
+    assert other.get(f"/packs/{sha256}").status_code == 404
+    assert device.get(f"/packs/{sha256}").status_code == 200
+
+
+def test_a_phone_of_another_bundle_is_told_at_once(http: httpx.Client, server: ServerProcess) -> None:
+    answer = Caller(http, server.enrolment_key.read_text().strip()).post("/devices", {"bundle": "f" * 64})
+    assert answer.status_code == 409
+    assert "generates for bundle" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ([1, 999_999], "unknown item id 999999"),
+        ([0], "unknown item id 0"),
+        ([], "at least 1 item"),
+        ([1] * (MAX_CONTEXT + 1), f"at most {MAX_CONTEXT} items"),
+        (["1"], "valid integer"),
+        ([True], "valid integer"),
+        ([1.5], "valid integer"),
+        ([10**30], "body.samples.0"),
+        ([-1], "greater than or equal to 0"),
+        ("1,2", "valid list"),
+        (None, "valid list"),
+    ],
+)
+def test_a_context_that_is_none_is_explained(device: Device, samples: Any, message: str) -> None:
+    answer = device.post(f"/devices/{device.id}/context", {"samples": samples})
+    assert answer.status_code == 422
+    assert message in answer.json()["detail"]
+    assert len(answer.content) < 1000, "the context is not repeated"
+
+
+def test_bodies_have_a_limit(device: Device) -> None:
+    path = f"/devices/{device.id}/context"
+    assert device.post(path, {"samples": [1], "more": "x" * MAX_BODY_BYTES}).status_code == 413
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(2 * MAX_BODY_BYTES // 1024):
+            yield b" " * 1024
+
+    headers = device.headers | {"Content-Type": "application/json"}
+    assert device.http.post(path, headers=headers, content=chunks()).status_code == 413
+    assert device.http.post(path, headers=headers, content=b"{").status_code == 422
+
+
+def test_a_download_goes_on_by_range(device: Device, bundle: Bundle) -> None:
+    device.upload(CONTEXT)
+    release = device.release(bundle.id)
+    whole = device.get(f"/packs/{release.sha256}").content
+    rest = device.get(f"/packs/{release.sha256}", headers={"Range": "bytes=1000-"})
+    assert rest.status_code == 206
+    assert rest.content == whole[1000:]
+
+
+@pytest.mark.parametrize("sha256", ["0" * 63, "F" * 64, "..%2Fkeys%2Foperator.key"])
+def test_a_pack_has_a_digest_for_a_name(device: Device, sha256: str) -> None:
+    assert device.get(f"/packs/{sha256}").status_code in (404, 422)
+
+
+def test_concurrent_uploads_keep_versions_rising(device: Device, bundle: Bundle) -> None:
+    versions: list[int] = []
+
+    def upload(worker: int) -> None:
+        versions.extend(device.upload([worker + 1, turn + 1]) for turn in range(5))
+
+    threads = [threading.Thread(target=upload, args=(worker,)) for worker in range(6)]
+    for thread in threads:
+        thread.start()
+    seen: list[int] = []
+    while not seen or seen[-1] < 30:
+        seen.append(device.release(bundle.id, after=seen[-1] if seen else 0).version)
+    for thread in threads:
+        thread.join()
+    assert sorted(versions) == list(range(1, 31))
+    assert seen == sorted(set(seen))
+
+
+def test_a_poll_waits_for_the_release_and_no_longer(device: Device, bundle: Bundle) -> None:
+    start = time.monotonic()
+    assert device.get(f"/devices/{device.id}/release", timeout=0.3).status_code == 204
+    assert 0.3 <= time.monotonic() - start < 10
+    found: list[Release] = []
+    poll = threading.Thread(target=lambda: found.append(device.release(bundle.id, timeout=60)))
+    poll.start()
+    version = device.upload(CONTEXT)
+    poll.join(30)
+    assert [release.version for release in found] == [version]
+    assert device.get(f"/devices/{device.id}/release", after=version, timeout=0).status_code == 204
+
+
+def test_a_push_releases_anew_from_the_last_context(device: Device, bundle: Bundle, operator: Caller) -> None:
+    assert operator.post("/push", {"devices": [device.id]}).status_code == 404
+    version = device.upload(CONTEXT)
+    answer = operator.post("/push", {"devices": [device.id]})
+    assert (answer.status_code, answer.json()) == (202, {"versions": {device.id: version + 1}})
+    assert device.release(bundle.id, after=version).version == version + 1
+    assert operator.post("/push", {"devices": [device.id, "nobody"]}).status_code == 404
+    assert operator.post("/push", {}).json()["versions"][device.id] == version + 2
+
+
+def test_health_needs_no_key(http: httpx.Client, bundle: Bundle) -> None:
+    answer = http.get("/healthz")
+    assert answer.status_code == 200
+    assert answer.json() == {"database": "ok", "generation": "ok", "bundle": bundle.id}
+
+
+def test_the_api_describes_itself(http: httpx.Client, server: ServerProcess) -> None:
+    paths = httpx.get(f"{server.url}/openapi.json").json()["paths"]
+    assert set(paths) == {
+        "/v1/devices",
+        "/v1/devices/{device}/context",
+        "/v1/devices/{device}/release",
+        "/v1/packs/{sha256}",
+        "/v1/push",
+        "/v1/healthz",
+    }
+
+
+def test_secrets_and_contexts_stay_out_of_logs_and_files(
+    device: Device, bundle: Bundle, server: ServerProcess
+) -> None:
+    device.upload([277, 278, 279])
+    device.release(bundle.id)
+    device.post(f"/devices/{device.id}/context", {"samples": [277, 278, 27_999]})
+    state = server.enrolment_key.parent.parent
+    log = (state / "server.log").read_text()
+    assert device.id in log
+    secrets = [device.token.partition(".")[2], server.operator_key.read_text().strip()]
+    for secret in [*secrets, "277", "27999"]:
+        assert secret not in log
+    stored = b"".join(path.read_bytes() for path in state.glob("mnet.db*"))
+    assert secrets[0].encode() not in stored
+    for key in (state / "keys").iterdir():
+        assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_killed_server_loses_nothing(
+    tiny_run: Path, tiny_bundle: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    """Killed with a release still to be made: the next one makes it, every token and version stays good."""
+    with ServerProcess(tiny_run, tiny_bundle, tmp_path / "server") as first:
+        port = httpx.URL(first.url).port
+        with httpx.Client(base_url=f"{first.url}/v1", timeout=30) as http:
+            devices = [enrol(http, first, bundle) for _ in range(5)]
+            accepted = {device.id: max(device.upload([n + 1]) for n in range(4)) for device in devices}
+            first.kill()
+    # One more that was accepted, but whose release the kill came before.
+    database = Database(f"sqlite:///{tmp_path / 'server' / 'mnet.db'}")
+    accepted[devices[0].id] = database.add_context(devices[0].id, CONTEXT)
+    database.close()
+    with (
+        ServerProcess(tiny_run, tiny_bundle, tmp_path / "server", port=port or 0) as second,
+        httpx.Client(base_url=f"{second.url}/v1", timeout=30) as http,
+    ):
+        for device in devices:
+            device.http = http
+            release = device.release(bundle.id, after=accepted[device.id] - 1)
+            assert release.version == accepted[device.id]
+            assert pack_digest(device.get(f"/packs/{release.sha256}").content) == release.sha256
+            assert device.upload([9]) == accepted[device.id] + 1

@@ -1,0 +1,73 @@
+"""One small trained run, its bundle and a server of both, made once for all tests that need them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from toolchain.fleet.processes import ServerProcess
+
+ITEMS = 300
+
+
+def write_interactions(path: Path, users: int = 40, each: int = 40, seed: int = 0) -> None:
+    """Write a `u.data` of made-up users, each fond of one band of the catalogue."""
+    generator = np.random.default_rng(seed)
+    fondness = generator.integers(1, ITEMS - 30, size=users)
+    rows = [
+        f"{user + 1}\t{item}\t5\t{3600 * step}"
+        for user in range(users)
+        for step, item in enumerate(fondness[user] + generator.integers(0, 30, size=each))
+    ]
+    # Every item once, so that the catalogue is 1..ITEMS.
+    rows += [f"{users + 1}\t{item}\t5\t{60 * item}" for item in range(1, ITEMS + 1)]
+    path.write_text("\n".join(rows))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the soak tests are."""
+    parser.addoption("--swaps", type=int, default=200, help="hot swaps under live inference")
+    parser.addoption("--kills", type=int, default=10, help="kill -9 of a phone at a random moment")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Two cores are shared by the tests and the processes that they start."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder: every stage of training really ran, for one short epoch."""
+    from toolchain.training.config import load_config
+    from toolchain.training.recipe import train
+
+    folder = tmp_path_factory.mktemp("tiny")
+    write_interactions(folder / "u.data")
+    fits = [f"{fit}.epochs=1" for fit in ("static", "metanetwork.pretraining", "metanetwork.fit")]
+    settings = [f"data.path={folder / 'u.data'}", "metanetwork.context.history=20", *fits]
+    run = folder / "run"
+    train(load_config("movielens-100k/sasrec", settings), run, Console(quiet=True))
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Android bundle of `tiny_run`."""
+    from toolchain.exporting import export_run
+
+    bundle = tmp_path_factory.mktemp("tiny") / "bundle"
+    export_run(tiny_run, "android", bundle)
+    return bundle
+
+
+@pytest.fixture(scope="session")
+def server(
+    tiny_run: Path, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    """A running `mnet serve`, shared: each test enrols devices of its own and leaves the process alone."""
+    with ServerProcess(tiny_run, tiny_bundle, tmp_path_factory.mktemp("server")) as process:
+        yield process
