@@ -1,0 +1,27 @@
+"""The ranking model, exported once for all tests of this folder."""
+
+import pytest
+import torch
+
+from export.bundle import Bundle
+from export.exporter import export_bundle
+from tests.export.ranker import PackFactory, Ranker, ranker_spec
+
+
+@pytest.fixture(scope="session")
+def model() -> Ranker:
+    """The model, in eager PyTorch."""
+    torch.manual_seed(0)
+    return Ranker().eval()
+
+
+@pytest.fixture(scope="session")
+def bundle(model: Ranker, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Its Android bundle; tests leave it as it is."""
+    return export_bundle(ranker_spec(model), "android", tmp_path_factory.mktemp("export") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def packs(bundle: Bundle, model: Ranker) -> PackFactory:
+    """Packs for `bundle`."""
+    return PackFactory(bundle, model)

@@ -1,0 +1,70 @@
+"""A small ranking model whose generated layers start equal and with zero biases, and packs for its bundle."""
+
+import torch
+from torch import Tensor, nn
+
+from export.bundle import Bundle
+from export.golden import Reference
+from export.packs import probe_values, write_pack
+from export.spec import ExportSpec
+
+GENERATED = ("head_in.weight", "head_in.bias", "head_out.weight", "head_out.bias")
+
+
+class Ranker(nn.Module):
+    """Mean of item vectors [B, L] -> two generated layers -> scores [B, C] of candidates."""
+
+    def __init__(self, items: int = 50, width: int = 16) -> None:
+        super().__init__()
+        self.items = nn.Embedding(items, width)
+        self.head_in = nn.Linear(width, width)
+        self.head_out = nn.Linear(width, width)
+        nn.init.eye_(self.head_in.weight)
+        nn.init.eye_(self.head_out.weight)
+        nn.init.zeros_(self.head_in.bias)
+        nn.init.zeros_(self.head_out.bias)
+
+    def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
+        hidden = self.head_out(torch.relu(self.head_in(self.items(history).mean(1))))
+        return (self.items(candidates) @ hidden.unsqueeze(-1)).squeeze(-1)
+
+
+def ranker_spec(model: nn.Module, generated: tuple[str, ...] = GENERATED) -> ExportSpec:
+    """An export of a model that takes what Ranker takes, with three golden samples."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = tuple(
+        (
+            torch.randint(0, 50, (1, 5), generator=generator),
+            torch.randint(0, 50, (1, 20), generator=generator),
+        )
+        for _ in range(3)
+    )
+    return ExportSpec(
+        "ranker", model, generated, inputs, ("history", "candidates"), ("scores",), {"by": "a test"}
+    )
+
+
+def random_weights(bundle: Bundle, seed: int) -> dict[str, Tensor]:
+    """Random generated parameters that fit the bundle."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.randn(tensor.shape, generator=generator) * 0.3
+        for name, tensor in bundle.default_weights.items()
+    }
+
+
+class PackFactory:
+    """Packs for a bundle, with the probe that the cloud would compute in eager PyTorch."""
+
+    def __init__(self, bundle: Bundle, model: nn.Module) -> None:
+        self._bundle, self._reference = bundle, Reference(model)
+
+    def expected(self, weights: dict[str, Tensor], sample: int = 0) -> Tensor:
+        """Eager PyTorch's scores under `weights`."""
+        return self._reference.outputs(weights, self._bundle.golden.inputs[sample])[0]
+
+    def pack(self, weights: dict[str, Tensor], version: int) -> bytes:
+        probe = probe_values(self.expected(weights))
+        return write_pack(
+            weights, bundle_id=self._bundle.id, version=version, generator="0" * 64, probe=probe
+        )

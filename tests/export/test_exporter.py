@@ -1,0 +1,172 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from export.bundle import Bundle
+from export.errors import BundleError
+from export.exporter import export_bundle
+from export.spec import ExportSpec
+from export.verify import verify_bundle
+from tests.export.ranker import Ranker, ranker_spec
+
+
+def refuse(spec: ExportSpec, out: Path, match: str, target: str = "android") -> None:
+    """The export must fail with this message and leave nothing behind, not even hidden."""
+    with pytest.raises(BundleError, match=match):
+        export_bundle(spec, target, out)
+    assert not out.exists()
+    assert list(out.parent.iterdir()) == []
+
+
+def test_an_unknown_target_lists_those_known(model: Ranker, tmp_path: Path) -> None:
+    refuse(ranker_spec(model), tmp_path / "b", "unknown target 'toaster'; known targets: android", "toaster")
+
+
+def test_a_missing_extra_says_what_to_install(
+    model: Ranker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    refuse(ranker_spec(model), tmp_path / "b", r'pip install "mnet\[executorch\]"')
+
+
+@pytest.mark.parametrize(
+    ("generated", "match"),
+    [
+        ((), "nothing to swap"),
+        (("head.weight",), "no parameter 'head.weight'; it has items.weight, head_in.weight"),
+        (("head_in.bias", "head_in.bias"), "named twice"),
+        (("items.weight",), "belongs to a Embedding; target android takes those of Linear only"),
+    ],
+)
+def test_what_cannot_be_generated_is_refused(
+    model: Ranker, tmp_path: Path, generated: tuple[str, ...], match: str
+) -> None:
+    with pytest.raises(BundleError, match=match):
+        export_bundle(ranker_spec(model, generated), "android", tmp_path / "b")
+
+
+def test_a_shared_parameter_is_refused() -> None:
+    model = Ranker()
+    model.head_out.weight = model.head_in.weight
+    with pytest.raises(BundleError, match=r"head_in.weight is shared with head_out.weight"):
+        ranker_spec(model)
+
+
+def test_a_generated_convolution_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten())
+    spec = ExportSpec("conv", model, ("0.weight",), ((torch.randn(1, 1, 4, 4),),), ("image",), ("scores",))
+    refuse(spec, tmp_path / "b", "0.weight belongs to a Conv2d.*write this one as a Linear")
+
+
+class Ignoring(Ranker):
+    """Never calls one of its generated layers."""
+
+    def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
+        return (self.items(candidates) @ self.head_in(self.items(history).mean(1)).unsqueeze(-1)).squeeze(-1)
+
+
+class Reaching(Ranker):
+    """Uses a generated weight in another way than by calling its Linear."""
+
+    def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
+        return super().forward(history, candidates) * self.head_in.weight.mean()
+
+
+class Leaking(Ranker):
+    """Holds a generated weight by a second, unregistered reference, which no swap can reach."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = [self.head_in.weight]
+
+    def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
+        scores = super().forward(history, candidates)
+        return scores + functional.linear(self.items(history).mean(1), self.hidden[0]).mean()
+
+
+class Talking(Ranker):
+    """Gives something that is no score."""
+
+    def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
+        return super().forward(history, candidates).argmax(-1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "match"),
+    [
+        (Ignoring, "head_out.weight has 0 slots, not 1"),
+        (Reaching, "head_in.weight is not taken by XNNPACK"),
+        (Leaking, "head_in.weight is also a constant of the program"),
+        (Talking, "output scores is torch.int64; it must be float32"),
+    ],
+)
+def test_a_model_whose_weights_could_go_stale_is_refused(
+    kind: type[Ranker], match: str, tmp_path: Path
+) -> None:
+    refuse(ranker_spec(kind()), tmp_path / "b", match)
+
+
+@pytest.mark.parametrize(
+    "generated", [("head_in.weight",), ("head_in.bias",), ("head_out.bias", "head_in.weight")]
+)
+def test_any_part_of_a_linear_can_be_generated(
+    model: Ranker, tmp_path: Path, generated: tuple[str, ...]
+) -> None:
+    found = verify_bundle(export_bundle(ranker_spec(model, generated), "android", tmp_path / "b"))
+    assert found.slots == len(generated)
+    assert found.max_abs_error < 1e-4
+    assert found.output_change > 1e-2
+
+
+def test_a_model_that_barely_listens_is_refused(tmp_path: Path) -> None:
+    class Deaf(Ranker):
+        def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
+            return super().forward(history, candidates) * 1e-4
+
+    refuse(ranker_spec(Deaf()), tmp_path / "b", "self_test_failed: a swap changes the output by")
+
+
+def test_examples_must_agree(model: Ranker) -> None:
+    history, candidates = torch.zeros(1, 5, dtype=torch.int64), torch.zeros(1, 20, dtype=torch.int64)
+
+    def spec(*inputs: tuple[Tensor, ...]) -> ExportSpec:
+        return ExportSpec("m", model, ("head_in.bias",), inputs, ("history", "candidates"), ("scores",))
+
+    with pytest.raises(BundleError, match="at least one example"):
+        spec()
+    with pytest.raises(BundleError, match="1 inputs for the names"):
+        spec((history,))
+    with pytest.raises(BundleError, match=r"input history is torch.int32"):
+        spec((history.int(), candidates))
+    with pytest.raises(BundleError, match="candidates has not the same shape"):
+        spec((history, candidates), (history, candidates[:, :3]))
+
+
+def test_the_model_itself_is_left_as_it_was(model: Ranker, bundle: Bundle) -> None:
+    assert torch.equal(model.head_in.weight, torch.eye(16))
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_foreign_folder_is_not_overwritten(model: Ranker, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(BundleError, match="something other than a bundle"):
+        export_bundle(ranker_spec(model), "android", tmp_path)
+    with pytest.raises(BundleError, match="is a file"):
+        export_bundle(ranker_spec(model), "android", tmp_path / "thesis.tex")
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_an_older_bundle_is_replaced_as_a_whole(model: Ranker, tmp_path: Path) -> None:
+    out = tmp_path / "b"
+    out.mkdir()
+    (out / "manifest.json").write_text("of an older bundle")
+    (out / "model.tflite").write_text("of another target")
+    stages: list[str] = []
+    export_bundle(ranker_spec(model, ("head_in.bias",)), "android", out, stages.append)
+    assert Bundle.load(out).manifest.slots[0].parameter == "head_in.bias"
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    assert len(stages) == 5
