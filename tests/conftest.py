@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,13 @@ def write_interactions(path: Path, users: int = 40, each: int = 40, seed: int = 
     path.write_text("\n".join(rows))
 
 
+def one_epoch(config: Any) -> Any:
+    """The same config with every fit cut to one epoch."""
+    if not isinstance(config, dict):
+        return config
+    return {key: 1 if key == "epochs" else one_epoch(value) for key, value in config.items()}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How long the soak tests are."""
     parser.addoption("--swaps", type=int, default=200, help="hot swaps under live inference")
@@ -42,16 +50,15 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder: every stage of training really ran, for one short epoch."""
-    from toolchain.training.config import load_config
+    from toolchain.training.config import load_config, parse_config
     from toolchain.training.recipe import train
 
     folder = tmp_path_factory.mktemp("tiny")
     write_interactions(folder / "u.data")
-    fits = [f"{fit}.epochs=1" for fit in ("static", "metanetwork.pretraining", "metanetwork.fit")]
-    settings = [f"data.path={folder / 'u.data'}", "metanetwork.context.history=20", *fits]
-    run = folder / "run"
-    train(load_config("movielens-100k/sasrec", settings), run, Console(quiet=True))
-    return run
+    config = load_config("movielens-100k/sasrec", [f"data.path={folder / 'u.data'}"])
+    short = parse_config(one_epoch(config.model_dump()), "the tiny config")
+    train(short, folder / "run", Console(quiet=True))
+    return folder / "run"
 
 
 @pytest.fixture(scope="session")
