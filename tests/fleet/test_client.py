@@ -105,6 +105,14 @@ def test_a_server_in_trouble_is_offline_and_a_refusal_is_denied() -> None:
         client.newest_release(PHONE, 0, 0)
 
 
+@pytest.mark.parametrize(
+    "body", [b"<html>Welcome to our Wi-Fi</html>", b"[]", b'{"other": 1}', b"null", b" " * 5_000_000]
+)
+def test_something_else_that_answers_is_offline(body: bytes) -> None:
+    with serving(lambda handler: send(handler, 200, body)) as client, pytest.raises(Offline):
+        client.newest_release(PHONE, 0, 0)
+
+
 def test_no_server_is_offline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

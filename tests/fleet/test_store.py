@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from joserfc.jwk import ECKey
 
 from export.errors import Reason, Refused
 from export.packs import pack_digest
@@ -15,7 +16,8 @@ from toolchain.errors import UserError
 from toolchain.fleet.client import Identity
 from toolchain.fleet.store import Kept, WeightStore
 
-IDENTITY = Identity("phone", "bundle", "phone.secret", {"keys": []})
+KEYS = {"keys": [ECKey.generate_key("P-256").as_dict(private=False)]}
+IDENTITY = Identity("phone", "bundle", "phone.secret", KEYS)
 
 
 def version(number: int) -> tuple[Kept, bytes]:
@@ -104,9 +106,15 @@ def test_who_the_phone_is_stays_private(tmp_path: Path) -> None:
     store.save_identity(IDENTITY)
     assert store.identity() == IDENTITY
     assert (tmp_path / "phone" / "identity.json").stat().st_mode & 0o777 == 0o600
-    (tmp_path / "phone" / "identity.json").write_bytes(b"{")
-    with pytest.raises(UserError, match="damaged"):
-        store.identity()
+    for damaged in (
+        b"{",
+        b"{}",
+        b"[]",
+        (tmp_path / "phone" / "identity.json").read_bytes().replace(b"EC", b""),
+    ):
+        (tmp_path / "phone" / "identity.json").write_bytes(damaged)
+        with pytest.raises(UserError, match="damaged"):
+            store.identity()
 
 
 def test_a_folder_that_cannot_be_had_is_the_users_mistake(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """The phone's side of the HTTP contract: one method a call, and two ways in which a call can fail."""
 
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -7,12 +10,14 @@ from typing import Any
 import httpx
 
 from export.errors import Reason, Refused
+from toolchain.cloud.keys import load_public_keys
 
 _TIMEOUT = httpx.Timeout(10.0, connect=5.0)
+_MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 
 class Offline(Exception):
-    """The server cannot be reached or cannot answer now; the same call may succeed later."""
+    """The server cannot be reached, is in trouble, or something else answers for it; try again later."""
 
 
 class Denied(Exception):
@@ -50,13 +55,17 @@ class CloudClient:
 
     def enrol(self, enrolment_key: str, bundle: str) -> Identity:
         """Become known to the server as a phone that runs `bundle`."""
-        answer = self._call("POST", "/devices", enrolment_key, json={"bundle": bundle}).json()
-        return Identity(answer["device"], bundle, answer["token"], answer["keys"])
+        answer = self._call("POST", "/devices", enrolment_key, json={"bundle": bundle})
+        with _contract():
+            load_public_keys(answer["keys"])
+            return Identity(str(answer["device"]), bundle, str(answer["token"]), answer["keys"])
 
     def upload(self, phone: Identity, samples: list[int]) -> int:
         """Upload a context; returns the version that will stem from it."""
         path = f"/devices/{phone.device}/context"
-        return int(self._call("POST", path, phone.token, json={"samples": samples}).json()["version"])
+        answer = self._call("POST", path, phone.token, json={"samples": samples})
+        with _contract():
+            return int(answer["version"])
 
     def newest_release(self, phone: Identity, after: int, wait_s: float) -> str | None:
         """The newest release above version `after`, as JWS; waits up to `wait_s` seconds for one."""
@@ -64,12 +73,14 @@ class CloudClient:
         query = {"after": after, "timeout": wait_s}
         timeout = httpx.Timeout(wait_s + 10.0, connect=5.0)
         answer = self._call("GET", path, phone.token, params=query, timeout=timeout)
-        return None if answer.status_code == 204 else str(answer.json()["release"])
+        with _contract():
+            return None if answer is None else str(answer["release"])
 
     def push(self, operator_key: str, devices: list[str] | None) -> dict[str, int]:
         """As the operator: release anew to these devices, or to all; the version that each will get."""
         answer = self._call("POST", "/push", operator_key, json={"devices": devices})
-        return dict(answer.json()["versions"])
+        with _contract():
+            return dict(answer["versions"])
 
     def fetch_pack(self, phone: Identity, sha256: str, size: int) -> bytes:
         """The `size` bytes of a pack; a cut download goes on where it broke as long as each try brings some.
@@ -91,43 +102,61 @@ class CloudClient:
         return bytes(data)
 
     def _fetch_more(self, phone: Identity, sha256: str, size: int, data: bytearray) -> None:
-        headers = {"Authorization": f"Bearer {phone.token}"}
-        if data:
-            headers["Range"] = f"bytes={len(data)}-"
-        try:
-            with self._http.stream("GET", f"/packs/{sha256}", headers=headers) as answer:
-                _check(answer)
-                if answer.status_code != 206:
-                    data.clear()  # all of it from the start
-                for chunk in answer.iter_raw():
-                    data += chunk
-                    if len(data) > size:
-                        raise Refused(Reason.WRONG_SIZE, f"the pack is over the {size} bytes of its release")
-        except httpx.TransportError as error:
-            raise Offline(_describe(error)) from error
+        ranged = {"Range": f"bytes={len(data)}-"} if data else {}
+        with self._answered("GET", f"/packs/{sha256}", phone.token, headers=ranged) as answer:
+            if answer.status_code != 206:
+                data.clear()  # all of it from the start
+            for chunk in answer.iter_raw():
+                data += chunk
+                if len(data) > size:
+                    raise Refused(Reason.WRONG_SIZE, f"the pack is over the {size} bytes of its release")
 
-    def _call(self, method: str, path: str, secret: str, **options: Any) -> httpx.Response:
+    def _call(self, method: str, path: str, secret: str, **options: Any) -> Any:
+        """The JSON that the server answers; None for an answer without content."""
+        with self._answered(method, path, secret, **options) as answer:
+            body = _read(answer)
+        with _contract():
+            return None if answer.status_code == 204 else dict(json.loads(body))
+
+    @contextmanager
+    def _answered(
+        self, method: str, path: str, secret: str, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> Iterator[httpx.Response]:
+        """An answer of success, its body still to be read; all else becomes Offline or Denied."""
+        authorised = {"Authorization": f"Bearer {secret}", **(headers or {})}
         try:
-            headers = {"Authorization": f"Bearer {secret}"}
-            answer = self._http.request(method, path, headers=headers, **options)
-        except httpx.TransportError as error:
-            raise Offline(_describe(error)) from error
-        _check(answer)
-        return answer
+            with self._http.stream(method, path, headers=authorised, **options) as answer:
+                _check(answer)
+                yield answer
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise Offline(f"{type(error).__name__}: {error}") from error
+
+
+def _read(answer: httpx.Response) -> bytes:
+    body = bytearray()
+    for chunk in answer.iter_bytes():
+        body += chunk
+        if len(body) > _MAX_ANSWER_BYTES:
+            raise Offline("the answer is too long to be that of an mnet server")
+    return bytes(body)
 
 
 def _check(answer: httpx.Response) -> None:
     if answer.is_success:
         return
-    answer.read()
     if answer.status_code >= 500 or answer.status_code == 429:
         raise Offline(f"the server answered HTTP {answer.status_code}")
     try:
-        detail = str(answer.json()["detail"])
+        detail = str(json.loads(_read(answer))["detail"])
     except (ValueError, KeyError, TypeError):
         detail = answer.reason_phrase
     raise Denied(answer.status_code, detail)
 
 
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+@contextmanager
+def _contract() -> Iterator[None]:
+    """What does not read as the contract says comes from something else, such as a captive portal."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Offline(f"the answer is not that of an mnet server: {type(error).__name__}") from error

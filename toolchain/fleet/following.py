@@ -80,6 +80,8 @@ class Following:
                     if error.status == 422 or not self._phone.enrolled:
                         raise UserError(f"{self._server} refused: {error}") from error
                     self._fail(stop, backoff, "denied", status=error.status, detail=error.detail)
+                except OSError as error:
+                    self._fail(stop, backoff, "not_persisted", detail=str(error))
 
     def _step(self, client: CloudClient) -> bool:
         """The one next thing to do; returns whether all is done."""
@@ -88,8 +90,16 @@ class Following:
             self._phone.enrol(client, self._enrolment_key)
         elif self._contexts and self._awaited is None:
             self._upload(client)
-        elif (swapped := self._phone.poll(client, POLL_S)) is not None:
+        else:
+            return self._poll(client)
+        return False
+
+    def _poll(self, client: CloudClient) -> bool:
+        start = time.monotonic()
+        if (swapped := self._phone.poll(client, POLL_S)) is not None:
             return self._took(swapped)
+        if time.monotonic() - start < POLL_S / 2:
+            raise Offline("the poll was answered before its time")  # a server that stops, or something else
         return False
 
     def _upload(self, client: CloudClient) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from export.errors import Reason, Refused
 from export.packs import pack_digest
+from toolchain.cloud.keys import load_public_keys
 from toolchain.cloud.packs import PackFolder
 from toolchain.cloud.release import Release
 from toolchain.durable import write_durably
@@ -42,7 +43,9 @@ class WeightStore:
     def identity(self) -> Identity | None:
         """Who this phone was enrolled as; None before enrolment. UserError if the file is damaged."""
         try:
-            return Identity(**json.loads(self._identity.read_bytes()))
+            identity = Identity(**json.loads(self._identity.read_bytes()))
+            load_public_keys(identity.keys)
+            return identity
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError) as error:
