@@ -43,19 +43,24 @@ class CausalSelfAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """`x` [B, L, d], `mask` [B, 1, L, L] added to the attention scores -> [B, L, d]."""
-        batch, length, width = x.shape
-        split = (batch, length, self.heads, width // self.heads)
-        query = self.query(x).view(split).transpose(1, 2)
-        key = self.key(x).view(split).transpose(1, 2)
-        value = self.value(x).view(split).transpose(1, 2)
-        scores = query @ key.transpose(2, 3) * (width // self.heads) ** -0.5
+        """`x` [B, L, d], `mask` [B, 1, Q, L] added to the scores of the last Q positions -> [B, Q, d] for these."""
+        queries = mask.shape[2]
+        query, key, value = (
+            self._split(self.query(x[:, -queries:])),
+            self._split(self.key(x)),
+            self._split(self.value(x)),
+        )
+        scores = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5
         weights = self.dropout(torch.softmax(scores + mask, dim=-1))
-        return self.out((weights @ value).transpose(1, 2).reshape(batch, length, width))
+        return self.out((weights @ value).transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        """[B, L, d] -> [B, heads, L, d / heads]."""
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
 class Block(nn.Module):
-    """Attention, then a point-wise feed-forward net; each as x + dropout(f(LayerNorm(x))), section III-B of the paper."""
+    """Attention, then a point-wise feed-forward net, each as x + dropout(f(LayerNorm(x))); section III of the paper."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -68,7 +73,8 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        x = x + self.dropout(self.attention(self.attention_norm(x), mask))
+        """`x` [B, L, d], `mask` [B, 1, Q, L] -> [B, Q, d] for the last Q positions."""
+        x = x[:, -mask.shape[2] :] + self.dropout(self.attention(self.attention_norm(x), mask))
         return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
 
 
@@ -89,15 +95,21 @@ class CausalItemEncoder(nn.Module):
         self.apply(_initialize)
         nn.init.normal_(self.position_embedding, std=0.02)
 
-    def forward(self, items: Tensor) -> Tensor:
-        """`items` int64 [B, L], L = config.history -> fp32 [B, L, d], zero where the item is padding."""
+    def forward(self, items: Tensor, last: int | None = None) -> Tensor:
+        """`items` int64 [B, L], L = config.history -> fp32 [B, L, d], zero where the item is padding.
+
+        With `last`, only that many positions at the end, [B, last, d], and the last block works on them alone.
+        """
         present = (items != 0).to(self.position_embedding.dtype)
         x = self.item_embedding(items) * self.item_embedding.embedding_dim**0.5 + self.position_embedding
         x = self.dropout(x)
         mask = self.causal_mask + (1 - present)[:, None, None, :] * MASKED
-        for block in self.blocks:
+        *inner, final = self.blocks
+        for block in inner:
             x = block(x, mask)
-        return self.norm(x) * present[..., None]
+        kept = last or items.shape[1]
+        x = final(x, mask[:, :, -kept:])
+        return self.norm(x) * present[:, -kept:, None]
 
     def scores(self, hidden: Tensor) -> Tensor:
         """Inner products of `hidden` [..., d] with every item's embedding -> [..., n_items], item i in column i - 1."""
@@ -123,9 +135,9 @@ class SASRec(nn.Module):
         _initialize(self.head_in)
         _initialize(self.head_out)
 
-    def encode(self, history: Tensor) -> Tensor:
-        """`history` int64 [B, L], left-padded with 0 -> hidden fp32 [B, L, d]."""
-        return self.encoder(history)
+    def encode(self, history: Tensor, last: int | None = None) -> Tensor:
+        """`history` int64 [B, L], left-padded with 0 -> hidden fp32 [B, L, d], or [B, last, d] of the last positions."""
+        return self.encoder(history, last)
 
     def head(self, hidden: Tensor, candidates: Tensor | None = None) -> Tensor:
         """Score items.
@@ -140,7 +152,7 @@ class SASRec(nn.Module):
 
     def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
         """`history` int64 [B, L], `candidates` int64 [B, C] -> logits fp32 [B, C] for the item that comes next."""
-        return self.head(self.encode(history)[:, -1], candidates)
+        return self.head(self.encode(history, last=1)[:, -1], candidates)
 
 
 def _initialize(module: nn.Module) -> None:

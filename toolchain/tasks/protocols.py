@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from toolchain.data.interactions import IntArray, Interactions
 
 Protocol = Literal["rolling", "leave-one-out"]
+Ranking = Literal["unseen", "all"]
 
 
 class Packs(NamedTuple):
@@ -26,12 +27,17 @@ class Packs(NamedTuple):
             is cut after every k-th item, and the pack of cut p from the items up to there.
         history: int64 [B, P, k, L], what the device sees when it predicts.
         target: int64 [B, P, k], the item that comes.
+        position: int64 [B, P, k], the row of the target in the data set.
+        first_seen: int64 [B, n_items], the row in which the user first takes each item, item i in column i - 1; after
+            every row where the user never does, or where seen items are ranked like any other.
         user: int64 [B].
     """
 
     context: Tensor
     history: Tensor
     target: Tensor
+    position: Tensor
+    first_seen: Tensor
     user: Tensor
 
 
@@ -67,17 +73,27 @@ class Windows:
     """Cuts `Packs` out of a split data set.
 
     Args:
+        ranking: "unseen" leaves out what the user has taken before, as a phone can; "all" ranks it too.
         refresh: k, interactions that one pack serves.
         context_length: T, a multiple of k.
         history: L.
     """
 
     def __init__(
-        self, interactions: Interactions, split: Split, *, refresh: int, context_length: int, history: int
+        self,
+        interactions: Interactions,
+        split: Split,
+        *,
+        ranking: Ranking,
+        refresh: int,
+        context_length: int,
+        history: int,
     ) -> None:
         self.items = torch.from_numpy(interactions.items)
+        self.n_items = interactions.n_items
         self.starts = interactions.offsets[:-1]
         self.split = split
+        self.firsts = first_occurrences(interactions) if ranking == "unseen" else None
         self.refresh, self.context_length, self.history = refresh, context_length, history
 
     def training(self, batch_size: int, seed: int) -> DataLoader[Packs]:
@@ -86,6 +102,7 @@ class Windows:
         stretch = self.context_length
         firsts = self.starts - rng.integers(stretch, size=len(self.starts))
         counts = -(-(self.split.validation - firsts) // stretch)
+        counts[self.split.validation == self.starts] = 0
         user = np.repeat(np.arange(len(counts)), counts)
         within = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
         first = firsts[user] + within * stretch
@@ -128,6 +145,8 @@ class Windows:
             context=self._items_at(context, low, high),
             history=self._items_at(history, low, high).view(*packs, self.history),
             target=self._items_at(target, low, high).view(packs),
+            position=target.view(packs),
+            first_seen=self._first_seen(user),
             user=user,
         )
 
@@ -135,3 +154,18 @@ class Windows:
         shape = (-1,) + (1,) * (index.dim() - 1)
         inside = (index >= low.view(shape)) & (index < high.view(shape))
         return self.items[index.clamp(0, len(self.items) - 1)] * inside
+
+    def _first_seen(self, user: Tensor) -> Tensor:
+        first_seen = torch.full((len(user), self.n_items), len(self.items))
+        if self.firsts:
+            for row, rows_of_user in zip(first_seen, [self.firsts[u] for u in user.tolist()], strict=True):
+                row[self.items[rows_of_user] - 1] = rows_of_user
+        return first_seen
+
+
+def first_occurrences(interactions: Interactions) -> list[Tensor]:
+    """For each user, the rows in which an item comes up for the first time."""
+    return [
+        torch.from_numpy(start + np.unique(interactions.sequence(user), return_index=True)[1])
+        for user, start in enumerate(interactions.offsets[:-1])
+    ]

@@ -7,22 +7,21 @@ from toolchain.data import Interactions, load_interactions
 from toolchain.metanetwork import ItemContextEncoder, MetaNetwork
 from toolchain.tasks.protocols import Windows, split_interactions
 from toolchain.tasks.recommendation import Recommendation
-from toolchain.training.config import Config, EncoderConfig, MetaNetworkConfig
-
-
-def _sizes(config: EncoderConfig, n_items: int) -> SASRecConfig:
-    return SASRecConfig(n_items, config.width, config.blocks, config.heads, config.history, config.dropout)
+from toolchain.training.config import Config, MetaNetworkConfig
 
 
 def build_device_model(config: Config, n_items: int) -> SASRec:
-    return SASRec(_sizes(config.device_model, n_items))
+    sizes = config.device_model
+    return SASRec(SASRecConfig(n_items, sizes.width, sizes.blocks, sizes.heads, sizes.history, sizes.dropout))
 
 
-def build_metanetwork(config: Config, sizes: MetaNetworkConfig, n_items: int) -> MetaNetwork:
-    encoder = ItemContextEncoder(_sizes(sizes.context, n_items))
-    return MetaNetwork(
-        build_device_model(config, n_items), SASRec.generated, encoder, sizes.context.width, sizes.bound
+def build_metanetwork(config: Config, settings: MetaNetworkConfig, n_items: int) -> MetaNetwork:
+    sizes = settings.context
+    encoder = ItemContextEncoder(
+        n_items, sizes.width, sizes.length, sizes.averages, sizes.blocks, sizes.dropout
     )
+    device_model = build_device_model(config, n_items)
+    return MetaNetwork(device_model, SASRec.generated, encoder, sizes.width, settings.bound)
 
 
 def build_task(config: Config, n_items: int) -> Recommendation:
@@ -30,7 +29,7 @@ def build_task(config: Config, n_items: int) -> Recommendation:
     return Recommendation(
         n_items=n_items,
         history=model.history,
-        context_length=context.history if context else model.history,
+        context_length=context.length if context else model.history,
         candidates=min(model.candidates, n_items),
     )
 
@@ -50,8 +49,9 @@ def load_material(config: Config) -> Material:
     windows = Windows(
         interactions,
         split,
+        ranking=config.ranking,
         refresh=config.refresh,
-        context_length=config.metanetwork.context.history if config.metanetwork else 20 * config.refresh,
+        context_length=config.metanetwork.context.length if config.metanetwork else 20 * config.refresh,
         history=config.device_model.history,
     )
     return Material(interactions, windows)

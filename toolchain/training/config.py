@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolchain.errors import UserError
-from toolchain.tasks.protocols import Protocol
+from toolchain.tasks.protocols import Protocol, Ranking
 
 CONFIGS = Path(str(files("toolchain.training") / "configs"))
 
@@ -30,17 +30,14 @@ class RollingConfig(Strict):
     validation: float = Field(0.1, gt=0, lt=1)
 
 
-class EncoderConfig(Strict):
-    """Sizes of a self-attentive item encoder."""
+class DeviceModelConfig(Strict):
+    """Sizes of the device model; `candidates` is how many items one inference on the device scores."""
 
     width: int = Field(gt=0)
     blocks: int = Field(gt=0)
     heads: int = Field(1, gt=0)
     history: int = Field(gt=0)
     dropout: float = Field(0.2, ge=0, lt=1)
-
-
-class DeviceModelConfig(EncoderConfig):
     candidates: int = Field(100, gt=0)
 
 
@@ -55,13 +52,22 @@ class FitConfig(Strict):
     averaging: float = Field(0.99, ge=0, lt=1)
 
 
+class ContextConfig(Strict):
+    """Sizes of the context encoder; `length` is how many recent items it reads."""
+
+    width: int = Field(64, gt=0)
+    averages: int = Field(8, gt=0)
+    blocks: int = Field(2, gt=0)
+    length: int = Field(100, gt=0)
+    dropout: float = Field(0.2, ge=0, lt=1)
+
+
 class MetaNetworkConfig(Strict):
-    context: EncoderConfig
+    """`bound` limits how far a generated parameter may move from the shared one."""
+
+    context: ContextConfig
     bound: float = Field(1.0, gt=0)
-    pretraining: FitConfig
     fit: FitConfig
-    auxiliary_loss: float = Field(0.0, ge=0)
-    freeze_base: bool = False
 
 
 class Config(Strict):
@@ -70,6 +76,7 @@ class Config(Strict):
     data: DataConfig
     protocol: Protocol = "rolling"
     rolling: RollingConfig = RollingConfig()
+    ranking: Ranking = "unseen"
     refresh: int = Field(5, gt=0)
     device_model: DeviceModelConfig
     static: FitConfig
@@ -84,8 +91,8 @@ class Config(Strict):
     def _fits_together(self) -> "Config":
         if self.rolling.train + self.rolling.validation >= 1:
             raise ValueError("rolling.train and rolling.validation leave nothing to test on")
-        if self.metanetwork and self.metanetwork.context.history % self.refresh:
-            raise ValueError(f"metanetwork.context.history must be a multiple of refresh ({self.refresh})")
+        if self.metanetwork and self.metanetwork.context.length % self.refresh:
+            raise ValueError(f"metanetwork.context.length must be a multiple of refresh ({self.refresh})")
         return self
 
 

@@ -33,4 +33,4 @@ def _curve(folder: Path) -> pd.DataFrame:
         folder.glob("curves/version_*/metrics.csv"), key=lambda log: int(log.parent.name.split("_")[1])
     )
     rows = pd.concat([pd.read_csv(log) for log in logs])
-    return rows.groupby("epoch", as_index=False)[["loss", *METRICS]].last()
+    return rows.groupby("epoch", as_index=False)[["loss", *METRICS]].last().dropna()

@@ -1,4 +1,4 @@
-"""The recipe of a run, top to bottom: the static device model, the cloud's encoder, then the MetaNetwork on both."""
+"""The recipe of a run, top to bottom: the static device model, then the MetaNetwork from it."""
 
 import time
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from toolchain.training.run import (
     write_config,
     write_metrics,
 )
-from toolchain.training.scorers import CloudScorer, GeneratedScorer, StaticScorer
+from toolchain.training.scorers import GeneratedScorer, StaticScorer
 
 
 def train(config: Config, out: Path, console: Console) -> dict[str, Any]:
@@ -65,7 +65,6 @@ def train(config: Config, out: Path, console: Console) -> dict[str, Any]:
     modules: dict[str, nn.Module] = {"static": static}
     if config.metanetwork:
         metanetwork = build_metanetwork(config, config.metanetwork, n_items)
-        stage("pretraining", CloudScorer, metanetwork.context_encoder, config.metanetwork.pretraining)
         metanetwork.device_model.load_state_dict(static.state_dict())
         stage("metanetwork", GeneratedScorer, metanetwork, config.metanetwork.fit)
         modules["metanetwork"] = metanetwork

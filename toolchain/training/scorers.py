@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from device_models.sasrec import SASRec
-from toolchain.metanetwork import ItemContextEncoder, MetaNetwork
+from device_models.sasrec import MASKED, SASRec
+from toolchain.metanetwork import MetaNetwork
 from toolchain.tasks.protocols import Packs
 
 
@@ -27,7 +27,7 @@ class StaticScorer(nn.Module):
     def forward(self, packs: Packs) -> Scores:
         used = served(packs)
         hidden = last_hidden(self.device_model, packs.history[used])
-        return Scores(self.device_model.head(hidden), packs.target[used])
+        return Scores(without_seen(self.device_model.head(hidden), packs, used), packs.target[used])
 
 
 class GeneratedScorer(nn.Module):
@@ -39,11 +39,8 @@ class GeneratedScorer(nn.Module):
 
     def forward(self, packs: Packs) -> Scores:
         used = served(packs)
-        vector = context_vectors(self.metanetwork.context_encoder, packs)[used]
-        return self.from_vectors(vector, packs, used)
-
-    def from_vectors(self, vector: Tensor, packs: Packs, used: Tensor) -> Scores:
         network = self.metanetwork
+        vector = context_vectors(network.context_encoder, packs)[used]
         generated = network.generate_from(vector)
         # A user who has uploaded nothing yet has the default pack.
         known = (vector != 0).any(dim=1)
@@ -52,20 +49,8 @@ class GeneratedScorer(nn.Module):
             for name, shared in network.static().items()
         }
         hidden = last_hidden(network.device_model, packs.history[used])
-        return Scores(network.call_head(parameters, hidden), packs.target[used])
-
-
-class CloudScorer(nn.Module):
-    """The context encoder alone, as if the cloud answered itself: what it knows at each cut about the next item."""
-
-    def __init__(self, encoder: ItemContextEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, packs: Packs) -> Scores:
-        used = served(packs)
-        vector = context_vectors(self.encoder, packs)[used]
-        return Scores(self.encoder.scores(vector[:, None]), packs.target[used][:, :1])
+        logits = network.call_head(parameters, hidden)
+        return Scores(without_seen(logits, packs, used), packs.target[used])
 
 
 def served(packs: Packs) -> Tensor:
@@ -73,9 +58,15 @@ def served(packs: Packs) -> Tensor:
     return (packs.target != 0).any(dim=2)
 
 
+def without_seen(logits: Tensor, packs: Packs, used: Tensor) -> Tensor:
+    """Take what each user has seen before a target out of the running: out of the softmax, and out of the ranking."""
+    first_seen = packs.first_seen[used.nonzero()[:, 0]]
+    return logits.masked_fill(first_seen[:, None] < packs.position[used][..., None], MASKED)
+
+
 def last_hidden(device_model: nn.Module, history: Tensor) -> Tensor:
     """`history` int64 [M, k, L] -> hidden fp32 [M, k, d] at the last position."""
-    return device_model.encode(history.flatten(0, 1))[:, -1].unflatten(0, history.shape[:2])
+    return device_model.encode(history.flatten(0, 1), last=1)[:, -1].unflatten(0, history.shape[:2])
 
 
 def context_vectors(encoder: nn.Module, packs: Packs) -> Tensor:
