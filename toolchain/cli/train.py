@@ -20,24 +20,18 @@ def command(
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Train a device model and its MetaNetwork into a run folder. The same command again goes on with a stopped run."""
+    """Train a device model and its MetaNetwork; the same command again goes on with a stopped run."""
     import json as json_format
 
     from rich.console import Console
 
-    from toolchain.errors import UserError
     from toolchain.training.config import load_config
     from toolchain.training.recipe import train
 
     overrides = list(set_ or [])
     if seed is not None:
         overrides.append(f"seed={seed}")
-    for entry in data or []:
-        name, equals, path = entry.partition("=")
-        if not (name and equals and path):
-            raise UserError(f"--data {entry}: expected NAME=PATH")
-        overrides += [f"data.name={name}", f"data.path={Path(path).absolute()}"]
-    settings = load_config(config, overrides)
+    settings = load_config(config, overrides + data_overrides(data or []))
     folder = out or Path("runs") / f"{settings.name.replace('/', '-')}-{settings.seed}"
     console = Console(stderr=True)
     metrics = train(settings, folder, console)
@@ -45,3 +39,16 @@ def command(
         print(json_format.dumps({"run": str(folder), "metrics": metrics}))
     else:
         console.print(f"run: {folder}")
+
+
+def data_overrides(entries: list[str]) -> list[str]:
+    """`NAME=PATH` entries as config overrides; UserError on any other form."""
+    from toolchain.errors import UserError
+
+    overrides = []
+    for entry in entries:
+        name, equals, path = entry.partition("=")
+        if not (name and equals and path):
+            raise UserError(f"--data {entry}: expected NAME=PATH")
+        overrides += [f"data.name={name}", f"data.path={Path(path).absolute()}"]
+    return overrides

@@ -128,3 +128,14 @@ class PhoneProcess(JsonProcess):
         arguments += ["--samples", samples] if samples else []
         arguments += ["--once"] if once else []
         super().__init__(arguments, state / "phone.log")
+
+
+class SimulateProcess(JsonProcess):
+    """`mnet simulate`: replays `devices` test users after the first `skip`; prints `predicted`, `replayed` …."""
+
+    def __init__(
+        self, server: ServerProcess, run: Path, bundle: Path, log: Path, skip: int, devices: int
+    ) -> None:
+        arguments = ["simulate", str(run), "--server", server.url, "--bundle", str(bundle)]
+        arguments += ["--enrolment-key", str(server.enrolment_key)]
+        super().__init__([*arguments, "--skip", str(skip), "--devices", str(devices)], log)

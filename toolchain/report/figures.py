@@ -1,8 +1,9 @@
 """Figures as inline SVG that follow the page's colours, light or dark."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 _INK = "#010203"
 PALETTE = ("#7f8c9b", "#e08a1e", "#2f6fed", "#1a9c6b")
 
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "mnet",
     "font.family": "sans-serif",
@@ -57,9 +58,9 @@ def lines(series: Sequence[Line], *, x: str, y: str, mark: float | None = None) 
     return _svg(draw, x, y)
 
 
-def histograms(samples: dict[str, Sequence[float]], *, x: str) -> str:
-    """Distributions up to their 99th percentile (a longer tail would hide the shape). Returns SVG text."""
-    top = max(float(np.percentile(values, 99)) for values in samples.values())
+def histograms(samples: Mapping[str, Sequence[float]], *, x: str) -> str:
+    """Distributions up to their 97th percentile (a longer tail would hide the shape). Returns SVG text."""
+    top = max(float(np.percentile(values, 97)) for values in samples.values())
     low = min(float(np.min(values)) for values in samples.values())
 
     def draw(axes: Axes) -> None:

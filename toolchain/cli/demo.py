@@ -1,0 +1,48 @@
+"""`mnet demo`: the whole story on this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    out: Annotated[Path, typer.Option(help="Folder for the run, the bundle and the report.")] = Path(
+        "demo-out"
+    ),
+    data: Annotated[
+        str | None, typer.Option(help="`NAME=PATH`: real data, as `movielens-100k=u.data`.")
+    ] = None,
+    devices: Annotated[int, typer.Option(min=2, help="How many users to replay on host phones.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
+) -> None:
+    """Train, export, serve, push and hot-swap; leaves report.html. Needs no network and no data."""
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from toolchain.cli.train import data_overrides
+    from toolchain.demo.page import quality_header, quality_rows
+    from toolchain.demo.story import report_of, tell
+    from toolchain.training.config import load_config
+
+    name = data.partition("=")[0] if data else "synthetic-drift"
+    config = load_config(f"{name}/sasrec", data_overrides([data] if data else []))
+    console = Console(stderr=True)
+    report = report_of(tell(config, out, devices, console), config)
+    if as_json:
+        print(json.dumps(report))
+        return
+    bench, push = report["bench"], report["push"]
+    quality = Table(*quality_header(report), title="Static against swapped, on the phones")
+    for row in quality_rows(report):
+        quality.add_row(*row)
+    cost = Table("cost", "measured", show_header=False)
+    cost.add_row("inference, swappable ÷ constant weights", f"{bench['inference']['ratio_p50']:.3f}")
+    cost.add_row("swap p50", f"{bench['swap']['p50_us']:.0f} µs")
+    cost.add_row("payload", f"{push['payload_bytes']:,} bytes")
+    cost.add_row("upload to swapped, p50", f"{push['upload_to_swap_ms']['p50']:.0f} ms")
+    for table in (quality, cost):
+        Console().print(table)
+    Console().print(f"report: {out / 'report.html'}")

@@ -1,0 +1,1 @@
+"""The whole story in one run, and the page that tells it."""

@@ -1,0 +1,93 @@
+"""What the phones reported, as figures: how well each version of the weights ranked, and what a push cost."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from toolchain.fleet.processes import Event
+from toolchain.tasks.ranking import METRICS, metric_values
+from toolchain.training.evaluate import bootstrap_gain
+
+VERSIONS = ("static", "default", "first", "live")
+NDCG = METRICS[0]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Arrays over predictions [N]: `user`, `step` (0: the drift), `ndcg` by version; lists over swaps."""
+
+    user: NDArray[np.int64]
+    step: NDArray[np.int64]
+    ndcg: dict[str, NDArray[np.float64]]
+    swap_us: list[float]
+    upload_to_swap_ms: list[float]
+    payload_bytes: int
+
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> "Findings":
+        """Read the events of `mnet simulate`; at least one prediction and one swap must be among them."""
+        predicted = [event for event in events if event["event"] == "predicted"]
+        swapped = [event for event in events if event["event"] == "swapped"]
+        rank = {name: torch.tensor([event["rank"][name] for event in predicted]) for name in VERSIONS}
+        return cls(
+            user=np.array([event["user"] for event in predicted]),
+            step=np.array([event["step"] for event in predicted]),
+            ndcg={name: metric_values(values)[NDCG].double().numpy() for name, values in rank.items()},
+            swap_us=[event["swap_us"] for event in swapped],
+            upload_to_swap_ms=[event["upload_to_swap_ms"] for event in swapped],
+            payload_bytes=max(event["bytes"] for event in swapped),
+        )
+
+    @property
+    def phases(self) -> dict[str, NDArray[np.bool_]]:
+        """Which predictions lie before and after the drift; without a known drift all lie after the start."""
+        if (self.step < 0).any():
+            return {"before the drift": self.step < 0, "after the drift": self.step >= 0}
+        return {"after the training date": self.step >= 0}
+
+    def report(self) -> dict[str, Any]:
+        """Quality by phase and version, the gain over static with its interval; costs of a push."""
+        quality = {}
+        for phase, chosen in self.phases.items():
+            ndcg = {name: values[chosen] for name, values in self.ndcg.items()}
+            quality[phase] = {
+                **{name: float(values.mean()) for name, values in ndcg.items()},
+                "gain": bootstrap_gain(self.user[chosen], ndcg["static"], ndcg["live"]),
+            }
+        return {
+            "metric": NDCG,
+            "devices": len(np.unique(self.user)),
+            "predictions": len(self.user),
+            "quality": quality,
+            "push": {
+                "count": len(self.swap_us),
+                "payload_bytes": self.payload_bytes,
+                "swap_us": _percentiles(self.swap_us),
+                "upload_to_swap_ms": _percentiles(self.upload_to_swap_ms),
+            },
+        }
+
+    def by_step(self, name: str, width: int) -> tuple[list[float], list[float], list[float]]:
+        """Middle of each stretch of `width` steps, mean NDCG there, and its standard error over users."""
+        bins = self.step // width
+        middles, means, errors = [], [], []
+        for stretch in np.unique(bins):
+            inside = bins == stretch
+            users = np.unique(self.user[inside])
+            of_user = np.array([self.ndcg[name][inside & (self.user == user)].mean() for user in users])
+            if len(users) < 2:
+                continue
+            middles.append(float((stretch + 0.5) * width))
+            means.append(float(of_user.mean()))
+            errors.append(float(of_user.std(ddof=1) / len(users) ** 0.5))
+        return middles, means, errors
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float]:
+    cuts = statistics.quantiles(values, n=100, method="inclusive")
+    return {"p50": round(cuts[49], 2), "p99": round(cuts[98], 2)}

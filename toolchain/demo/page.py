@@ -1,0 +1,141 @@
+"""The page of the demo: what swapping gains, what it costs, and how it was measured."""
+
+from typing import TYPE_CHECKING, Any
+
+from toolchain.report.figures import Line, histograms, lines
+from toolchain.report.page import Card, Page, Section, Table
+
+if TYPE_CHECKING:
+    from toolchain.demo.findings import Findings
+    from toolchain.demo.story import Told
+
+NAMES = {"static": "static model", "first": "first push kept", "live": "swapped at every push"}
+STRETCH = 5
+
+
+def demo_page(told: "Told", report: dict[str, Any]) -> Page:
+    """The report page of one demo; `report` is what `report.json` holds."""
+    return Page(
+        title="The model follows its user",
+        lead=(
+            f"{report['model']} on {report['dataset']}: {report['devices']} host phones on the real "
+            "ExecuTorch runtime uploaded what their users did lately, and hot-swapped the weights that the "
+            "cloud generated."
+        ),
+        cards=_cards(report),
+        sections=(
+            _quality(told.findings, report),
+            _inference(told, report),
+            _push(told.findings, report),
+            _method(),
+        ),
+    )
+
+
+def quality_rows(report: dict[str, Any]) -> list[list[str]]:
+    """One row a phase: NDCG of each version, and the gain of swapping over static with its interval."""
+    rows = []
+    for phase, quality in report["quality"].items():
+        gain = quality["gain"]
+        interval = f"{gain['relative']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]"
+        rows.append([phase, *(f"{quality[name]:.3f}" for name in NAMES), interval])
+    return rows
+
+
+def quality_header(report: dict[str, Any]) -> list[str]:
+    """The header over `quality_rows`."""
+    return [report["metric"].upper(), *NAMES.values(), "gain over static, 95 %"]
+
+
+def _cards(report: dict[str, Any]) -> list[Card]:
+    gain = list(report["quality"].values())[-1]["gain"]["relative"]
+    bench, push = report["bench"], report["push"]
+    return [
+        Card(
+            f"{gain:+.0%}",
+            f"{report['metric'].upper()} against the static model, {list(report['quality'])[-1]}",
+        ),
+        Card(f"{bench['inference']['ratio_p50']:.3f}", "inference time, swappable ÷ constant weights"),
+        Card(f"{bench['swap']['p50_us']:.0f} µs", "a swap: check, self-test, publish"),
+        Card(f"{push['payload_bytes'] / 1024:.1f} KiB", "one push"),
+        Card(f"{push['upload_to_swap_ms']['p50']:.0f} ms", "from upload to swapped, on loopback"),
+    ]
+
+
+def _quality(findings: "Findings", report: dict[str, Any]) -> Section:
+    curves = []
+    for name, label in NAMES.items():
+        x, y, error = findings.by_step(name, STRETCH)
+        curves.append(Line(label, x, y, error))
+    drifts = len(report["quality"]) > 1
+    return Section(
+        title="What it gains",
+        text=(
+            f"{report['metric'].upper()} of each next item among all that the user has not seen, over the "
+            "same interactions: by the static model trained alone, and on the phones under the first push "
+            "and under the newest one. Bands show one standard error over users."
+        ),
+        tables=[Table(quality_header(report), quality_rows(report))],
+        figures=[
+            lines(
+                curves,
+                x=f"interactions since the {'drift' if drifts else 'training date'}",
+                y=report["metric"].upper(),
+                mark=0 if drifts else None,
+            )
+        ],
+    )
+
+
+def _inference(told: "Told", report: dict[str, Any]) -> Section:
+    bench = report["bench"]
+    inference, swap = bench["inference"], bench["swap"]
+    rows = [
+        ["inference p50, constant weights", f"{inference['baked_p50_us']:.1f} µs"],
+        ["inference p50, swappable weights", f"{inference['swappable_p50_us']:.1f} µs"],
+        ["ratio", f"{inference['ratio_p50']:.3f}"],
+        [f"swap p50 | p99 of {swap['count']}", f"{swap['p50_us']:.0f} | {swap['p99_us']:.0f} µs"],
+        ["largest error against eager PyTorch", f"{bench['max_abs_error']:.1e}"],
+        ["least change of the output by a swap", f"{bench['output_change']:.1e}"],
+    ]
+    micro = {
+        "constant": [second * 1e6 for second in told.bench.baked_s],
+        "swappable": [second * 1e6 for second in told.bench.swappable_s],
+    }
+    return Section(
+        title="What it costs on the device",
+        text=(
+            f"{bench['runtime']}, one thread, this machine's CPU; both programs in turn in one process. "
+            "No phone took part: trust the ratio, not the microseconds."
+        ),
+        tables=[Table(["", "measured"], rows)],
+        figures=[histograms(micro, x="inference, µs")],
+        command="mnet bench DIR/bundle",
+    )
+
+
+def _push(findings: "Findings", report: dict[str, Any]) -> Section:
+    push, wait = report["push"], report["push"]["upload_to_swap_ms"]
+    return Section(
+        title="What a push costs",
+        text=(
+            f"{push['count']} pushes of {push['payload_bytes']:,} bytes. From the start of an upload to the "
+            f"first inference that can use the answer: {wait['p50']:.0f} ms at the median, "
+            f"{wait['p99']:.0f} ms at the 99th percentile. That is upload, generation, signing, long poll, "
+            "download, every check, self-test."
+        ),
+        figures=[histograms({"pushes": findings.upload_to_swap_ms}, x="upload to swapped, ms")],
+    )
+
+
+def _method() -> Section:
+    return Section(
+        title="How it was measured",
+        text=(
+            "The cloud service and the phones were processes of their own on this machine, over loopback "
+            "HTTP. Phones verified each release's signature and each pack's hash, and took new weights only "
+            "after their own runtime had reproduced eager PyTorch's output for them. The static model is the "
+            "same device model trained alone, to its own best epoch on validation."
+        ),
+        command="mnet evaluate DIR/run\nmnet verify DIR/bundle",
+    )

@@ -1,0 +1,103 @@
+"""The whole story, top to bottom: train, export, bench, serve, phones that swap, report."""
+
+import json
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from export.bench import Bench, bench_bundle
+from export.bundle import Bundle
+from toolchain.demo.findings import Findings
+from toolchain.demo.page import demo_page
+from toolchain.errors import UserError
+from toolchain.exporting import export_run
+from toolchain.fleet.processes import Event, ServerProcess, SimulateProcess
+from toolchain.fleet.replay import shards, test_timelines
+from toolchain.training.config import Config
+from toolchain.training.recipe import train
+
+SWAPS = 400
+PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the story leaves besides its files: the bundle, its bench, and what the phones found."""
+
+    bundle: Bundle
+    bench: Bench
+    findings: Findings
+
+
+def tell(config: Config, out: Path, devices: int, console: Console) -> Told:
+    """Run the story into `out`: `run/`, `bundle/`, `report.json`, `report.html`. Raises UserError."""
+    run, folder = out / "run", out / "bundle"
+    console.rule("1  Train the device model and its MetaNetwork")
+    train(config, run, console)
+    if config.metanetwork is None:
+        raise UserError(f"{config.name} trains no MetaNetwork; the demo needs one")
+    console.rule("2  Export an Android bundle with swappable weights")
+    bundle = export_run(run, "android", folder, lambda line: console.print(f"  {line}"))
+    console.rule("3  Measure on the real runtime: constant against swappable weights")
+    with _progress(console) as progress:
+        task = progress.add_task("swaps", total=SWAPS)
+        bench = bench_bundle(bundle, SWAPS, lambda: progress.advance(task))
+    console.rule("4  Serve, and let phones drift, upload and swap")
+    events = _replay(config, run, folder, devices, console)
+    told = Told(bundle, bench, Findings.of(events))
+    _write(told, config, out)
+    return told
+
+
+def _replay(config: Config, run: Path, bundle: Path, devices: int, console: Console) -> list[Event]:
+    """Start the server and the phones as processes of their own; everything that the phones reported."""
+    available = len(test_timelines(config))
+    devices = min(devices, available)
+    with (
+        TemporaryDirectory(prefix="mnet-demo-") as state,
+        ExitStack() as running,
+        _progress(console) as progress,
+    ):
+        server = running.enter_context(ServerProcess(run, bundle, Path(state) / "server"))
+        console.print(f"  serving on {server.url}; {devices} phones in {PROCESSES} processes")
+        parts = list(shards(devices, PROCESSES))
+        phones = [
+            running.enter_context(
+                SimulateProcess(server, run, bundle, Path(state) / f"{skip}.log", skip, count)
+            )
+            for skip, count in parts
+        ]
+        task = progress.add_task("phones", total=devices)
+        for turn in range(max(count for _, count in parts)):
+            for phone, (_, count) in zip(phones, parts, strict=True):
+                if turn < count:
+                    phone.next_event("replayed", timeout_s=300.0)
+                    progress.advance(task)
+        return [event for phone in phones for event in phone.events]
+
+
+def _write(told: Told, config: Config, out: Path) -> None:
+    report = report_of(told, config)
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (out / "report.html").write_text(demo_page(told, report).html(), encoding="utf-8")
+
+
+def report_of(told: Told, config: Config) -> dict[str, Any]:
+    """The figures of the story, as `report.json` holds them."""
+    return {
+        "dataset": config.data.name,
+        "model": config.model,
+        "seed": config.seed,
+        "bench": told.bench.report(told.bundle),
+        **told.findings.report(),
+    }
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console)

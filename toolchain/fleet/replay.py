@@ -1,0 +1,129 @@
+"""Users of a data set replayed on host phones: how old and new weights rank what each of them took next."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from export.bundle import Bundle
+from export.session import Snapshot
+from toolchain.fleet.client import CloudClient
+from toolchain.fleet.following import POLL_S
+from toolchain.fleet.phone import Phone, Report
+from toolchain.tasks.ranking import ranks
+from toolchain.training.build import load_material
+from toolchain.training.config import Config
+from toolchain.training.run import Run
+
+LONGEST = 60
+SHORTEST = 10
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One user's items, oldest first; those from `start` on are predicted, steps count from `origin`."""
+
+    user: int
+    items: Sequence[int]
+    start: int
+    origin: int
+
+
+def test_timelines(config: Config) -> list[Timeline]:
+    """Every user with a history and at least 10 test interactions, in a seeded random order.
+
+    The first 60 of them are used. The origin is the drift where the data set knows its date, else the start.
+    """
+    material = load_material(config)
+    interactions, split = material.interactions, material.windows.split
+    found = []
+    for user in range(interactions.n_users):
+        first, start = int(interactions.offsets[user]), int(split.test[user])
+        end = min(int(split.end[user]), start + LONGEST)
+        if start == first or end - start < SHORTEST:
+            continue
+        drift = interactions.drift_time
+        origin = start - first if drift is None else interactions.before(user, drift)
+        found.append(Timeline(user, interactions.items[first:end].tolist(), start - first, origin))
+    order = np.random.default_rng(config.seed).permutation(len(found))
+    return [found[k] for k in order]
+
+
+class Replay:
+    """Replays timelines as phones of one server, each with its own identity, weights and folder.
+
+    Every `refresh` interactions a phone uploads its context and swaps in what comes back. Each next item is
+    ranked among the candidates that its user has not seen: on the phone under `default` (the shipped
+    weights), `first` (the first push, never renewed) and `live`; and by `static`, the device model trained
+    alone, in eager PyTorch.
+    """
+
+    def __init__(self, run: Run, bundle: Bundle, server: str, key: str, report: Report) -> None:
+        self._bundle = bundle
+        self._task = run.task
+        self._static = Snapshot(0, lambda inputs: [run.static(*inputs)])
+        self._server = server
+        self._key = key
+        self._refresh = run.config.refresh
+        self._report = report
+
+    @torch.inference_mode()
+    def run(self, timelines: Sequence[Timeline]) -> None:
+        """Report `swapped` and `predicted` as they happen; raises Offline, Denied or Refused."""
+        with CloudClient(self._server) as client, TemporaryDirectory(prefix="mnet-phones-") as folder:
+            for timeline in timelines:
+                phone = Phone(self._bundle, Path(folder) / str(timeline.user), self._report)
+                phone.enrol(client, self._key)
+                self._replay(timeline, phone, client)
+                self._report("replayed", user=timeline.user)
+
+    def _replay(self, timeline: Timeline, phone: Phone, client: CloudClient) -> None:
+        versions = {"static": self._static, "default": phone.live}
+        for now, target in enumerate(timeline.items[timeline.start :], start=timeline.start):
+            seen = timeline.items[:now]
+            if (now - timeline.start) % self._refresh == 0:
+                self._renew(phone, client, seen)
+                versions.setdefault("first", phone.live)
+            versions["live"] = phone.live
+            candidates = self._candidates(timeline.user, now, target)
+            inputs = self._task.device_inputs(seen, candidates.tolist())
+            ranked = (candidates == target) | ~np.isin(candidates, seen)
+            place = int(np.searchsorted(candidates[ranked], target))
+            rank = {}
+            for name, version in versions.items():
+                (logits,) = version.run(inputs)
+                rank[name] = int(ranks(logits[:, torch.from_numpy(ranked)], torch.tensor([place + 1])))
+            self._report("predicted", user=timeline.user, step=now - timeline.origin, rank=rank)
+
+    def _renew(self, phone: Phone, client: CloudClient, seen: Sequence[int]) -> None:
+        started = monotonic()
+        wanted = phone.upload(client, list(seen[-self._task.context_length :]))
+        while True:
+            swapped = phone.poll(client, POLL_S)
+            if swapped is not None and swapped.version >= wanted:
+                break
+        self._report(
+            "swapped",
+            version=swapped.version,
+            bytes=swapped.bytes,
+            swap_us=swapped.swap_us,
+            upload_to_swap_ms=(swapped.at - started) * 1e3,
+        )
+
+    def _candidates(self, user: int, now: int, target: int) -> NDArray[np.int64]:
+        """The whole catalogue where the device model takes it, else the target among random others."""
+        rng = np.random.default_rng((user, now))
+        others = np.setdiff1d(np.arange(1, self._task.n_items + 1), [target])
+        return np.sort(np.append(rng.choice(others, self._task.candidates - 1, replace=False), target))
+
+
+def shards(count: int, parts: int) -> Iterator[tuple[int, int]]:
+    """(skip, count) of each of `parts` nearly equal parts of `count` things."""
+    for part in range(parts):
+        skip = part * count // parts
+        yield skip, (part + 1) * count // parts - skip
