@@ -1,4 +1,7 @@
-"""The HTTP face of the cloud, `/v1`: packs are bytes, all else is JSON, an error is `{"detail": text}`."""
+"""The HTTP face of the cloud, `/v1`: packs are bytes, all else is JSON, an error is `{"detail": text}`.
+
+Only a body over the limit never gets that far: 413 in plain text.
+"""
 
 import asyncio
 import hashlib
@@ -26,7 +29,6 @@ from toolchain.cloud.waiting import Waiting
 MAX_BODY_BYTES = 64 * 1024
 MAX_CONTEXT = 1000
 MAX_POLL_S = 60.0
-RECHECK_S = 15.0  # a poll also asks the database this often, should a wake-up be missed
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,11 @@ async def newest_release(
     after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     timeout: Annotated[float, Query(ge=0, description=f"seconds, at most {MAX_POLL_S:.0f}")] = 25.0,
 ) -> Any:
-    """Wait until the device has a release newer than `after`: 200 with it, or 204 when `timeout` passed."""
+    """Wait until the device has a release newer than `after`: 200 with it, or 204 when `timeout` passed.
+
+    A wait asks the database at its start and its end only, so that it costs nothing; the release of another
+    process on the same database is found by the next poll.
+    """
     clock = asyncio.get_running_loop().time
     deadline = clock() + min(timeout, MAX_POLL_S)
     # Registered before the first look, so that no release falls between the look and the wait.
@@ -188,7 +194,7 @@ async def newest_release(
             if left <= 0 or service.waiting.closed:
                 return Response(status_code=204)
             with suppress(TimeoutError):
-                await asyncio.wait_for(released.wait(), min(left, RECHECK_S))
+                await asyncio.wait_for(released.wait(), left)
 
 
 @router.get("/packs/{sha256}", response_class=FileResponse)
