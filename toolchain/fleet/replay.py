@@ -21,7 +21,7 @@ from toolchain.training.config import Config
 from toolchain.training.run import Run
 
 LONGEST = 60
-SHORTEST = 10
+SHORTEST = 5
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Timeline:
 
 
 def test_timelines(config: Config) -> list[Timeline]:
-    """Every user with a history and at least 10 test interactions, in a seeded random order.
+    """Every user with a history and at least 5 test interactions, in a seeded random order.
 
     The first 60 of them are used. The origin is the drift where the data set knows its date, else the start.
     """

@@ -1,0 +1,44 @@
+"""The demo, small but whole: real processes, the real runtime, and a report that says what happened."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from toolchain.demo.story import tell
+from toolchain.training.run import load_run
+
+
+@pytest.fixture(scope="module")
+def story(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("demo")
+    # A finished run is left as it is, so the story goes on from there.
+    shutil.copytree(tiny_run, out / "run")
+    tell(load_run(tiny_run).config, out, devices=3, console=Console(quiet=True))
+    return out
+
+
+def test_the_report_holds_every_figure(story: Path) -> None:
+    report = json.loads((story / "report.json").read_text())
+    assert report["devices"] == 3
+    assert report["push"]["count"] >= 3
+    assert report["push"]["payload_bytes"] > report["bench"]["generated_bytes"]
+    assert 0 < report["push"]["upload_to_swap_ms"]["p50"] <= report["push"]["upload_to_swap_ms"]["p99"]
+    assert report["bench"]["output_change"] > 100 * report["bench"]["max_abs_error"]
+    for quality in report["quality"].values():
+        assert all(0 <= quality[version] <= 1 for version in ("static", "default", "first", "live"))
+
+
+def test_phones_really_ran_other_weights(story: Path) -> None:
+    """One epoch learns little, but pushed weights must rank at least one item otherwise than shipped ones."""
+    quality = json.loads((story / "report.json").read_text())["quality"]
+    assert any(phase["live"] != phase["default"] for phase in quality.values())
+
+
+def test_the_page_needs_nothing_from_elsewhere(story: Path) -> None:
+    page = (story / "report.html").read_text()
+    assert "<svg" in page
+    for outside in ("<script", "<link", "src=", "@import", "url(http"):
+        assert outside not in page
