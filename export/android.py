@@ -92,11 +92,27 @@ def _refuse_all_but_linear(model: nn.Module, name: str) -> None:
         )
 
 
-def _trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
+@contextlib.contextmanager
+def _exporter_step(name: str) -> Iterator[None]:
+    """Keep warnings that no user can act on off the terminal; turn an exporter's error into a BundleError."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        return torch.export.export(model, inputs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except BundleError:
+        raise
     except Exception as error:
-        raise BundleError(f"torch.export cannot trace the model: {str(error).splitlines()[0]}") from error
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise BundleError(f"{name} fails on this model: {reason[0]}") from error
+    finally:
+        logging.disable(previous)
+
+
+@_exporter_step("torch.export")
+def _trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
+    return torch.export.export(model, inputs)
 
 
 def _bind_inputs(
@@ -128,17 +144,17 @@ def _bind_inputs(
     return tuple(slots)
 
 
+@_exporter_step("ExecuTorch's exporter")
 def _lower(traced: ExportedProgram, slots: Sequence[Slot]) -> bytes:
     """The `.pte`, with every generated Linear delegated."""
-    with _exporter_noise_off():
-        from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
-        from executorch.exir.passes import MemoryPlanningPass
+    from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
+    from executorch.exir.passes import MemoryPlanningPass
 
-        edge = to_edge_transform_and_lower(traced, partitioner=[_partitioner()])
-        _check_delegation(edge.exported_program(), slots)
-        # Inputs stay the caller's memory: planned, each call would copy the weights once more.
-        planning = MemoryPlanningPass(alloc_graph_input=False)
-        data: bytes = edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning)).buffer
+    edge = to_edge_transform_and_lower(traced, partitioner=[_partitioner()])
+    _check_delegation(edge.exported_program(), slots)
+    # Inputs stay the caller's memory: planned, they would be copied at each call and not stay bound.
+    planning = MemoryPlanningPass(alloc_graph_input=False)
+    data: bytes = edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning)).buffer
     return data
 
 
@@ -189,19 +205,6 @@ def _is_delegated_linear(lowered: ExportedProgram, call: torch.fx.Node, slot: Sl
         "aten.linear" in str(user.target) and user.args.index(placeholder) == position
         for user in placeholder.users
     )
-
-
-@contextlib.contextmanager
-def _exporter_noise_off() -> Iterator[None]:
-    """Keep the exporter's own warnings, which no user can act on, off the terminal."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)
 
 
 class _Program:

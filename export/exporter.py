@@ -4,23 +4,24 @@ import copy
 import datetime
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
 import torch
+from pydantic import BaseModel
 from torch import Tensor
 
 from export.bundle import Bundle, describe_file, list_files
 from export.errors import BundleError
 from export.golden import TOLERANCE, Golden, Reference, golden_tensors, swap_scales, swap_weights
-from export.manifest import MANIFEST_FILE, SCHEMA, Bench, Slot, TensorInfo, seal
+from export.manifest import MANIFEST_FILE, SCHEMA, seal
 from export.manifest import Golden as GoldenEntry
 from export.session import open_baked
 from export.slots import place, sentinels
 from export.spec import ExportSpec, describe
-from export.targets import TargetModule, load_target
+from export.targets import load_target
 from export.verify import verify_bundle
 
 DEFAULT_WEIGHTS_FILE = "default.safetensors"
@@ -54,7 +55,13 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
         baked = module.write_baked(model, spec, folder)
         stage("writing weights, golden samples and manifest")
         _write_tensors(folder / DEFAULT_WEIGHTS_FILE, default)
-        _write_manifest(folder, spec, target, module, program, baked, slots, golden)
+        artifact: dict[str, object] = {
+            "runtime": module.runtime().model_dump(),
+            "model": {"name": spec.name, "program": program, "metadata": spec.metadata},
+            "slots": _dump(slots),
+            "bench": {"baked": baked, "swaps": SWAPS_FILE},
+        }
+        _write_manifest(folder, spec, target, artifact, golden)
         stage("verifying the bundle on its runtime")
         bundle = Bundle.load(folder)
         verify_bundle(bundle)
@@ -95,36 +102,28 @@ def _check_outputs(spec: ExportSpec, golden: Golden) -> None:
 
 
 def _write_manifest(
-    folder: Path,
-    spec: ExportSpec,
-    target: str,
-    module: TargetModule,
-    program: str,
-    baked: str,
-    slots: tuple[Slot, ...],
-    golden: Golden,
+    folder: Path, spec: ExportSpec, target: str, artifact: dict[str, object], golden: Golden
 ) -> None:
-    def dump(parts: tuple[TensorInfo | Slot, ...]) -> list[dict[str, object]]:
-        return [part.model_dump(mode="json") for part in parts]
-
+    """Write `manifest.json` over the files that lie in `folder`."""
     content = {
         "schema": SCHEMA,
         "target": target,
-        "runtime": module.runtime().model_dump(),
-        "model": {"name": spec.name, "program": program, "metadata": spec.metadata},
         "files": {
             name: describe_file(path, "bench" if name.startswith("bench/") else "device").model_dump()
             for name, path in list_files(folder).items()
         },
-        "inputs": dump(spec.describe_inputs()),
-        "outputs": dump(describe(spec.output_names, golden.default[0])),
-        "slots": dump(slots),
+        "inputs": _dump(describe(spec.input_names, spec.inputs[0])),
+        "outputs": _dump(describe(spec.output_names, golden.default[0])),
         "default_weights": DEFAULT_WEIGHTS_FILE,
-        "golden": GOLDEN_FILES.model_copy(update={"count": len(golden.inputs)}).model_dump(),
-        "bench": Bench(baked=baked, swaps=SWAPS_FILE).model_dump(),
+        "golden": GOLDEN_FILES.model_copy(update={"count": len(spec.inputs)}).model_dump(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **artifact,
     }
     (folder / MANIFEST_FILE).write_bytes(seal(content))
+
+
+def _dump(parts: Sequence[BaseModel]) -> list[dict[str, object]]:
+    return [part.model_dump(mode="json") for part in parts]
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -62,10 +62,6 @@ class ExportSpec:
                 if (tensor.dtype, tensor.shape) != (first.dtype, first.shape):
                     raise BundleError(f"input {name} has not the same shape and dtype in every example")
 
-    def describe_inputs(self) -> tuple[TensorInfo, ...]:
-        """The manifest's entry for each input."""
-        return describe(self.input_names, self.inputs[0])
-
 
 def describe(names: tuple[str, ...], tensors: tuple[Tensor, ...]) -> tuple[TensorInfo, ...]:
     """The manifest's entries for named tensors."""

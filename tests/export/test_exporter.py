@@ -88,6 +88,14 @@ class Leaking(Ranker):
         return scores + functional.linear(self.items(history).mean(1), self.hidden[0]).mean()
 
 
+class Branching(Ranker):
+    """Decides by a value, which a traced program cannot."""
+
+    def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
+        scores = super().forward(history, candidates)
+        return scores if scores.sum() > 0 else -scores
+
+
 class Talking(Ranker):
     """Gives something that is no score."""
 
@@ -101,6 +109,7 @@ class Talking(Ranker):
         (Ignoring, "head_out.weight has 0 slots, not 1"),
         (Reaching, "head_in.weight is not taken by XNNPACK"),
         (Leaking, "head_in.weight is also a constant of the program"),
+        (Branching, "torch.export fails on this model: "),
         (Talking, "output scores is torch.int64; it must be float32"),
     ],
 )
