@@ -14,7 +14,14 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
 from export.errors import Reason, Refused
-from toolchain.cloud.keys import create_signing_key, load_public_keys, load_signing_key, public_keys
+from toolchain.cloud.keys import (
+    create_key,
+    create_signing_key,
+    load_public_keys,
+    load_signing_key,
+    public_keys,
+    read_key,
+)
 from toolchain.cloud.release import Release, sign_release, verify_release
 from toolchain.errors import UserError
 
@@ -199,6 +206,19 @@ def test_a_key_that_cannot_be_trusted_is_the_users_mistake(tmp_path: Path) -> No
     path.chmod(0o600)
     with pytest.raises(UserError, match="P-256"):
         load_signing_key(path)
+
+
+def test_a_secret_is_private_and_nothing_else_passes_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "operator.key"
+    with pytest.raises(UserError, match="cannot read"):
+        read_key(path)
+    create_key(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert read_key(path) == path.read_text().strip()
+    for content in ("", "short", "two lines of\nsome other file", "schlüssel" * 9):
+        path.write_text(content)
+        with pytest.raises(UserError, match="not a key file"):
+            read_key(path)
 
 
 def test_a_key_set_without_keys_is_no_key_set() -> None:

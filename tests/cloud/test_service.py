@@ -276,8 +276,8 @@ def test_secrets_and_contexts_stay_out_of_logs_and_files(
         assert secret not in log
     stored = b"".join(path.read_bytes() for path in state.glob("mnet.db*"))
     assert secrets[0].encode() not in stored
-    for key in (state / "keys").iterdir():
-        assert key.stat().st_mode & 0o777 == 0o600
+    for private in [*(state / "keys").iterdir(), *state.glob("mnet.db*")]:
+        assert private.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_killed_server_loses_nothing(

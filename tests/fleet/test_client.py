@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from export.errors import Reason, Refused
+from toolchain.errors import UserError
 from toolchain.fleet.client import CloudClient, Denied, Identity, Offline
 from toolchain.fleet.following import Backoff
 
@@ -118,6 +119,12 @@ def test_no_server_is_offline() -> None:
         port = taken.getsockname()[1]
     with CloudClient(f"http://127.0.0.1:{port}") as client, pytest.raises(Offline):
         client.newest_release(PHONE, 0, 0)
+
+
+@pytest.mark.parametrize("server", ["127.0.0.1:8765", "nowhere", "ftp://127.0.0.1", "http://", "http://a:b"])
+def test_what_is_no_url_is_the_users_mistake(server: str) -> None:
+    with pytest.raises(UserError, match="is not"):
+        CloudClient(server)
 
 
 def test_backoff_grows_to_its_cap_and_starts_over() -> None:

@@ -1,4 +1,4 @@
-"""Following a server: all trouble is reported by name and tried again, but for what only a person can mend."""
+"""Following a server: trouble is reported by name and tried again, unless only a person can mend it."""
 
 import threading
 from pathlib import Path
@@ -103,5 +103,5 @@ def test_a_wrong_enrolment_key_ends_it(server: ServerProcess, tiny_bundle: Path,
     with pytest.raises(UserError, match="--enrolment-key"):
         Following(phone, server.url, print, enrolment_key=None)
     with pytest.raises(UserError, match="not authorised"):
-        Following(phone, server.url, print, enrolment_key="wrong").run(threading.Event())
+        Following(phone, server.url, print, enrolment_key="wrong" * 5).run(threading.Event())
     assert not phone.enrolled

@@ -193,7 +193,7 @@ def test_a_phone_outlives_its_server_and_finds_it_again(
     assert (stopped["event"], stopped["version"]) == ("stopped", 2)
     served = [event for event in phone.events if event["event"] == "inferred"]
     assert sum(event["count"] for event in served) == stopped["inferences"]
-    assert {event["version"] for event in served} == {0, 1, 2}
+    assert {event["version"] for event in served} >= {0, 1}  # it may be stopped before it infers under 2
 
 
 def test_a_phone_starts_without_any_server(server: ServerProcess, tiny_bundle: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Keys: the one that signs releases, its public half for devices to pin, and the secrets that people hold."""
 
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,8 +64,13 @@ def create_key(path: Path) -> None:
 
 
 def read_key(path: Path) -> str:
-    """The secret that `create_key` left at `path`; UserError where it cannot be read."""
+    """The secret that `create_key` left at `path`; UserError where there is none."""
     try:
-        return path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the key file {path}: {error}") from error
+        key = path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise UserError(f"cannot read the key file {path}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        key = ""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{20,}", key):
+        raise UserError(f"{path} is not a key file that `mnet serve` made")
+    return key

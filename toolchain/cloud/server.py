@@ -41,12 +41,19 @@ class ServerState:
         """What `mnet push` needs."""
         return self.folder / "keys" / "operator.key"
 
+    @property
+    def database(self) -> Path:
+        """SQLite; it holds contexts, so it is private too."""
+        return self.folder / "mnet.db"
+
     @classmethod
     def open(cls, folder: Path) -> "ServerState":
         """Open a state folder and create what it lacks; UserError if it cannot be written."""
         state = cls(folder)
         try:
-            state.signing_key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            state.signing_key.parent.mkdir(mode=0o700, exist_ok=True)
+            state.database.touch(mode=0o600)
             if not state.signing_key.exists():
                 create_signing_key(state.signing_key)
             for path in (state.enrolment_key, state.operator_key):
@@ -64,7 +71,9 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"cannot listen on {host}:{port}: {reason}; choose another --port") from error
+        raise UserError(
+            f"cannot listen on {host}:{port}: {reason}; choose another --port or --host"
+        ) from error
     # asyncio leaves this off on such sockets; each pack would wait 40 ms for a delayed ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
@@ -73,7 +82,7 @@ def listen(host: str, port: int) -> socket.socket:
 def build_service(state: ServerState, generator: PackGenerator) -> Service:
     """A service on the state folder: embedded SQLite and a folder of packs."""
     key: ECKey = load_signing_key(state.signing_key)
-    database = Database(f"sqlite:///{(state.folder / 'mnet.db').resolve()}")
+    database = Database(f"sqlite:///{state.database.resolve()}")
     packs = PackFolder(state.folder / "packs")
     waiting = Waiting()
     return Service(

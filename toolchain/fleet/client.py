@@ -11,6 +11,7 @@ import httpx
 
 from export.errors import Reason, Refused
 from toolchain.cloud.keys import load_public_keys
+from toolchain.errors import UserError
 
 _TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 _MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -43,7 +44,13 @@ class CloudClient:
     """Calls to one server. Every method raises Offline or Denied; not to be shared between threads."""
 
     def __init__(self, server: str) -> None:
-        self._http = httpx.Client(base_url=f"{server.rstrip('/')}/v1", timeout=_TIMEOUT)
+        """A client of the server at this URL; UserError where it is none."""
+        try:
+            self._http = httpx.Client(base_url=f"{server.rstrip('/')}/v1", timeout=_TIMEOUT)
+        except httpx.InvalidURL as error:
+            raise UserError(f"{server} is not a URL: {error}") from error
+        if self._http.base_url.scheme not in ("http", "https") or not self._http.base_url.host:
+            raise UserError(f"{server} is not the URL of a server, such as http://127.0.0.1:8765")
 
     def __enter__(self) -> "CloudClient":
         return self
@@ -128,7 +135,7 @@ class CloudClient:
             with self._http.stream(method, path, headers=authorised, **options) as answer:
                 _check(answer)
                 yield answer
-        except (httpx.TransportError, httpx.InvalidURL) as error:
+        except httpx.TransportError as error:
             raise Offline(f"{type(error).__name__}: {error}") from error
 
 
