@@ -25,9 +25,9 @@ from torch.export import ExportedProgram
 
 from export.errors import BundleError
 from export.manifest import InputBinding, Manifest, Runtime, Slot, torch_dtype
-from export.session import Run
 from export.slots import occurrences
 from export.spec import ExportSpec
+from export.targets import Run
 
 PROGRAM_FILE = "model.pte"
 BAKED_FILE = "bench/baked.pte"

@@ -10,8 +10,8 @@ from export.bundle import Bundle
 from export.errors import IntegrityError, Reason, Refused
 from export.golden import max_abs_error
 from export.packs import write_pack
-from export.session import Run, Session, open_baked, open_session
-from export.targets import load_target
+from export.session import Session, open_baked, open_session
+from export.targets import Run, load_target
 from tests.export.ranker import PackFactory, random_weights
 
 EXACT = 1e-4

@@ -84,7 +84,7 @@ def _replay(config: Config, run: Path, bundle: Path, devices: int, console: Cons
 def _write(told: Told, config: Config, out: Path) -> None:
     report = report_of(told, config)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    (out / "report.html").write_text(demo_page(told, report).html(), encoding="utf-8")
+    (out / "report.html").write_text(demo_page(told.findings, told.bench, report).html(), encoding="utf-8")
 
 
 def report_of(told: Told, config: Config) -> dict[str, Any]:
