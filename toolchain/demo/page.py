@@ -60,12 +60,22 @@ def _cards(report: dict[str, Any]) -> list[Card]:
     ]
 
 
-def _quality(findings: Findings, report: dict[str, Any]) -> Section:
+def quality_figure(findings: Findings, report: dict[str, Any]) -> str:
+    """Quality of each version over the interactions, as SVG; the dashed line is the drift, where it is known."""
     curves = []
     for name, label in NAMES.items():
         x, y, error = findings.by_step(name, STRETCH)
         curves.append(Line(label, x, y, error))
     drifts = len(report["quality"]) > 1
+    return lines(
+        curves,
+        x=f"interactions since the {'drift' if drifts else 'training date'}",
+        y=report["metric"].upper(),
+        mark=0 if drifts else None,
+    )
+
+
+def _quality(findings: Findings, report: dict[str, Any]) -> Section:
     return Section(
         title="What it gains",
         text=(
@@ -74,14 +84,7 @@ def _quality(findings: Findings, report: dict[str, Any]) -> Section:
             "and under the newest one. Bands show one standard error over users."
         ),
         tables=[Table(quality_header(report), quality_rows(report))],
-        figures=[
-            lines(
-                curves,
-                x=f"interactions since the {'drift' if drifts else 'training date'}",
-                y=report["metric"].upper(),
-                mark=0 if drifts else None,
-            )
-        ],
+        figures=[quality_figure(findings, report)],
     )
 
 
