@@ -25,7 +25,8 @@ class Packs(NamedTuple):
     Attributes:
         context: int64 [B, T]. In evaluation P = 1 and the pack is generated from the whole row; in training the row
             is cut after every k-th item, and the pack of cut p from the items up to there.
-        history: int64 [B, P, k, L], what the device sees when it predicts.
+        history: int64 [B, P, k, L], what the device sees when it predicts; or [B, P, 1, L], what it sees at the
+            last of the k, where one window is to train them all.
         target: int64 [B, P, k], the item that comes.
         position: int64 [B, P, k], the row of the target in the data set.
         first_seen: int64 [B, n_items], the row in which the user first takes each item, item i in column i - 1; after
@@ -43,8 +44,11 @@ class Packs(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """Boundaries int64 [U] in the rows of `Interactions`: user u trains on the rows before `validation[u]`, is validated
-    on those before `test[u]`, tested on those before `end[u]`."""
+    """Boundaries int64 [U] in the rows of `Interactions`.
+
+    User u is trained on the rows before `validation[u]`, validated on those from there to `test[u]`, and tested
+    on those from there to `end[u]`.
+    """
 
     validation: IntArray
     test: IntArray
@@ -77,6 +81,7 @@ class Windows:
         refresh: k, interactions that one pack serves.
         context_length: T, a multiple of k.
         history: L.
+        shared_windows: train the k targets of a pack on one window of the history; cheaper, where L is long.
     """
 
     def __init__(
@@ -88,6 +93,7 @@ class Windows:
         refresh: int,
         context_length: int,
         history: int,
+        shared_windows: bool = False,
     ) -> None:
         self.items = torch.from_numpy(interactions.items)
         self.n_items = interactions.n_items
@@ -95,6 +101,7 @@ class Windows:
         self.split = split
         self.firsts = first_occurrences(interactions) if ranking == "unseen" else None
         self.refresh, self.context_length, self.history = refresh, context_length, history
+        self.shared_windows = shared_windows
 
     def training(self, batch_size: int, seed: int) -> DataLoader[Packs]:
         """One epoch: every user's training rows, tiled from a random phase into stretches of T targets."""
@@ -108,7 +115,7 @@ class Windows:
         first = firsts[user] + within * stretch
         order = rng.permutation(len(first))
         rows = np.stack([first, self.starts[user], self.split.validation[user], user], axis=1)[order]
-        return self._loader(rows, stretch, batch_size)
+        return self._loader(rows, stretch, batch_size, self.refresh if self.shared_windows else 1)
 
     def validation(self, batch_size: int) -> DataLoader[Packs]:
         return self._serving(self.split.validation, self.split.test, batch_size)
@@ -123,19 +130,19 @@ class Windows:
             for user, (start, begin, end) in enumerate(zip(self.starts, begins, ends, strict=True))
             for first in range(begin, end, self.refresh)
         ]
-        return self._loader(np.array(rows, dtype=np.int64).reshape(-1, 4), self.refresh, batch_size)
+        return self._loader(np.array(rows, dtype=np.int64).reshape(-1, 4), self.refresh, batch_size, 1)
 
-    def _loader(self, rows: IntArray, targets: int, batch_size: int) -> DataLoader[Packs]:
+    def _loader(self, rows: IntArray, targets: int, batch_size: int, per_window: int) -> DataLoader[Packs]:
         def collate(batch: list[Tensor]) -> Packs:
-            return self._cut(torch.stack(batch), targets)
+            return self._cut(torch.stack(batch), targets, per_window)
 
         return DataLoader(torch.from_numpy(rows), batch_size, collate_fn=collate)  # type: ignore[arg-type]
 
-    def _cut(self, rows: Tensor, targets: int) -> Packs:
-        """`rows` int64 [B, 4]: first target, the user's first row, one past the last row that may be seen, user."""
+    def _cut(self, rows: Tensor, targets: int, per_window: int) -> Packs:
+        """`rows` int64 [B, 4]: first target, the user's first row, one past the last that may be seen, user."""
         first, low, high, user = rows.unbind(1)
         target = first[:, None] + torch.arange(targets)
-        history = target[..., None] + torch.arange(-self.history, 0)
+        history = target[:, per_window - 1 :: per_window, None] + torch.arange(-self.history, 0)
         # In training a row holds many cuts, the last one k before the last target; in evaluation just the one.
         context = first[:, None] + torch.arange(
             targets - self.refresh - self.context_length, targets - self.refresh
@@ -143,7 +150,7 @@ class Windows:
         packs = (len(rows), targets // self.refresh, self.refresh)
         return Packs(
             context=self._items_at(context, low, high),
-            history=self._items_at(history, low, high).view(*packs, self.history),
+            history=self._items_at(history, low, high).view(*packs[:2], -1, self.history),
             target=self._items_at(target, low, high).view(packs),
             position=target.view(packs),
             first_seen=self._first_seen(user),

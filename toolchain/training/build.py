@@ -53,5 +53,6 @@ def load_material(config: Config) -> Material:
         refresh=config.refresh,
         context_length=config.metanetwork.context.length if config.metanetwork else 20 * config.refresh,
         history=config.device_model.history,
+        shared_windows=config.shared_windows,
     )
     return Material(interactions, windows)
