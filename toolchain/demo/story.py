@@ -95,6 +95,7 @@ def report_of(told: Told, config: Config) -> dict[str, Any]:
         "dataset": config.data.name,
         "model": config.model,
         "seed": config.seed,
+        "ranking": config.ranking,
         "bench": told.bench.report(told.bundle),
         **told.findings.report(),
     }
