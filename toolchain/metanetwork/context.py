@@ -52,12 +52,16 @@ class ItemContextEncoder(nn.Module):
 
     def forward(self, context: Tensor) -> Tensor:
         """`context` int64 [B, length], left-padded with 0 -> fp32 [B, width], zero for an empty context."""
-        return self.at_every_item(context)[:, -1]
+        return self.at_every_item(context, last=1)[:, -1]
 
-    def at_every_item(self, context: Tensor) -> Tensor:
-        """`context` as above -> fp32 [B, length, width]; entry t is the vector of the context up to item t."""
+    def at_every_item(self, context: Tensor, last: int | None = None) -> Tensor:
+        """`context` as above -> fp32 [B, length, width], or [B, last, width] of the last positions.
+
+        Entry t is the vector of the context up to item t.
+        """
         present = (context != 0).float()
-        x = self.dropout(self.averages_norm(self._moving_averages(context, present)))
+        x = self.dropout(self.averages_norm(self._moving_averages(context, present, last)))
+        present = present[:, -x.shape[1] :]
         for block in self.blocks:
             x = x + block(x)
         return self.norm(x) * present[..., None]
@@ -66,9 +70,10 @@ class ItemContextEncoder(nn.Module):
         """What the vector by itself expects next: fp32 [..., width] -> logits [..., n_items], item i in i - 1."""
         return functional.linear(vector, self.item_embedding.weight[1:])
 
-    def _moving_averages(self, context: Tensor, present: Tensor) -> Tensor:
-        """fp32 [B, length, width]: in each group of channels sum_s decay^(t-s) x_s / sum_s decay^(t-s), s <= t."""
-        weights = torch.sigmoid(self.decay)[:, None, None] ** self.age * self.past
+    def _moving_averages(self, context: Tensor, present: Tensor, last: int | None) -> Tensor:
+        """fp32 [B, length or last, width]: in each group of channels sum_s decay^(t-s) x_s / sum_s decay^(t-s), s <= t."""
+        t = slice(None if last is None else -last, None)
+        weights = torch.sigmoid(self.decay)[:, None, None] ** self.age[t] * self.past[t]
         kept = self.dropout(present)[..., None]
         x = self.item_embedding(context) * self.item_embedding.embedding_dim**0.5 * kept
         x = x.unflatten(2, (len(weights), -1)).transpose(1, 2)
