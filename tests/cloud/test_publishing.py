@@ -1,76 +1,173 @@
 """Generation that fails costs a release, not a context and not the server."""
 
-from collections.abc import Sequence
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch.func import functional_call
 
 from export.bundle import Bundle
+from export.packs import read_pack
 from toolchain.cloud.database import Database
-from toolchain.cloud.generation import PackGenerator
+from toolchain.cloud.generation import ROWS, PackGenerator
 from toolchain.cloud.keys import create_signing_key
+from toolchain.cloud.metrics import Metrics
 from toolchain.cloud.packs import PackFolder
 from toolchain.cloud.publishing import Publisher
+from toolchain.cloud.release import Release
+from toolchain.cloud.waiting import Published
 from toolchain.errors import UserError
 from toolchain.training.run import load_run
 
 
 class FlakyGenerator(PackGenerator):
-    """Fails as long as it is told to."""
+    """Fails a batch that holds one of the `broken` contexts; notes the size of each batch."""
 
-    def __init__(self) -> None:
-        self.broken = False
+    def __init__(self, *broken: list[int]) -> None:
+        self.broken = list(broken)
+        self.batches: list[int] = []
 
     def check(self, samples: Sequence[int]) -> None:
         if 0 in samples:
             raise ValueError("unknown item id 0")
 
-    def pack(self, samples: Sequence[int], version: int) -> bytes:
-        if self.broken:
-            raise ValueError(f"unknown item id {samples[0]}")
-        return f"{samples} as version {version}".encode()
+    def packs(self, contexts: Sequence[Sequence[int]], versions: Sequence[int]) -> list[bytes]:
+        self.batches.append(len(contexts))
+        for samples in contexts:
+            if samples in self.broken:
+                raise ValueError(f"unknown item id {samples[0]}")
+        return [
+            f"{each} as version {version}".encode() for each, version in zip(contexts, versions, strict=True)
+        ]
+
+
+class Released:
+    """What the publisher handed out, to be waited for."""
+
+    def __init__(self) -> None:
+        self.versions: dict[str, list[int]] = {}
+        self._changed = threading.Condition()
+
+    def __call__(self, published: Mapping[str, Published]) -> None:
+        with self._changed:
+            for device, release in published.items():
+                self.versions.setdefault(device, []).append(release.version)
+            self._changed.notify_all()
+
+    def wait_for(self, **versions: int) -> None:
+        """Until the newest version of each device is this one."""
+        with self._changed:
+            newest = lambda: {device: seen[-1] for device, seen in self.versions.items()}  # noqa: E731
+            assert self._changed.wait_for(lambda: versions.items() <= newest().items(), 30), newest()
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
+def database(tmp_path: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{tmp_path / 'mnet.db'}")
-    database.add_device("phone", "hash", "bundle")
-    return database
+    for device in ("phone", "other"):
+        database.add_device(device, "hash", "bundle")
+    yield database
+    database.close()
 
 
-def publisher(database: Database, folder: Path, generator: PackGenerator, released: list[str]) -> Publisher:
+@contextmanager
+def publishing(
+    database: Database, folder: Path, generator: PackGenerator, released: Released
+) -> Iterator[Publisher]:
+    """A publisher, stopped at the end; it has to be started."""
     key = create_signing_key(folder / "signing.pem")
-    return Publisher(database, PackFolder(folder / "packs"), generator, key, released.append)
+    publisher = Publisher(database, PackFolder(folder / "packs"), generator, key, released, Metrics())
+    yield publisher
+    publisher.close()
 
 
 def test_a_failed_generation_keeps_the_context_for_the_next_server(
     database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    generator, released = FlakyGenerator(), list[str]()
-    generator.broken = True
-    first = publisher(database, tmp_path, generator, released)
-    version = first.accept("phone", [4711, 2])
-    first._worker.shutdown(wait=True)
-    assert (first.last_failed, released, database.unreleased()) == (True, [], ["phone"])
+    released = Released()
+    with publishing(database, tmp_path, FlakyGenerator([4711, 2]), released) as first:
+        version = first.accept("phone", [4711, 2])
+        first.accept("other", [5])
+        first.start()
+        released.wait_for(other=1)
+    assert first.last_failed
+    assert (released.versions, database.unreleased()) == ({"other": [1]}, ["phone"])
     assert "phone" in caplog.text
     assert "ValueError" in caplog.text
     assert "unknown item id 4711" not in caplog.text, "the message of an error may quote a context"
-    generator.broken = False
-    second = publisher(database, tmp_path, generator, released)
-    second.resume()
-    second._worker.shutdown(wait=True)
-    assert (second.last_failed, released, database.unreleased()) == (False, ["phone"], [])
+    with publishing(database, tmp_path, FlakyGenerator(), released) as second:
+        second.start()
+        released.wait_for(phone=version)
+    assert (second.last_failed, database.unreleased()) == (False, [])
     assert database.release_after("phone", version - 1, 0) is not None
 
 
+def test_what_is_queued_becomes_one_batch_of_the_newest_contexts(database: Database, tmp_path: Path) -> None:
+    generator, released = FlakyGenerator(), Released()
+    with publishing(database, tmp_path, generator, released) as publisher:
+        for samples in ([1], [2], [3]):
+            publisher.accept("phone", samples)
+        publisher.accept("other", [9])
+        publisher.start()
+        released.wait_for(phone=3, other=1)
+        assert generator.batches == [2]
+        packs = {path.read_text() for path in (tmp_path / "packs").iterdir()}
+        assert packs == {"[3] as version 3", "[9] as version 1"}
+        publisher.push(["phone"])
+        released.wait_for(phone=4)
+    assert released.versions == {"phone": [3, 4], "other": [1]}
+
+
+def test_no_release_is_stored_before_its_pack_is_durable(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    real_sync, real_add = os.fsync, database.add_releases
+
+    def synced(descriptor: int) -> None:
+        real_sync(descriptor)
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        events.append("folder" if name == "packs" else "pack" if ".safetensors" in name else "key")
+
+    def added(signed: Iterable[tuple[Release, str]]) -> set[str]:
+        events.append("releases")
+        return real_add(signed)
+
+    released = Released()
+    with publishing(database, tmp_path, FlakyGenerator(), released) as publisher:
+        monkeypatch.setattr(os, "fsync", synced)
+        monkeypatch.setattr(database, "add_releases", added)
+        publisher.accept("phone", [1])
+        publisher.accept("other", [2])
+        publisher.start()
+        released.wait_for(phone=1, other=1)
+    assert events == ["pack", "pack", "folder", "releases"]
+
+
+def test_a_pack_that_a_kill_left_without_a_release_is_swept(database: Database, tmp_path: Path) -> None:
+    released = Released()
+    with publishing(database, tmp_path, FlakyGenerator(), released) as first:
+        first.accept("phone", [1])
+        first.start()
+        released.wait_for(phone=1)
+    PackFolder(tmp_path / "packs").put(b"put, and killed before its release")
+    with publishing(database, tmp_path, FlakyGenerator(), released) as second:
+        second.start()
+    assert [path.read_text() for path in (tmp_path / "packs").iterdir()] == ["[1] as version 1"]
+
+
 def test_samples_that_the_task_cannot_read_are_never_stored(database: Database, tmp_path: Path) -> None:
-    refusing = publisher(database, tmp_path, FlakyGenerator(), [])
-    with pytest.raises(ValueError, match="unknown item id 0"):
+    with (
+        publishing(database, tmp_path, FlakyGenerator(), Released()) as refusing,
+        pytest.raises(ValueError, match="unknown item id 0"),
+    ):
         refusing.accept("phone", [0])
     assert database.unreleased() == []
-    refusing.close()
 
 
 def test_a_bundle_of_another_checkpoint_is_the_users_mistake(tiny_run: Path, tiny_bundle: Path) -> None:
@@ -82,8 +179,27 @@ def test_a_bundle_of_another_checkpoint_is_the_users_mistake(tiny_run: Path, tin
 def test_weights_that_are_not_finite_are_never_packed(tiny_run: Path, tiny_bundle: Path) -> None:
     run = load_run(tiny_run)
     generator = PackGenerator(run, Bundle.load(tiny_bundle))
-    assert generator.pack([1, 2, 3], 1) == generator.pack([1, 2, 3], 1)
+    generator.packs([[1, 2, 3]], [1])
     with torch.no_grad():
         next(run.metanetwork.generator.parameters()).fill_(float("nan"))
     with pytest.raises(ValueError, match="not finite"):
-        generator.pack([1, 2, 3], 1)
+        generator.packs([[1, 2, 3]], [1])
+
+
+def test_a_pack_is_the_same_bytes_in_any_company(tiny_run: Path, tiny_bundle: Path) -> None:
+    run, bundle = load_run(tiny_run), Bundle.load(tiny_bundle)
+    generator = PackGenerator(run, bundle)
+    contexts = [[n % 300 + 1 for n in range(turn, turn + 1 + turn % 40)] for turn in range(2 * ROWS + 3)]
+    together = generator.packs(contexts, range(1, len(contexts) + 1))
+    alone = [generator.packs([samples], [n + 1])[0] for n, samples in enumerate(contexts)]
+    backwards = generator.packs(contexts[::-1], range(len(contexts), 0, -1))[::-1]
+    assert together == alone == backwards
+    assert len(set(together)) == len(contexts)
+
+
+def test_the_probe_is_the_output_of_the_very_weights_in_the_pack(tiny_run: Path, tiny_bundle: Path) -> None:
+    run, bundle = load_run(tiny_run), Bundle.load(tiny_bundle)
+    for data in PackGenerator(run, bundle).packs([[1, 2, 3], [250, 40]], [1, 2]):
+        pack = read_pack(data, bundle.manifest)
+        output = functional_call(run.metanetwork.device_model, pack.parameters, bundle.golden.inputs[0])
+        torch.testing.assert_close(torch.tensor(pack.probe), output.flatten()[: len(pack.probe)])

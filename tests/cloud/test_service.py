@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import torch
+from prometheus_client.parser import text_string_to_metric_families
 
 from export.bundle import Bundle
 from export.packs import pack_digest, read_pack
@@ -179,14 +180,16 @@ def test_a_context_that_is_none_is_explained(device: Device, samples: Any, messa
 
 def test_bodies_have_a_limit(device: Device) -> None:
     path = f"/devices/{device.id}/context"
-    assert device.post(path, {"samples": [1], "more": "x" * MAX_BODY_BYTES}).status_code == 413
+    declared = device.post(path, {"samples": [1], "more": "x" * MAX_BODY_BYTES})
 
     def chunks() -> Iterator[bytes]:
         for _ in range(2 * MAX_BODY_BYTES // 1024):
             yield b" " * 1024
 
     headers = device.headers | {"Content-Type": "application/json"}
-    assert device.http.post(path, headers=headers, content=chunks()).status_code == 413
+    sent = device.http.post(path, headers=headers, content=chunks())
+    for answer in (declared, sent):
+        assert (answer.status_code, answer.json()) == (413, {"detail": "the body is over 65536 bytes"})
     assert device.http.post(path, headers=headers, content=b"{").status_code == 422
 
 
@@ -260,7 +263,49 @@ def test_the_api_describes_itself(http: httpx.Client, server: ServerProcess) -> 
         "/v1/packs/{sha256}",
         "/v1/push",
         "/v1/healthz",
+        "/metrics",
     }
+
+
+def test_what_prometheus_reads(device: Device, bundle: Bundle, server: ServerProcess) -> None:
+    """Uploads, taken and refused, as the difference of two scrapes; alerts are written on these names."""
+    before = scrape(server)
+    device.upload(CONTEXT)
+    device.release(bundle.id)
+    device.post(f"/devices/{device.id}/context", {"samples": [0]})
+    device.post(f"/devices/{device.id}/context", {"samples": [1], "more": "x" * MAX_BODY_BYTES})
+    device.http.request("GUESS", f"/devices/{device.id}/context")
+    after = scrape(server)
+
+    def rise(name: str, **labels: str) -> float:
+        key = name, frozenset(labels.items())
+        return after.get(key, 0.0) - before.get(key, 0.0)
+
+    route = "/v1/devices/{device}/context"
+    assert rise("mnet_request_seconds_count", method="POST", route=route, status="202") == 1
+    assert rise("mnet_request_seconds_count", method="none", route="none", status="405") == 1
+    assert rise("mnet_refused_uploads_total", status="422") == 1
+    assert rise("mnet_refused_uploads_total", status="413") == 1
+    assert rise("mnet_releases_total") >= 1  # another test's push may still be under way
+    assert rise("mnet_batch_size_count") >= 1
+    assert ("mnet_queue_length", frozenset()) in after
+    assert device.id not in httpx.get(f"{server.url}/metrics").text
+
+
+def scrape(server: ServerProcess) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    families = text_string_to_metric_families(httpx.get(f"{server.url}/metrics").text)
+    samples = [sample for family in families for sample in family.samples]
+    return {(sample.name, frozenset(sample.labels.items())): sample.value for sample in samples}
+
+
+def test_packs_that_no_device_can_ask_for_are_deleted(
+    device: Device, bundle: Bundle, server: ServerProcess
+) -> None:
+    digests = []
+    for version in range(1, 5):
+        assert device.upload([200 + version, 11]) == version
+        digests.append(device.release(bundle.id, after=version - 1).sha256)
+    assert [device.get(f"/packs/{digest}").status_code for digest in digests] == [404, 404, 200, 200]
 
 
 def test_secrets_and_contexts_stay_out_of_logs_and_files(

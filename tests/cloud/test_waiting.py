@@ -1,42 +1,71 @@
-"""Long polls wake for their own device, from any thread, and all of them when the server stops."""
+"""Long polls are handed the releases of their own device, from any thread, and all end when the server stops."""
 
 import asyncio
 import threading
 
-from toolchain.cloud.waiting import Waiting
+from toolchain.cloud.waiting import Published, Waiting
 
 
-async def _woken(waiting: Waiting, device: str, polls: list[str]) -> None:
-    with waiting.registered(device) as event:
-        polls.append(device)
-        await event.wait()
+async def _poll(waiting: Waiting, device: str, begun: list[str], after: int = 0) -> Published | None:
+    with waiting.registered(device) as poll:
+        begun.append(device)
+        return await poll.newer_than(after, 30)
 
 
-def test_a_release_wakes_the_polls_of_its_device_only() -> None:
+def test_a_release_is_handed_to_the_polls_of_its_device_only() -> None:
     async def scenario() -> None:
-        waiting, polls = Waiting(), list[str]()
-        first, second, other = (asyncio.create_task(_woken(waiting, device, polls)) for device in "aab")
-        while len(polls) < 3:
+        waiting, begun = Waiting(), list[str]()
+        first, second, other = (asyncio.create_task(_poll(waiting, device, begun)) for device in "aab")
+        while len(begun) < 3:
             await asyncio.sleep(0)
-        thread = threading.Thread(target=waiting.wake, args=("a",))
+        assert len(waiting) == 2
+        release = Published(1, "jws")
+        thread = threading.Thread(target=waiting.wake, args=({"a": release},))
         thread.start()
         thread.join()
-        await asyncio.wait_for(asyncio.gather(first, second), 10)
+        assert await asyncio.wait_for(asyncio.gather(first, second), 10) == [release, release]
         assert not other.done()
         waiting.close()
-        await asyncio.wait_for(other, 10)
+        assert await asyncio.wait_for(other, 10) is None
+        assert len(waiting) == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_release_that_the_device_has_ends_no_poll() -> None:
+    async def scenario() -> None:
+        waiting, begun = Waiting(), list[str]()
+        poll = asyncio.create_task(_poll(waiting, "a", begun, after=2))
+        while not begun:
+            await asyncio.sleep(0)
+        for version in (1, 2, 3):
+            assert not poll.done()
+            waiting.wake({"a": Published(version, f"jws-{version}")})
+            for _ in range(5):
+                await asyncio.sleep(0)
+        assert await asyncio.wait_for(poll, 10) == Published(3, "jws-3")
+
+    asyncio.run(scenario())
+
+
+def test_a_poll_ends_with_its_time() -> None:
+    async def scenario() -> None:
+        with Waiting().registered("a") as poll:
+            assert await poll.newer_than(0, 0) is None
 
     asyncio.run(scenario())
 
 
 def test_waking_nobody_is_no_error() -> None:
     async def scenario() -> None:
-        waiting = Waiting()
-        waiting.wake("nobody ever waited")
+        waiting, release = Waiting(), {"a": Published(1, "jws")}
+        waiting.wake(release)
         with waiting.registered("a"):
             pass
-        waiting.wake("a")
+        waiting.wake(release)
         waiting.close()
-        waiting.wake("a")
+        waiting.wake(release)
+        with waiting.registered("a") as late:
+            assert await late.newer_than(0, 30) is None
 
     asyncio.run(scenario())

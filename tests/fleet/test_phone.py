@@ -34,7 +34,7 @@ class Cloud:
     other_key: ECKey
 
     def pack(self, version: int) -> bytes:
-        return self.generator.pack([version, version + 1, version + 2], version)
+        return self.generator.packs([[version, version + 1, version + 2]], [version])[0]
 
     def release(self, version: int, pack: bytes) -> Release:
         now = int(time.time())
@@ -296,7 +296,7 @@ def test_a_full_disk_costs_the_next_start_and_not_this_one(
     pack = cloud.pack(2)
     client.offer(pack, cloud.release(2, pack))
     with monkeypatch.context() as patch:
-        patch.setattr("toolchain.cloud.packs.write_durably", full)
+        patch.setattr("toolchain.cloud.packs.write_all_durably", full)
         swapped = phone.poll(client, 0)
     assert swapped is not None
     assert not swapped.persisted

@@ -123,48 +123,59 @@ def test_soak_every_restart_after_a_kill_is_on_a_verified_version(
     draw = random.Random(2)
     samples = write_contexts(tmp_path / "contexts", random_contexts(1000, seed=3))
     state = tmp_path / "phone"
+    released: dict[int, tuple[str, bytes]] = {}  # of each version, for the server keeps the newest two only
     device, newest, restarts, swapped = "", 0, 0, 0
     for kill in range(kills + 1):
         with PhoneProcess(server, tiny_bundle, state, samples=samples, period_s=0) as phone:
             if kill and kill % 5 == 0 and kill < kills:
                 time.sleep(draw.uniform(0.0, 3.0))  # a moment of the start
                 phone.kill()
+                released |= _releases(server, device)
                 continue
             started = phone.next_event("started")
             if kill:
                 restarts += 1
                 # Never before the last version that it said it had kept, and that one whole.
                 assert started["version"] >= newest
-                _assert_is_release(server, bundle, eager, device, started, phone.next_event("inferred"))
+                _assert_is_release(released, bundle, eager, started, phone.next_event("inferred"))
             else:
                 device = phone.next_event("enrolled")["device"]
             phone.next_event("uploaded")
             time.sleep(draw.uniform(0.0, 0.5))
             phone.kill()
+            released |= _releases(server, device)
             versions = [event["version"] for event in phone.events if event["event"] == "swapped"]
             assert not [event for event in phone.events if event["event"] == "refused"]
             newest, swapped = max([newest, started["version"], *versions]), swapped + len(versions)
     print(f"\n{kills} kills, {restarts} restarts looked at, all on a verified version; {swapped} swaps")
 
 
+def _releases(server: ServerProcess, device: str) -> dict[int, tuple[str, bytes]]:
+    """Digest and pack of each version of a device that the server keeps."""
+    state = server.enrolment_key.parent.parent
+    query = "SELECT version, sha256 FROM releases WHERE device = ?"
+    with sqlite3.connect(state / "mnet.db") as database:
+        rows = database.execute(query, (device,)).fetchall()
+    return {
+        version: (sha256, path.read_bytes())
+        for version, sha256 in rows
+        if (path := state / "packs" / f"{sha256}.safetensors").is_file()  # a newer release may just have come
+    }
+
+
 def _assert_is_release(
-    server: ServerProcess,
+    released: dict[int, tuple[str, bytes]],
     bundle: Bundle,
     eager: Callable[[dict[str, Tensor]], Tensor],
-    device: str,
     started: Event,
     inferred: Event,
 ) -> None:
     """The phone started on a version that the server released to it, and answers as that version does."""
-    state = server.enrolment_key.parent.parent
     if started["version"] == 0:
         expected = bundle.golden.default[0][0].flatten()
     else:
-        query = "SELECT sha256 FROM releases WHERE device = ? AND version = ?"
-        with sqlite3.connect(state / "mnet.db") as database:
-            (sha256,) = database.execute(query, (device, started["version"])).fetchone()
+        sha256, data = released[started["version"]]
         assert started["sha256"] == sha256
-        data = (state / "packs" / f"{sha256}.safetensors").read_bytes()
         expected = eager(read_pack(data, bundle.manifest).parameters)
     assert inferred["version"] == started["version"]
     torch.testing.assert_close(torch.tensor(inferred["output"]), expected, rtol=0, atol=TOLERANCE)

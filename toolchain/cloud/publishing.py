@@ -1,19 +1,26 @@
-"""From an uploaded context to a signed release that its device can fetch."""
+"""From uploaded contexts to signed releases that their devices can fetch, a batch at a time."""
 
+import itertools
 import logging
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from joserfc.jwk import ECKey
 
-from toolchain.cloud.database import Database, Wanted
+from toolchain.cloud.database import Database
 from toolchain.cloud.generation import PackGenerator
+from toolchain.cloud.metrics import Metrics
 from toolchain.cloud.packs import PackFolder
 from toolchain.cloud.release import Release, sign_release
+from toolchain.cloud.waiting import Published
 
 RELEASE_LIFETIME_S = 30 * 24 * 3600
+MAX_BATCH = 64
+# What a lone upload pays so that a crowd shares one forward pass and one transaction.
+WINDOW_S = 0.003
+_SWEPT_AT_ONCE = 500
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +28,8 @@ log = logging.getLogger(__name__)
 class Publisher:
     """Stores contexts at once and releases weights for them from one worker thread, newest context first.
 
-    `released` is called from that thread with the id of a device that has a new release.
+    The worker takes what is queued, or MAX_BATCH of it: one forward pass, packs made durable, then one transaction
+    with all releases. `released` is called from that thread with the new release of each device.
     """
 
     def __init__(
@@ -30,23 +38,35 @@ class Publisher:
         packs: PackFolder,
         generator: PackGenerator,
         key: ECKey,
-        released: Callable[[str], None],
+        released: Callable[[Mapping[str, Published]], None],
+        metrics: Metrics,
     ) -> None:
         self._database = database
         self._packs = packs
         self._generator = generator
         self._key = key
         self._released = released
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="generation")
+        self._metrics = metrics
+        self._queued: dict[str, None] = {}  # devices, first come first served, each once
+        self._changed = threading.Condition()
+        self._closing = False
+        self._worker = threading.Thread(target=self._work, name="generation", daemon=True)
         self.last_failed = False
+        metrics.watch_queue(lambda: len(self._queued))
 
-    def resume(self) -> None:
-        """Queue what an earlier server accepted but did not release before it died."""
+    def start(self) -> None:
+        """Start the worker, on what an earlier server accepted but did not release before it died."""
+        self._sweep()
         self._queue(self._database.unreleased())
+        self._worker.start()
 
     def close(self) -> None:
-        """Finish the release at hand; those still queued are found again by `resume`."""
-        self._worker.shutdown(wait=True, cancel_futures=True)
+        """Finish the batch at hand; those still queued are found again by the next `start`."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self._worker.ident is not None:
+            self._worker.join()
 
     def accept(self, device: str, samples: Sequence[int]) -> int:
         """Store a context durably and queue its release; returns the version that it will have.
@@ -68,37 +88,75 @@ class Publisher:
         return versions
 
     def _queue(self, devices: Iterable[str]) -> None:
-        for device in devices:
-            self._worker.submit(self._publish, device)
+        with self._changed:
+            self._queued.update(dict.fromkeys(devices))
+            self._changed.notify()
 
-    def _publish(self, device: str) -> None:
+    def _next_batch(self) -> list[str]:
+        """Wait for devices, and a moment for more of them; empty when it is time to stop."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queued or self._closing)
+            self._changed.wait_for(lambda: len(self._queued) >= MAX_BATCH or self._closing, WINDOW_S)
+            if self._closing:
+                return []
+            batch = list(itertools.islice(self._queued, MAX_BATCH))
+            for device in batch:
+                del self._queued[device]
+            return batch
+
+    def _work(self) -> None:
+        while batch := self._next_batch():
+            try:
+                self._publish(batch)
+                self.last_failed = False
+            except Exception:
+                # One by one, so that a context that fails costs nobody else a release.
+                went_well = [self._publish_alone(device) for device in batch]
+                self.last_failed = not all(went_well)
+
+    def _publish_alone(self, device: str) -> bool:
         try:
-            # None: an earlier turn already released the newest of several quick uploads.
-            if (wanted := self._database.wanted(device)) is not None:
-                self._release(device, wanted)
-            self.last_failed = False
+            self._publish([device])
         except Exception as error:
-            self.last_failed = True
             # Where, not what: an error's message may quote the context.
             where = "".join(traceback.format_tb(error.__traceback__))
             log.error(
                 "no release for device %s, its context is kept: %s\n%s", device, type(error).__name__, where
             )
+            return False
+        return True
 
-    def _release(self, device: str, wanted: Wanted) -> None:
+    def _publish(self, devices: Sequence[str]) -> None:
         start = time.perf_counter()
-        pack = self._generator.pack(wanted.samples, wanted.version)
+        # Not every device: an earlier turn may have released the newest of several quick uploads.
+        wanted = self._database.wanted(devices)
+        if not wanted:
+            return
+        packs = self._generator.packs([each.samples for each in wanted], [each.version for each in wanted])
+        digests = self._packs.put_all(packs)
         now = int(time.time())
-        release = Release(
-            device=device,
-            bundle=wanted.bundle,
-            version=wanted.version,
-            sha256=self._packs.put(pack),
-            size=len(pack),
-            issued_at=now,
-            expires_at=now + RELEASE_LIFETIME_S,
-        )
-        self._database.add_release(release, sign_release(self._key, release))
-        self._released(device)
-        took_ms = (time.perf_counter() - start) * 1e3
-        log.info("device %s: version %d, %d bytes, %.1f ms", device, wanted.version, len(pack), took_ms)
+        signed: list[tuple[Release, str]] = []
+        for each, pack, sha256 in zip(wanted, packs, digests, strict=True):
+            release = Release(
+                device=each.device,
+                bundle=each.bundle,
+                version=each.version,
+                sha256=sha256,
+                size=len(pack),
+                issued_at=now,
+                expires_at=now + RELEASE_LIFETIME_S,
+            )
+            signed.append((release, sign_release(self._key, release)))
+        unnamed = self._database.add_releases(signed)
+        took_s = time.perf_counter() - start
+        self._metrics.published(len(signed), took_s)
+        self._released({release.device: Published(release.version, jws) for release, jws in signed})
+        self._packs.discard(unnamed)
+        versions = ", ".join(f"{release.device} version {release.version}" for release, _ in signed)
+        log.info("released %d in %.1f ms: %s", len(signed), took_s * 1e3, versions)
+
+    def _sweep(self) -> None:
+        """Delete the packs that a killed server left without a release."""
+        digests = self._packs.digests()
+        while some := list(itertools.islice(digests, _SWEPT_AT_ONCE)):
+            self._packs.discard(self._database.unnamed(some))

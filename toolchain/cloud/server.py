@@ -13,6 +13,7 @@ from joserfc.jwk import ECKey
 from toolchain.cloud.database import Database
 from toolchain.cloud.generation import PackGenerator
 from toolchain.cloud.keys import create_key, create_signing_key, load_signing_key, public_keys, read_key
+from toolchain.cloud.metrics import Metrics
 from toolchain.cloud.packs import PackFolder
 from toolchain.cloud.publishing import Publisher
 from toolchain.cloud.service import Service, create_app
@@ -84,7 +85,7 @@ def build_service(state: ServerState, generator: PackGenerator) -> Service:
     key: ECKey = load_signing_key(state.signing_key)
     database = Database(f"sqlite:///{state.database.resolve()}")
     packs = PackFolder(state.folder / "packs")
-    waiting = Waiting()
+    waiting, metrics = Waiting(), Metrics()
     return Service(
         bundle=generator.bundle_id,
         jwks=public_keys(key),
@@ -92,8 +93,9 @@ def build_service(state: ServerState, generator: PackGenerator) -> Service:
         operator_key=read_key(state.operator_key),
         database=database,
         packs=packs,
-        publisher=Publisher(database, packs, generator, key, waiting.wake),
+        publisher=Publisher(database, packs, generator, key, waiting.wake, metrics),
         waiting=waiting,
+        metrics=metrics,
     )
 
 
@@ -105,10 +107,12 @@ def serve(service: Service, sockets: list[socket.socket], ready: Callable[[], No
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
     )
     # uvicorn stops on SIGTERM by itself, then raises the signal again for the handler that was here before.
+
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     _Server(config, service.waiting, ready).run(sockets)
 

@@ -1,27 +1,29 @@
 """The HTTP face of the cloud, `/v1`: packs are bytes, all else is JSON, an error is `{"detail": text}`.
 
-Only a body over the limit never gets that far: 413 in plain text.
+A thousand phones poll it at once, so that what need not block runs on the event loop, without a thread.
 """
 
-import asyncio
 import hashlib
 import hmac
 import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from toolchain.cloud.database import Database
+from toolchain.cloud.metrics import MeasuredRequests, Metrics
 from toolchain.cloud.packs import PackFolder
 from toolchain.cloud.publishing import Publisher
 from toolchain.cloud.waiting import Waiting
@@ -29,6 +31,7 @@ from toolchain.cloud.waiting import Waiting
 MAX_BODY_BYTES = 64 * 1024
 MAX_CONTEXT = 1000
 MAX_POLL_S = 60.0
+SMALL_PACK_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Service:
     packs: PackFolder
     publisher: Publisher
     waiting: Waiting
+    metrics: Metrics
 
 
 class EnrolRequest(BaseModel):
@@ -96,7 +100,7 @@ bearer = HTTPBearer(description="A device's token, the enrolment key or the oper
 Credentials = Annotated[HTTPAuthorizationCredentials, Depends(bearer)]
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     service = request.app.state.service
     assert isinstance(service, Service)
     return service
@@ -118,28 +122,29 @@ def _unauthorised() -> HTTPException:
     return HTTPException(401, "not authorised", {"WWW-Authenticate": "Bearer"})
 
 
-def _enroller(service: ServiceOf, given: Credentials) -> None:
+async def _enroller(service: ServiceOf, given: Credentials) -> None:
     if not _matches(given.credentials, hash_token(service.enrolment_key)):
         raise _unauthorised()
 
 
-def _operator(service: ServiceOf, given: Credentials) -> None:
+async def _operator(service: ServiceOf, given: Credentials) -> None:
     if not _matches(given.credentials, hash_token(service.operator_key)):
         raise _unauthorised()
 
 
-def _caller(service: ServiceOf, given: Credentials) -> str:
+async def _caller(service: ServiceOf, given: Credentials) -> str:
     """The device whose token this is: `DEVICE.SECRET`, so that its row is found without comparing secrets."""
-    row = service.database.device(given.credentials.partition(".")[0])
-    if row is None or not _matches(given.credentials, row.token_sha256):
+    device = given.credentials.partition(".")[0]
+    expected = await run_in_threadpool(service.database.token_sha256, device)
+    if expected is None or not _matches(given.credentials, expected):
         raise _unauthorised()
-    return row.id
+    return device
 
 
 Caller = Annotated[str, Depends(_caller)]
 
 
-def _own_device(device: str, caller: Caller) -> str:
+async def _own_device(device: str, caller: Caller) -> str:
     """The device of the path, which must be the caller; the refusal does not tell whether another exists."""
     if device != caller:
         raise HTTPException(403, "the token is of another device")
@@ -169,43 +174,51 @@ def upload_context(service: ServiceOf, device: OwnDevice, body: Samples) -> Acce
         raise HTTPException(422, str(error)) from error
 
 
-@router.get("/devices/{device}/release", responses={204: {"description": "Nothing newer yet"}})
+@router.get(
+    "/devices/{device}/release",
+    response_model=NewRelease,
+    responses={204: {"description": "Nothing newer yet"}},
+)
 async def newest_release(
     service: ServiceOf,
     device: OwnDevice,
     after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     timeout: Annotated[float, Query(ge=0, description=f"seconds, at most {MAX_POLL_S:.0f}")] = 25.0,
-) -> Any:
+) -> Response:
     """Wait until the device has a release newer than `after`: 200 with it, or 204 when `timeout` passed.
 
-    A wait asks the database at its start and its end only, so that it costs nothing; the release of another
-    process on the same database is found by the next poll.
+    A wait asks the database once, at its start; after that the publisher hands it the release, so that it costs
+    nothing. The release of another process on the same database is found by the next poll.
     """
-    clock = asyncio.get_running_loop().time
-    deadline = clock() + min(timeout, MAX_POLL_S)
-    # Registered before the first look, so that no release falls between the look and the wait.
-    with service.waiting.registered(device) as released:
-        while True:
-            released.clear()
-            jws = await run_in_threadpool(service.database.release_after, device, after, int(time.time()))
-            left = deadline - clock()
-            if jws is not None:
-                return NewRelease(release=jws)
-            if left <= 0 or service.waiting.closed:
-                return Response(status_code=204)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(released.wait(), left)
+    # Registered before the look, so that no release falls between the look and the wait.
+    with service.waiting.registered(device) as poll:
+        jws = await run_in_threadpool(service.database.release_after, device, after, int(time.time()))
+        if jws is None:
+            published = await poll.newer_than(after, min(timeout, MAX_POLL_S))
+            jws = None if published is None else published.jws
+    # A Response, so that FastAPI does not check what was built here.
+    return Response(status_code=204) if jws is None else JSONResponse({"release": jws})
 
 
 @router.get("/packs/{sha256}", response_class=FileResponse)
 def pack(
-    service: ServiceOf, caller: Caller, sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
-) -> FileResponse:
+    service: ServiceOf,
+    caller: Caller,
+    sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")],
+    range_: Annotated[str | None, Header(alias="Range")] = None,
+) -> Response:
     """The bytes of a pack that a release of the calling device names; a cut download goes on by `Range`."""
     if not service.database.has_pack(caller, sha256):
         raise HTTPException(404, "no such pack")
-    headers = {"Cache-Control": "private, immutable, max-age=31536000"}
-    return FileResponse(service.packs.path(sha256), media_type="application/octet-stream", headers=headers)
+    path = service.packs.path(sha256)
+    kind, headers = "application/octet-stream", {"Cache-Control": "private, immutable, max-age=31536000"}
+    try:
+        if range_ is None and path.stat().st_size <= SMALL_PACK_BYTES:
+            # Read in this thread: a FileResponse costs three more.
+            return Response(path.read_bytes(), media_type=kind, headers=headers | {"Accept-Ranges": "bytes"})
+        return FileResponse(path, media_type=kind, headers=headers, stat_result=path.stat())
+    except FileNotFoundError as error:  # two newer releases came since the look
+        raise HTTPException(404, "no such pack") from error
 
 
 @router.post("/push", status_code=202, dependencies=[Depends(_operator)])
@@ -235,16 +248,51 @@ def create_app(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(service.publisher.resume)
+        await run_in_threadpool(service.publisher.start)
         yield
         await run_in_threadpool(service.publisher.close)
         service.database.close()
 
-    app = FastAPI(title="mnet", version="1", lifespan=lifespan, max_body_size=MAX_BODY_BYTES)
+    service.metrics.watch_waiting(lambda: len(service.waiting))
+    app = FastAPI(title="mnet", version="1", lifespan=lifespan)
     app.state.service = service
+    app.add_middleware(BodyLimit, limit=MAX_BODY_BYTES)
+    app.add_middleware(MeasuredRequests, metrics=service.metrics)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.include_router(router)
+    app.add_api_route("/metrics", metrics, response_class=Response)
     return app
+
+
+async def metrics(service: ServiceOf) -> Response:
+    """Figures for Prometheus; they name no device."""
+    return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class BodyLimit:
+    """ASGI middleware: 413 for a body over `limit` bytes, declared or sent, as JSON where Starlette's is text."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limit:
+                raise too_long
+            return message
+
+        too_long = HTTPException(413, f"the body is over {self._limit} bytes")
+        declared = dict(scope.get("headers", ())).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > self._limit:
+            await JSONResponse({"detail": too_long.detail}, 413)(scope, receive, send)
+        else:
+            await self._app(scope, limited, send)
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:

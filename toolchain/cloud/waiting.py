@@ -1,43 +1,85 @@
-"""Devices that wait for a release, and the call that wakes them."""
+"""Devices that wait for a release, and the call that hands it to them."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Published:
+    """A release as its device fetches it."""
+
+    version: int
+    jws: str
+
+
+class Poll:
+    """One long poll: a slot for the newest release, and whoever waits for it."""
+
+    def __init__(self) -> None:
+        self._newest: Published | None = None
+        self._changed = asyncio.Event()
+
+    def offer(self, published: Published | None) -> None:
+        """Hand in a release, or None to say that there will be no more."""
+        self._newest = published
+        self._changed.set()
+
+    async def newer_than(self, version: int, timeout_s: float) -> Published | None:
+        """The next release above `version`; None when the time is over or there will be no more."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    await self._changed.wait()
+                    if self._newest is None or self._newest.version > version:
+                        return self._newest
+                    self._changed.clear()
+        except TimeoutError:
+            return None
 
 
 class Waiting:
-    """The long polls of one event loop; a waiting device costs one event."""
+    """The long polls of one event loop; a waiting device costs one event and is handed its release."""
 
     def __init__(self) -> None:
-        self._events: dict[str, set[asyncio.Event]] = {}
+        self._polls: dict[str, set[Poll]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.closed = False
+        self._closed = False
+
+    def __len__(self) -> int:
+        """How many devices wait."""
+        return len(self._polls)
 
     @contextmanager
-    def registered(self, device: str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever the device has a new release, for as long as the context lasts."""
+    def registered(self, device: str) -> Iterator[Poll]:
+        """A poll that is offered every new release of the device for as long as the context lasts."""
         self._loop = asyncio.get_running_loop()
-        event = asyncio.Event()
-        self._events.setdefault(device, set()).add(event)
+        poll = Poll()
+        self._polls.setdefault(device, set()).add(poll)
+        if self._closed:
+            poll.offer(None)
         try:
-            yield event
+            yield poll
         finally:
-            events = self._events[device]
-            events.discard(event)
-            if not events:
-                del self._events[device]
+            polls = self._polls[device]
+            polls.discard(poll)
+            if not polls:
+                del self._polls[device]
 
-    def wake(self, device: str) -> None:
-        """Wake every poll of a device; may be called from any thread."""
-        if self._loop is not None and not self.closed:
-            self._loop.call_soon_threadsafe(self._set, device)
+    def wake(self, published: Mapping[str, Published]) -> None:
+        """Hand new releases to the polls of their devices; may be called from any thread."""
+        if self._loop is not None and not self._closed:
+            self._loop.call_soon_threadsafe(self._offer, published)
 
     def close(self) -> None:
-        """Wake everybody for good, so that a server can stop; called on the event loop."""
-        self.closed = True
-        for device in list(self._events):
-            self._set(device)
+        """Let everybody go for good, so that a server can stop; called on the event loop."""
+        self._closed = True
+        for polls in self._polls.values():
+            for poll in polls:
+                poll.offer(None)
 
-    def _set(self, device: str) -> None:
-        for event in self._events.get(device, ()):
-            event.set()
+    def _offer(self, published: Mapping[str, Published]) -> None:
+        for device, release in published.items():
+            for poll in self._polls.get(device, ()):
+                poll.offer(release)
