@@ -79,10 +79,10 @@ def _quality(findings: Findings, report: dict[str, Any]) -> Section:
     return Section(
         title="What it gains",
         text=(
-            f"{report['metric'].upper()} of each next item among "
-            f"{'all items that the user has not seen' if report['ranking'] == 'unseen' else 'all items'}, over "
-            "the same interactions: by the static model trained alone, and on the phones under the first push "
-            "and under the newest one. Bands show one standard error over users."
+            f"{report['metric'].upper()} of each next item among {report['candidates']} candidates"
+            f"{' less what the user has seen' if report['ranking'] == 'unseen' else ''}, over the same "
+            "interactions: by the static model trained alone, and on the phones under the first push and under "
+            "the newest one. Bands show one standard error over users."
         ),
         tables=[Table(quality_header(report), quality_rows(report))],
         figures=[quality_figure(findings, report)],

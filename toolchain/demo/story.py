@@ -96,6 +96,7 @@ def report_of(told: Told, config: Config) -> dict[str, Any]:
         "model": config.model,
         "seed": config.seed,
         "ranking": config.ranking,
+        "candidates": told.bundle.manifest.inputs[-1].shape[-1],
         "bench": told.bench.report(told.bundle),
         **told.findings.report(),
     }

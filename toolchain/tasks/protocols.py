@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -77,7 +78,8 @@ class Windows:
     """Cuts `Packs` out of a split data set.
 
     Args:
-        ranking: "unseen" leaves out what the user has taken before, as a phone can; "all" ranks it too.
+        ranking: "unseen" leaves out what the user has taken before, as a phone can, as candidate and as target; "all"
+            ranks it too.
         refresh: k, interactions that one pack serves.
         context_length: T, a multiple of k.
         history: L.
@@ -98,8 +100,10 @@ class Windows:
         self.items = torch.from_numpy(interactions.items)
         self.n_items = interactions.n_items
         self.starts = interactions.offsets[:-1]
+        self.rows_of = torch.from_numpy(np.stack([self.starts, interactions.offsets[1:]], axis=1))
         self.split = split
-        self.firsts = first_occurrences(interactions) if ranking == "unseen" else None
+        self.ranking = ranking
+        self.new = torch.from_numpy(first_takes(interactions))
         self.refresh, self.context_length, self.history = refresh, context_length, history
         self.shared_windows = shared_windows
 
@@ -148,10 +152,13 @@ class Windows:
             targets - self.refresh - self.context_length, targets - self.refresh
         )
         packs = (len(rows), targets // self.refresh, self.refresh)
+        items = self._items_at(target, low, high)
+        if self.ranking == "unseen":
+            items = items * self.new[target.clamp(0, len(self.new) - 1)]
         return Packs(
             context=self._items_at(context, low, high),
             history=self._items_at(history, low, high).view(*packs[:2], -1, self.history),
-            target=self._items_at(target, low, high).view(packs),
+            target=items.view(packs),
             position=target.view(packs),
             first_seen=self._first_seen(user),
             user=user,
@@ -164,15 +171,18 @@ class Windows:
 
     def _first_seen(self, user: Tensor) -> Tensor:
         first_seen = torch.full((len(user), self.n_items), len(self.items))
-        if self.firsts:
-            for row, rows_of_user in zip(first_seen, [self.firsts[u] for u in user.tolist()], strict=True):
-                row[self.items[rows_of_user] - 1] = rows_of_user
+        if self.ranking == "unseen":
+            for row, (start, end) in zip(first_seen, self.rows_of[user].tolist(), strict=True):
+                rows = start + self.new[start:end].nonzero()[:, 0]
+                row[self.items[rows] - 1] = rows
         return first_seen
 
 
-def first_occurrences(interactions: Interactions) -> list[Tensor]:
-    """For each user, the rows in which an item comes up for the first time."""
-    return [
-        torch.from_numpy(start + np.unique(interactions.sequence(user), return_index=True)[1])
-        for user, start in enumerate(interactions.offsets[:-1])
-    ]
+def first_takes(interactions: Interactions) -> NDArray[np.bool_]:
+    """bool [N]: the rows in which a user takes an item for the first time."""
+    _, rows = np.unique(
+        interactions.users * (interactions.n_items + 1) + interactions.items, return_index=True
+    )
+    new = np.zeros(len(interactions.items), dtype=np.bool_)
+    new[rows] = True
+    return new

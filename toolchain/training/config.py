@@ -65,12 +65,13 @@ class MetaNetworkConfig(Strict):
     """The MetaNetwork and its fit.
 
     `bound` limits how far a generated parameter may move from the shared one; `auxiliary_loss` weighs what the
-    context vector by itself makes of the next items.
+    context vector by itself makes of the next items; `default_share` of the packs in training is the default pack.
     """
 
     context: ContextConfig
     bound: float = Field(1.0, gt=0)
     auxiliary_loss: float = Field(1.0, ge=0)
+    default_share: float = Field(0.2, ge=0, lt=1)
     fit: FitConfig
 
 

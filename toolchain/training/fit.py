@@ -30,18 +30,27 @@ class ScorerFit(lightning.LightningModule):
         self.config = config
         self.seed = seed
 
+    @property
+    def epoch_seed(self) -> int:
+        """What is random in an epoch follows from seed and epoch: a resumed fit repeats an unbroken one."""
+        return self.seed * 100_003 + self.current_epoch
+
     def train_dataloader(self) -> DataLoader[Packs]:
-        # What is random in an epoch follows from seed and epoch: a resumed fit repeats an unbroken one.
-        seed = self.seed * 100_003 + self.current_epoch
-        torch.manual_seed(seed)
-        return self.windows.training(self.config.batch_size, seed)
+        return self.windows.training(self.config.batch_size, self.epoch_seed)
+
+    def on_train_batch_start(self, batch: Packs, batch_idx: int) -> None:
+        # Not in on_train_epoch_start: the first epoch after a resume goes by without it.
+        if batch_idx == 0:
+            torch.manual_seed(self.epoch_seed)
 
     def val_dataloader(self) -> DataLoader[Packs]:
         return self.windows.validation(EVALUATION_BATCH)
 
     def training_step(self, packs: Packs) -> Tensor:
         loss = self.scorer.loss(packs)
-        self.log("loss", loss.next_item, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(packs.user))
+        self.log(
+            "loss", loss.next_item, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(packs.user)
+        )
         return loss.total
 
     def validation_step(self, packs: Packs) -> None:
@@ -56,7 +65,8 @@ class ScorerFit(lightning.LightningModule):
         optimizer = torch.optim.AdamW(
             self.scorer.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        steps = int(self.trainer.estimated_stepping_batches)
+        # Epochs differ by a batch or two, as each tiles the users anew; the schedule must not run out.
+        steps = int(1.1 * self.trainer.estimated_stepping_batches) + 10
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, steps, pct_start=0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -1,4 +1,8 @@
-"""The recipe of a run, top to bottom: the static device model, then the MetaNetwork from it."""
+"""The recipe of a run, top to bottom: the static device model, then the MetaNetwork.
+
+The MetaNetwork trains a device model of its own from scratch. Started from the finished static one it gained about
+half as much: embeddings that have settled for one head do not move far enough to serve many.
+"""
 
 import json
 import time
@@ -52,8 +56,9 @@ def train(config: Config, out: Path, console: Console) -> dict[str, Any]:
     if config.metanetwork:
         lightning.seed_everything(config.seed, verbose=False)
         metanetwork = build_metanetwork(config, config.metanetwork, n_items)
-        metanetwork.device_model.load_state_dict(static.state_dict())
-        scorer = GeneratedScorer(metanetwork, config.metanetwork.auxiliary_loss)
+        scorer = GeneratedScorer(
+            metanetwork, config.metanetwork.auxiliary_loss, config.metanetwork.default_share
+        )
         stages.run("metanetwork", metanetwork, scorer, config.metanetwork.fit)
         trained["metanetwork"] = metanetwork
 

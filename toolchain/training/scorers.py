@@ -48,21 +48,28 @@ class GeneratedScorer(nn.Module):
     The loss adds what the context vector by itself makes of the same targets, weighted by `auxiliary_loss`. The
     projections start near zero and pass next to no gradient on to the context encoder; without this second
     way in, the encoder learns little before the fit is over.
+
+    In training a `default_share` of the packs is the default pack, so that it serves well until the first push.
     """
 
-    def __init__(self, metanetwork: MetaNetwork, auxiliary_loss: float = 0.0) -> None:
+    def __init__(
+        self, metanetwork: MetaNetwork, auxiliary_loss: float = 0.0, default_share: float = 0.0
+    ) -> None:
         super().__init__()
         self.metanetwork = metanetwork
         self.auxiliary_loss = auxiliary_loss
+        self.default_share = default_share
 
     def forward(self, packs: Packs) -> Scores:
         used = served(packs)
-        return self._scores(self._vectors(packs, used), packs, used)
+        vector = self._vectors(packs, used)
+        return self._scores(vector, _known(vector), packs, used)
 
     def loss(self, packs: Packs) -> Loss:
         used = served(packs)
         vector = self._vectors(packs, used)
-        logits, target = self._scores(vector, packs, used)
+        pushed = torch.rand(len(vector), device=vector.device) >= self.default_share
+        logits, target = self._scores(vector, _known(vector) & pushed, packs, used)
         own = self._encoder.scores(vector)[:, None].expand_as(logits)
         auxiliary = next_item_loss(without_seen(own, packs, used), target)
         next_item = next_item_loss(logits, target)
@@ -80,17 +87,21 @@ class GeneratedScorer(nn.Module):
         vectors = self._encoder.at_every_item(packs.context)
         return vectors[:, refresh - 1 :: refresh][:, -n_packs:][used]
 
-    def _scores(self, vector: Tensor, packs: Packs, used: Tensor) -> Scores:
+    def _scores(self, vector: Tensor, pushed: Tensor, packs: Packs, used: Tensor) -> Scores:
+        """`vector` fp32 [M, width]; where `pushed` bool [M] is not set, the default pack serves."""
         network = self.metanetwork
         generated = network.generate_from(vector)
-        # A user who has uploaded nothing yet has the default pack.
-        known = (vector != 0).any(dim=1)
         parameters = {
-            name: torch.where(known.view(-1, *[1] * shared.dim()), generated[name], shared)
+            name: torch.where(pushed.view(-1, *[1] * shared.dim()), generated[name], shared)
             for name, shared in network.static().items()
         }
         logits = network.call_head(parameters, hidden_states(network.device_model, packs, used))
         return Scores(without_seen(logits, packs, used), packs.target[used])
+
+
+def _known(vector: Tensor) -> Tensor:
+    """bool [M]: whose context is not empty; a user who has uploaded nothing yet has the default pack."""
+    return (vector != 0).any(dim=1)
 
 
 def served(packs: Packs) -> Tensor:
