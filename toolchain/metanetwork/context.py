@@ -71,7 +71,7 @@ class ItemContextEncoder(nn.Module):
         return functional.linear(vector, self.item_embedding.weight[1:])
 
     def _moving_averages(self, context: Tensor, present: Tensor, last: int | None) -> Tensor:
-        """fp32 [B, length or last, width]: in each group of channels sum_s decay^(t-s) x_s / sum_s decay^(t-s), s <= t."""
+        """fp32 [B, length or last, width]: in each group sum_s decay^(t-s) x_s / sum_s decay^(t-s), s <= t."""
         t = slice(None if last is None else -last, None)
         weights = torch.sigmoid(self.decay)[:, None, None] ** self.age[t] * self.past[t]
         kept = self.dropout(present)[..., None]
