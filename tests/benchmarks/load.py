@@ -20,10 +20,11 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import httpx
 from rich.console import Console
@@ -66,9 +67,20 @@ class Fleet:
         self._bundle = bundle
         self._items = items
         self._draw = random.Random(seed)
+        self._connections = AsyncExitStack()
         self._uploaders: asyncio.Queue[Wire] = asyncio.Queue()
         self.phones: list[Phone] = []
         self.errors: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        for _ in range(UPLOADERS):
+            self._uploaders.put_nowait(await self._connections.enter_async_context(self.wire()))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._connections.aclose()
 
     def wire(self) -> Wire:
         """A new connection to the server."""
@@ -85,8 +97,6 @@ class Fleet:
 
     async def enrol(self, count: int, key: str) -> None:
         """Enrol `count` phones."""
-        for _ in range(UPLOADERS):
-            self._uploaders.put_nowait(self.wire())
 
         async def one() -> None:
             async with self.uploading() as wire:
@@ -174,31 +184,36 @@ class Gauge:
 
 async def measure(server: ServerProcess, bundle: str, items: int, args: argparse.Namespace) -> dict[str, Any]:
     """Every phase, one after the other; each ends within PHASE_LIMIT_S."""
-    pid, rows = server.process.pid, list[Row]()
-    fleet = Fleet(server, bundle, items, args.seed)
-    await fleet.enrol(args.devices, server.enrolment_key.read_text().strip())
-    polls = [asyncio.create_task(fleet.follow(phone)) for phone in fleet.phones]
-    try:
-        gauge = Gauge(pid)
-        first = await _timed_uploads(fleet, fleet.phones, rate=None)
-        rows.append(gauge.row("first upload of all -> pack", [pack for _, pack in first]))
-        await asyncio.sleep(1)
-        gauge = Gauge(pid)
-        await asyncio.sleep(args.idle)
-        rows.append(gauge.row("idle polls", []))
-        gauge = Gauge(pid)
-        told, fetched = await _push(fleet, server.operator_key.read_text().strip())
-        rows += [gauge.row("push -> release", told), gauge.row("push -> pack", fetched)]
-        gauge = Gauge(pid)
-        chosen = [fleet.phones[n % len(fleet.phones)] for n in range(int(args.rate * args.seconds))]
-        uploads = await _timed_uploads(fleet, chosen, args.rate)
-        rows.append(gauge.row(f"upload at {args.rate:g}/s -> release", [told for told, _ in uploads]))
-        rows.append(gauge.row(f"upload at {args.rate:g}/s -> pack", [pack for _, pack in uploads]))
-    finally:
-        for poll in polls:
-            poll.cancel()
-        await asyncio.gather(*polls, return_exceptions=True)
+    async with Fleet(server, bundle, items, args.seed) as fleet:
+        await fleet.enrol(args.devices, server.enrolment_key.read_text().strip())
+        polls = [asyncio.create_task(fleet.follow(phone)) for phone in fleet.phones]
+        try:
+            rows = await _phases(server, fleet, args)
+        finally:
+            for poll in polls:
+                poll.cancel()
+            await asyncio.gather(*polls, return_exceptions=True)
     return {"devices": args.devices, "errors": fleet.errors, "phases": [vars(row) for row in rows]}
+
+
+async def _phases(server: ServerProcess, fleet: Fleet, args: argparse.Namespace) -> list[Row]:
+    pid, rows = server.process.pid, list[Row]()
+    gauge = Gauge(pid)
+    first = await _timed_uploads(fleet, fleet.phones, rate=None)
+    rows.append(gauge.row("first upload of all -> pack", [pack for _, pack in first]))
+    await asyncio.sleep(1)  # until every poll is back
+    gauge = Gauge(pid)
+    await asyncio.sleep(args.idle)
+    rows.append(gauge.row("idle polls", []))
+    gauge = Gauge(pid)
+    told, fetched = await _push(fleet, server.operator_key.read_text().strip())
+    rows += [gauge.row("push -> release", told), gauge.row("push -> pack", fetched)]
+    gauge = Gauge(pid)
+    chosen = [fleet.phones[n % len(fleet.phones)] for n in range(int(args.rate * args.seconds))]
+    uploads = await _timed_uploads(fleet, chosen, args.rate)
+    rows.append(gauge.row(f"upload at {args.rate:g}/s -> release", [told for told, _ in uploads]))
+    rows.append(gauge.row(f"upload at {args.rate:g}/s -> pack", [pack for _, pack in uploads]))
+    return rows
 
 
 async def _timed_uploads(

@@ -22,24 +22,33 @@ class Wire:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._streams is not None:
-            self._streams[1].close()
+        self._close()
 
     async def call(
         self, method: str, path: str, secret: str = "", body: Any = None, limit_s: float = 30.0
     ) -> tuple[int, bytes]:
-        """Status and body of an answer."""
+        """Status and body of an answer; after an error the next call connects anew."""
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._call(method, path, secret, body)
+        except BaseException:
+            self._close()
+            raise
+
+    async def _call(self, method: str, path: str, secret: str, body: Any) -> tuple[int, bytes]:
         if self._streams is None:
-            self._streams = await asyncio.wait_for(asyncio.open_connection(*self._address), limit_s)
+            self._streams = await asyncio.open_connection(*self._address)
         reader, writer = self._streams
         content = b"" if body is None else json.dumps(body).encode()
         head = f"{method} {path} HTTP/1.1\r\nHost: load\r\nAuthorization: Bearer {secret}\r\n"
         head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         writer.write(head.encode() + content)
-        async with asyncio.timeout(limit_s):
-            lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-            headers = {
-                name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
-            }
-            answer = await reader.readexactly(int(headers.get("content-length", 0)))
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        answer = await reader.readexactly(int(headers.get("content-length", 0)))
         return int(lines[0].split()[1]), answer
+
+    def _close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None

@@ -11,7 +11,7 @@ from export.errors import Reason, Refused
 from export.packs import pack_digest
 from toolchain.cloud.packs import PackFolder
 from toolchain.cloud.release import Release
-from toolchain.durable import write_durably
+from toolchain.durable import write_all_durably, write_durably
 from toolchain.errors import UserError
 from toolchain.fleet.client import Identity
 from toolchain.fleet.store import Kept, WeightStore
@@ -100,6 +100,17 @@ def test_a_damaged_pack_is_replaced_when_it_comes_again(tmp_path: Path) -> None:
     assert folder.path(sha256).read_bytes() == b"weights"
 
 
+def test_many_packs_are_kept_at_once(tmp_path: Path) -> None:
+    folder = PackFolder(tmp_path)
+    packs = [b"weights %d" % (n % 20) for n in range(40)]
+    digests = folder.put_all(packs)
+    assert [folder.path(sha256).read_bytes() for sha256 in digests] == packs
+    assert set(folder.digests()) == set(digests)
+    assert len(list(tmp_path.iterdir())) == 20
+    folder.discard(digests[:1])
+    assert set(folder.digests()) == set(digests[1:20])
+
+
 def test_who_the_phone_is_stays_private(tmp_path: Path) -> None:
     store = WeightStore(tmp_path / "phone")
     assert store.identity() is None
@@ -135,6 +146,8 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_durably(path, b"new")
+    with pytest.raises(OSError, match="No space"):
+        write_all_durably({path: b"new", tmp_path / "another": b"new"})
     monkeypatch.undo()
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
     assert path.read_bytes() == b"old"

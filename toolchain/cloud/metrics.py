@@ -1,10 +1,8 @@
 """What the server tells Prometheus. Labels are routes and status codes: never a device, a context or a key."""
 
-import time
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -56,39 +54,3 @@ class Metrics:
     def watch_waiting(self, length: Callable[[], int]) -> None:
         """Ask `length` for the number of waiting devices at each scrape."""
         self._waiting.set_function(length)
-
-
-class MeasuredRequests:
-    """ASGI middleware that times every request by its route, the template and not the path."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        start, status = time.perf_counter(), 500
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, noted)
-        finally:
-            self._note(scope, status, time.perf_counter() - start)
-
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", None)
-        if route is None or status == 405:
-            route, method = "none", "none"  # what a stranger may choose freely is no label
-        else:
-            method = scope["method"]
-        self._metrics.requests.labels(method, route, status).observe(seconds)
-        # By the path: a body that is too long is refused before any route is looked for.
-        if status >= 400 and scope["method"] == "POST" and scope["path"].endswith("/context"):
-            self._metrics.refused_uploads.labels(status).inc()

@@ -21,10 +21,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from toolchain.cloud.asgi import BodyLimit, MeasuredRequests
 from toolchain.cloud.database import Database
-from toolchain.cloud.metrics import MeasuredRequests, Metrics
+from toolchain.cloud.metrics import Metrics
 from toolchain.cloud.packs import PackFolder
 from toolchain.cloud.publishing import Publisher
 from toolchain.cloud.waiting import Waiting
@@ -270,32 +270,6 @@ def create_app(service: Service) -> FastAPI:
 async def metrics(service: ServiceOf) -> Response:
     """Figures for Prometheus; they name no device."""
     return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-
-class BodyLimit:
-    """ASGI middleware: 413 for a body over `limit` bytes, declared or sent, as JSON where Starlette's is text."""
-
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self._app = app
-        self._limit = limit
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received = 0
-
-        async def limited() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._limit:
-                raise too_long
-            return message
-
-        too_long = HTTPException(413, f"the body is over {self._limit} bytes")
-        declared = dict(scope.get("headers", ())).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._limit:
-            await JSONResponse({"detail": too_long.detail}, 413)(scope, receive, send)
-        else:
-            await self._app(scope, limited, send)
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:

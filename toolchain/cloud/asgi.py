@@ -1,0 +1,71 @@
+"""What every request passes before its handler: a clock and a limit on its body."""
+
+import time
+
+from fastapi import HTTPException
+from fastapi.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from toolchain.cloud.metrics import Metrics
+
+
+class MeasuredRequests:
+    """ASGI middleware that times every request by its route, the template and not the path."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        finally:
+            self._note(scope, status, time.perf_counter() - start)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", None)
+        if route is None or status == 405:
+            route, method = "none", "none"  # what a stranger may choose freely is no label
+        else:
+            method = scope["method"]
+        self._metrics.requests.labels(method, route, status).observe(seconds)
+        # By the path: a body that is too long is refused before any route is looked for.
+        if status >= 400 and scope["method"] == "POST" and scope["path"].endswith("/context"):
+            self._metrics.refused_uploads.labels(status).inc()
+
+
+class BodyLimit:
+    """ASGI middleware: 413 for a body over `limit` bytes, declared or sent, as JSON where Starlette's is text."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._limit:
+                raise too_long
+            return message
+
+        too_long = HTTPException(413, f"the body is over {self._limit} bytes")
+        declared = dict(scope.get("headers", ())).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > self._limit:
+            await JSONResponse({"detail": too_long.detail}, 413)(scope, receive, send)
+        else:
+            await self._app(scope, limited, send)
