@@ -12,10 +12,10 @@ CONFIG = """\
 data: {{name: movielens-100k, path: {data}}}
 rolling: {{train: 0.6, validation: 0.2}}
 device_model: {{width: 8, blocks: 1, history: 5, candidates: 20}}
-static: {{epochs: 8, learning_rate: 0.02, batch_size: 4}}
+static: {{epochs: 5, learning_rate: 0.02, batch_size: 16}}
 metanetwork:
   context: {{width: 8, averages: 2, blocks: 1, length: 10}}
-  fit: {{epochs: 3, learning_rate: 0.01, batch_size: 4}}
+  fit: {{epochs: 3, learning_rate: 0.01, batch_size: 16}}
 """
 
 

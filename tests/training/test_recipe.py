@@ -30,7 +30,7 @@ def test_the_folder_holds_all_that_was_promised(small_run: Path, config_file: Pa
     assert metrics.keys() == {"static", "metanetwork"}
     curves = pd.read_csv(small_run / "curves.csv")
     assert curves.groupby("fit")["epoch"].apply(list).to_dict() == {
-        "static": list(range(8)),
+        "static": [0, 1, 2, 3, 4],
         "metanetwork": [0, 1, 2],
     }
     for fit, rows in curves.groupby("fit"):
@@ -59,19 +59,14 @@ def test_a_killed_run_goes_on_and_ends_where_an_unbroken_one_does(
     small_run: Path, config_file: Path, train_command: Callable[[str], list[str]]
 ) -> None:
     out = config_file.parent / "killed"
-    for stage in ("static", "metanetwork"):
-        with subprocess.Popen(
-            train_command("killed"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=ENVIRONMENT,
-        ) as process:
-            checkpoint = out / "fits" / stage / "last.ckpt"
-            while not checkpoint.is_file():
-                assert process.poll() is None, "it ended before it could be killed"
-                time.sleep(0.002)
-            process.send_signal(signal.SIGKILL)
-        assert not (out / "metrics.json").exists()
+    with subprocess.Popen(
+        train_command("killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT
+    ) as process:
+        while not (out / "fits" / "metanetwork" / "last.ckpt").is_file():
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+    assert not (out / "fits" / "metanetwork" / "done.json").exists()
     with pytest.raises(UserError, match="is not finished"):
         load_run(out)
     last = subprocess.run(

@@ -31,7 +31,8 @@ def command(
     overrides = list(set_ or [])
     if seed is not None:
         overrides.append(f"seed={seed}")
-    settings = load_config(config, overrides + data_overrides(data or []))
+    reads = load_config(config, overrides).data.name
+    settings = load_config(config, overrides + data_overrides(data or [], reads))
     folder = out or Path("runs") / f"{settings.name.replace('/', '-')}-{settings.seed}"
     console = Console(stderr=True)
     metrics = train(settings, folder, console)
@@ -41,8 +42,8 @@ def command(
         console.print(f"run: {folder}")
 
 
-def data_overrides(entries: list[str]) -> list[str]:
-    """`NAME=PATH` entries as config overrides; UserError on any other form."""
+def data_overrides(entries: list[str], reads: str | None = None) -> list[str]:
+    """`NAME=PATH` entries as config overrides; UserError on any other form, or data that the config does not read."""
     from toolchain.errors import UserError
 
     overrides = []
@@ -50,5 +51,7 @@ def data_overrides(entries: list[str]) -> list[str]:
         name, equals, path = entry.partition("=")
         if not (name and equals and path):
             raise UserError(f"--data {entry}: expected NAME=PATH")
+        if reads and name != reads:
+            raise UserError(f"--data {entry}: the config reads {reads}")
         overrides += [f"data.name={name}", f"data.path={Path(path).absolute()}"]
     return overrides

@@ -9,7 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolchain.errors import UserError
-from toolchain.tasks.protocols import Protocol, Ranking
+from toolchain.tasks.protocols import Protocol
+from toolchain.tasks.windows import Ranking
 
 CONFIGS = Path(str(files("toolchain.training") / "configs"))
 

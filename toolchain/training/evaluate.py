@@ -16,8 +16,8 @@ from rich.progress import track
 
 from device_models.sasrec import SASRec
 from toolchain.errors import UserError
-from toolchain.tasks.protocols import Windows
 from toolchain.tasks.ranking import METRICS, metric_values, ranks
+from toolchain.tasks.windows import Windows
 from toolchain.training.build import load_material
 from toolchain.training.fit import EVALUATION_BATCH, Scorer
 from toolchain.training.run import Run, load_run, write_json

@@ -1,6 +1,9 @@
 """One fit: AdamW on a scorer's loss, a one-cycle schedule, averaged weights, the best epoch by validation."""
 
+import logging
+import warnings
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -10,14 +13,19 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from toolchain.tasks.protocols import Packs, Windows
 from toolchain.tasks.ranking import METRICS, metric_values, ranks
+from toolchain.tasks.windows import Packs, Windows
 from toolchain.training.config import FitConfig
 from toolchain.training.scorers import GeneratedScorer, StaticScorer
 
 Scorer = StaticScorer | GeneratedScorer
 
 EVALUATION_BATCH = 256
+
+# Lightning tells at length what it found and did; what matters of it is in the progress bar and the curves.
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
 
 
 class ScorerFit(lightning.LightningModule):
@@ -71,6 +79,13 @@ class ScorerFit(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+class Progress(RichProgressBar):
+    """Lightning's bar, without the number of the log file."""
+
+    def get_metrics(self, *args: Any) -> dict[str, Any]:
+        return {name: value for name, value in super().get_metrics(*args).items() if name != "v_num"}
+
+
 def fit(scorer: Scorer, windows: Windows, config: FitConfig, seed: int, folder: Path) -> float:
     """Train `scorer` in place to its best epoch and return its validation NDCG@10.
 
@@ -87,8 +102,13 @@ def fit(scorer: Scorer, windows: Windows, config: FitConfig, seed: int, folder: 
         num_sanity_val_steps=0,
         gradient_clip_val=5.0,
         logger=CSVLogger(folder, name="curves"),
-        callbacks=[best, EMAWeightAveraging(decay=config.averaging), RichProgressBar()],
+        callbacks=[
+            best,
+            EMAWeightAveraging(decay=config.averaging),
+            Progress(console_kwargs={"stderr": True}),
+        ],
         enable_model_summary=False,
+        log_every_n_steps=1,
     )
     last = folder / "last.ckpt"
     module = ScorerFit(scorer, windows, config, seed)

@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import nn
 
 from toolchain.errors import UserError
-from toolchain.tasks.protocols import Windows
+from toolchain.tasks.windows import Windows
 from toolchain.training.build import build_device_model, build_metanetwork, load_material
 from toolchain.training.config import Config, FitConfig
 from toolchain.training.curves import write_curves

@@ -87,7 +87,11 @@ def read_config(path: Path) -> Config:
 
 
 def write_config(path: Path, config: Config) -> None:
-    path.mkdir(parents=True, exist_ok=True)
+    """Open a run folder. Raises UserError when it cannot be written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the run folder {path}: {error.strerror}") from None
     _write(path / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 

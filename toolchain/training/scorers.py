@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from device_models.sasrec import MASKED, SASRec
 from toolchain.metanetwork import ItemContextEncoder, MetaNetwork
-from toolchain.tasks.protocols import Packs
 from toolchain.tasks.recommendation import next_item_loss
+from toolchain.tasks.windows import Packs
 
 
 class Scores(NamedTuple):
