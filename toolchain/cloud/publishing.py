@@ -109,8 +109,9 @@ class Publisher:
             try:
                 self._publish(batch)
                 self.last_failed = False
-            except Exception:
+            except Exception as error:
                 # One by one, so that a context that fails costs nobody else a release.
+                log.warning("a batch of %d failed (%s): trying one by one", len(batch), type(error).__name__)
                 went_well = [self._publish_alone(device) for device in batch]
                 self.last_failed = not all(went_well)
 
