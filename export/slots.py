@@ -11,6 +11,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from export.errors import BundleError
+
+_LAYOUTS = ("", "O", "OI", "OIW", "OIHW", "OIDHW")
+
 
 def sentinels(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Random fp32 values of the shapes of `parameters`, seeded by name; no two parameters get the same.
@@ -33,6 +37,21 @@ def occurrences(artifact: bytes, sentinel: Tensor) -> int:
         return 0  # four bytes are not unique in a file of megabytes
     layouts = {sentinel.numpy().tobytes(), sentinel.numpy().T.tobytes()}
     return sum(artifact.count(layout) for layout in layouts)
+
+
+def refuse_constants(artifact: bytes, generated: Mapping[str, Tensor]) -> None:
+    """Raise BundleError if a sentinel stands in `artifact`, where no swap would reach it."""
+    for name, sentinel in generated.items():
+        if occurrences(artifact, sentinel):
+            raise BundleError(
+                f"generated parameter {name} is also a constant of the program; let the model reach it only "
+                "through its own module"
+            )
+
+
+def pytorch_layout(dimensions: int) -> str:
+    """PyTorch's layout, one letter a dimension: that of a Linear's weight is `OI`, of a Conv2d's `OIHW`."""
+    return _LAYOUTS[dimensions]
 
 
 def _sentinel(name: str, shape: torch.Size) -> Tensor:
