@@ -7,10 +7,7 @@ slower.
 """
 
 import functools
-import importlib
-import importlib.metadata
 import itertools
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,7 +18,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from export.errors import BundleError
-from export.manifest import InputBinding, Manifest, Runtime, Slot, torch_dtype
+from export.executorch_runtime import library, runtime
+from export.manifest import InputBinding, Manifest, Slot, torch_dtype
 from export.session import Run
 from export.slots import pytorch_layout, refuse_constants
 from export.spec import ExportSpec
@@ -30,10 +28,7 @@ from export.tracing import GeneratedAsInputs, exporter_step, trace
 PROGRAM_FILE = "model.pte"
 BAKED_FILE = "bench/baked.pte"
 
-
-def runtime() -> Runtime:
-    """ExecuTorch as installed here."""
-    return Runtime(name="executorch", version=importlib.metadata.version("executorch"))
+__all__ = ["load_program", "runtime", "write_baked", "write_program"]
 
 
 def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:
@@ -195,7 +190,7 @@ class _Instance:
         # The library points into these bytes without owning them: were they freed, a call would crash.
         self._data = data
         try:
-            self._module = _library()._load_for_executorch_from_buffer(data)
+            self._module = library()._load_for_executorch_from_buffer(data)
         except RuntimeError as error:
             raise BundleError(f"ExecuTorch cannot load the program: {error}") from None
         self._check_signature(manifest)
@@ -230,24 +225,3 @@ class _Instance:
         actual = {index: meta.input_tensor_meta(index).sizes() for index in range(meta.num_inputs())}
         if actual != expected:
             raise BundleError(f"the program takes inputs of shapes {actual}, its manifest says {expected}")
-
-
-@functools.cache
-def _library() -> Any:
-    """ExecuTorch's Python binding, set to one thread: a second one costs a compact model more than it saves.
-
-    The compiled module is imported as it is: its public wrapper loads the whole exporter, 3 s at each start.
-    The number of threads can be set only before a method is loaded. Both write to stderr from C++, so that is
-    closed.
-    """
-    saved = os.dup(2)
-    closed = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(closed, 2)
-        library = importlib.import_module("executorch.extension.pybindings._C")
-        library._unsafe_reset_threadpool(1)
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(closed)
-    return library

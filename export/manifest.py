@@ -89,7 +89,16 @@ class InitializerBinding(_Part):
     name: str
 
 
-Binding = Annotated[InputBinding | InitializerBinding, Field(discriminator="kind")]
+class BytesBinding(_Part):
+    """The slot is `size` bytes at `offset` of a file of the bundle, of which a device keeps a copy."""
+
+    kind: Literal["bytes"]
+    file: BundlePath
+    offset: int = Field(ge=0)
+    size: int = Field(ge=1)
+
+
+Binding = Annotated[InputBinding | InitializerBinding | BytesBinding, Field(discriminator="kind")]
 
 
 class Slot(_Part):

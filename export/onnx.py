@@ -12,10 +12,6 @@ in three ways, which is why everything here is as it is:
 """
 
 import importlib.metadata
-import itertools
-import shutil
-import tempfile
-import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +22,7 @@ from torch.export import ExportedProgram
 
 from export.errors import BundleError
 from export.manifest import InitializerBinding, Manifest, Runtime, Slot, torch_dtype
+from export.scratch import ScratchFolder
 from export.session import Run
 from export.slots import pytorch_layout, refuse_constants
 from export.spec import ExportSpec
@@ -124,10 +121,7 @@ class _Program:
         ]
         self._slots = {_initializer(slot): slot.parameter for slot in manifest.slots}
         self._check_signature(manifest)
-        # A folder of its own: a file under a new name is written far faster than over an older one.
-        self._folder = Path(tempfile.mkdtemp(prefix="mnet-"))
-        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        self._versions = itertools.count()
+        self._scratch = ScratchFolder()
 
     def bind(self, parameters: Mapping[str, Tensor]) -> Run:
         weights = {name: parameters[parameter] for name, parameter in self._slots.items()}
@@ -138,10 +132,9 @@ class _Program:
         from onnxruntime import LoraAdapter
 
         adapter = LoraAdapter()
-        path = self._folder / f"{next(self._versions)}.onnx_adapter"
-        write_adapter(weights, path)
-        adapter.Load(str(path))
-        path.unlink()
+        with self._scratch.new(".onnx_adapter") as path:
+            write_adapter(weights, path)
+            adapter.Load(str(path))
         return adapter
 
     def _check_signature(self, manifest: Manifest) -> None:

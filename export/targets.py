@@ -48,6 +48,7 @@ class _Target:
 
 _TARGETS = {
     "android": _Target("export.android", ("executorch",), "executorch"),
+    "executorch": _Target("export.executorch_split", ("executorch",), "executorch"),
     "onnx": _Target("export.onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx"),
 }
 

@@ -27,11 +27,6 @@ def bundle(model: Ranker, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return export_bundle(ranker_spec(model), "onnx", tmp_path_factory.mktemp("onnx") / "bundle")
 
 
-@pytest.fixture(scope="module")
-def packs(bundle: Bundle, model: Ranker) -> PackFactory:
-    return PackFactory(bundle, model)
-
-
 class Bare:
     """ONNX Runtime itself, without what `export.onnx` does around it."""
 

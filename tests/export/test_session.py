@@ -25,12 +25,6 @@ def bundle(request: pytest.FixtureRequest, model: Ranker, tmp_path_factory: pyte
     return export_bundle(ranker_spec(model), request.param, out)
 
 
-@pytest.fixture(scope="module")
-def packs(bundle: Bundle, model: Ranker) -> PackFactory:
-    """Packs for `bundle`."""
-    return PackFactory(bundle, model)
-
-
 def load_fresh(bundle: Bundle) -> Program:
     """The bundle's program, loaded anew."""
     module = load_target(bundle.manifest.target)
