@@ -71,7 +71,8 @@ def _split(traced: ExportedProgram, spec: ExportSpec) -> dict[str, ExportedProgr
     whole = traced.module(check_guards=False)
     assert isinstance(whole, GraphModule)
     nodes = list(whole.graph.nodes)
-    generated = {node for node in nodes if node.target in spec.generated and node.users}
+    constants = {node for node in nodes if node.op == "get_attr" and node.users}
+    generated = {node for node in constants if node.target in spec.generated}
     if unused := [name for name in spec.generated if name not in {node.target for node in generated}]:
         raise BundleError(f"generated parameter {unused[0]} has 0 slots, not 1: the model does not use it")
     late = _downstream(nodes, generated)
@@ -80,7 +81,6 @@ def _split(traced: ExportedProgram, spec: ExportSpec) -> dict[str, ExportedProgr
     passed = [node for node in nodes if node in early and node.op != "placeholder" and late & set(node.users)]
     (result,) = (node for node in nodes if node.op == "output")
     head = _method(whole, given=passed, results=result.args[0])
-    _keep_outside(head, spec.generated)
     inputs = spec.inputs[0]
     if not passed:
         return {"head": trace(head, inputs)}
@@ -104,17 +104,21 @@ def _method(whole: GraphModule, given: Sequence[Node], results: Sequence[Node]) 
     for node in whole.graph.nodes:
         if node not in copied and node.op != "output":
             copied[node] = graph.node_copy(node, copied.__getitem__)
+    for node in results:
+        if copied[node].op == "placeholder":  # ExecuTorch gives garbage for an output that is an input
+            copied[node] = graph.call_function(torch.ops.aten.clone.default, (copied[node],))
     graph.output(tuple(copied[node] for node in results))
     graph.eliminate_dead_code()
     return GraphModule(whole, graph)
 
 
-@exporter_step("ExecuTorch's exporter")
-def _keep_outside(head: GraphModule, generated: Sequence[str]) -> None:
+def _keep_outside(method: ExportedProgram, generated: Sequence[str]) -> None:
     """Mark the parameters that XNNPACK shall leave in the `.ptd`."""
-    from executorch.exir.passes.external_constants_pass import delegate_external_constants_pass_unlifted
-
-    delegate_external_constants_pass_unlifted(head, lambda node: _TAG if node.target in generated else None)
+    # ExecuTorch's own pass marks an untraced graph, by names that torch.export then changes here and there.
+    parameters = method.graph_signature.inputs_to_parameters
+    for node in method.graph.nodes:
+        if parameters.get(node.name) in generated:
+            node.meta["custom"] = {"delegate_constant_tag": _TAG}
 
 
 @exporter_step("ExecuTorch's exporter")
@@ -124,6 +128,8 @@ def _lower(methods: Mapping[str, ExportedProgram], generated: Sequence[str]) -> 
     from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
     from executorch.exir.passes import MemoryPlanningPass
 
+    for method in methods.values():
+        _keep_outside(method, generated)
     edge = to_edge_transform_and_lower(
         dict(methods), partitioner={name: [XnnpackPartitioner()] for name in methods}
     )

@@ -87,6 +87,35 @@ def test_a_model_that_starts_with_its_generated_layer_has_no_encode(tmp_path: Pa
     assert split._method_names((bundle.path / "model.pte").read_bytes()) == {"head"}
 
 
+class Passing(nn.Module):
+    """Has an output that no generated parameter changes, so `head` only hands it on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base, self.layer = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        first, second = torch.split(self.base(x), 4, -1)
+        return self.layer(torch.cat([second, first], -1)), first * second
+
+
+def test_an_output_of_encode_may_be_one_of_the_models(tmp_path: Path) -> None:
+    inputs = ((torch.randn(1, 8),), (torch.randn(1, 8),))
+    model = Passing().eval()
+    spec = ExportSpec("passing", model, ("layer.weight",), inputs, ("x",), ("changed", "same"))
+    bundle = export_bundle(spec, "executorch", tmp_path / "b")
+    outputs = open_session(bundle).run(inputs[1])
+    assert max_abs_error(outputs, model(*inputs[1])) < EXACT
+
+
+def test_a_layer_may_have_a_number_for_a_name(tmp_path: Path) -> None:
+    """A traced graph cannot call a node so; the parameter must be known by its own name all the same."""
+    inputs = ((torch.randn(1, 8),), (torch.randn(1, 8),))
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8)).eval()
+    spec = ExportSpec("numbers", model, ("0.weight", "2.bias"), inputs, ("x",), ("y",))
+    assert verify_bundle(export_bundle(spec, "executorch", tmp_path / "b")).max_abs_error < EXACT
+
+
 class Scaled(Ranker):
     """Generates what XNNPACK does not take: the scale of a LayerNorm."""
 
