@@ -1,8 +1,8 @@
 """SASRec: self-attentive sequential recommendation (Kang and McAuley, ICDM 2018, arXiv:1808.09781).
 
-Two additions to the paper: a two-layer residual head between the encoder and the scores (the layers that the cloud
-generates; at zero it is the published model), and scoring of a given list of candidates.
-Attention is written out in matmul and softmax with a finite mask, so that torch.export and XNNPACK take every node.
+Two additions to the paper: a two-layer residual head between the encoder and the scores, the layers that the
+cloud generates (at zero it is the published model); and scoring of a given list of candidates. Attention is
+written out as matmul and softmax with a finite mask, so that torch.export and XNNPACK take every node.
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Large enough that softmax gives exactly 0 in fp32, and finite, so that a row of padding alone does not become NaN.
+# Softmax gives exactly 0 for it in fp32; being finite it makes no NaN of a row that is all padding.
 MASKED = -1e9
 
 
 @dataclass(frozen=True)
 class SASRecConfig:
-    """Sizes of a SASRec; `history` is the number of items it looks back on."""
+    """Sizes of a SASRec; `history` is the number of items that it looks back on."""
 
     n_items: int
     width: int = 32
@@ -29,7 +29,7 @@ class SASRecConfig:
 
 
 class CausalSelfAttention(nn.Module):
-    """Multi-head self-attention under an additive mask."""
+    """Multi-head self-attention under an additive mask. Raises ValueError when heads do not divide the width."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -44,12 +44,8 @@ class CausalSelfAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """`x` [B, L, d], `mask` [B, 1, Q, L] added to the scores of the last Q positions -> [B, Q, d] for these."""
-        queries = mask.shape[2]
-        query, key, value = (
-            self._split(self.query(x[:, -queries:])),
-            self._split(self.key(x)),
-            self._split(self.value(x)),
-        )
+        query = self._split(self.query(x[:, -mask.shape[2] :]))
+        key, value = self._split(self.key(x)), self._split(self.value(x))
         scores = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5
         weights = self.dropout(torch.softmax(scores + mask, dim=-1))
         return self.out((weights @ value).transpose(1, 2).flatten(2))
@@ -60,7 +56,7 @@ class CausalSelfAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then a point-wise feed-forward net, each as x + dropout(f(LayerNorm(x))); section III of the paper."""
+    """Attention, then a point-wise feed-forward net, each as x + dropout(f(LayerNorm(x))): the paper, section III."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -79,7 +75,9 @@ class Block(nn.Module):
 
 
 class CausalItemEncoder(nn.Module):
-    """Item ids in, one vector a position out; position i sees the items up to i. Item 0 is padding, on the left."""
+    """Item ids in, one vector a position out; position i sees the items up to i. 0 is padding, on the left."""
+
+    causal_mask: Tensor
 
     def __init__(self, config: SASRecConfig) -> None:
         super().__init__()
@@ -92,13 +90,11 @@ class CausalItemEncoder(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         causal = torch.full((config.history, config.history), MASKED).triu(1)
         self.register_buffer("causal_mask", causal, persistent=False)
-        self.apply(_initialize)
-        nn.init.normal_(self.position_embedding, std=0.02)
 
     def forward(self, items: Tensor, last: int | None = None) -> Tensor:
         """`items` int64 [B, L], L = config.history -> fp32 [B, L, d], zero where the item is padding.
 
-        With `last`, only that many positions at the end, [B, last, d], and the last block works on them alone.
+        With `last`, only that many positions at the end, [B, last, d]: the last block works on them alone.
         """
         present = (items != 0).to(self.position_embedding.dtype)
         x = self.item_embedding(items) * self.item_embedding.embedding_dim**0.5 + self.position_embedding
@@ -112,7 +108,7 @@ class CausalItemEncoder(nn.Module):
         return self.norm(x) * present[:, -kept:, None]
 
     def scores(self, hidden: Tensor) -> Tensor:
-        """Inner products of `hidden` [..., d] with every item's embedding -> [..., n_items], item i in column i - 1."""
+        """`hidden` [..., d] times every item's embedding -> [..., n_items], item i in column i - 1."""
         return functional.linear(hidden, self.item_embedding.weight[1:])
 
 
@@ -132,18 +128,17 @@ class SASRec(nn.Module):
         self.encoder = CausalItemEncoder(config)
         self.head_in = nn.Linear(config.width, config.width)
         self.head_out = nn.Linear(config.width, config.width)
-        _initialize(self.head_in)
-        _initialize(self.head_out)
+        self.apply(_initialize)
 
     def encode(self, history: Tensor, last: int | None = None) -> Tensor:
-        """`history` int64 [B, L], left-padded with 0 -> hidden fp32 [B, L, d], or [B, last, d] of the last positions."""
+        """`history` int64 [B, L], left-padded with 0 -> fp32 [B, L, d], or [B, last, d] of the last positions."""
         return self.encoder(history, last)
 
     def head(self, hidden: Tensor, candidates: Tensor | None = None) -> Tensor:
         """Score items.
 
-        With `candidates` int64 [B, C], `hidden` is [B, d] and the logits are [B, C]. Without, `hidden` is [..., d] and
-        the logits are [..., n_items], item i in column i - 1.
+        With `candidates` int64 [B, C], `hidden` is [B, d] and the logits are [B, C]. Without, `hidden` is
+        [..., d] and the logits are [..., n_items], item i in column i - 1.
         """
         hidden = hidden + self.head_out(torch.relu(self.head_in(hidden)))
         if candidates is None:
@@ -151,7 +146,7 @@ class SASRec(nn.Module):
         return (self.encoder.item_embedding(candidates) @ hidden.unsqueeze(-1)).squeeze(-1)
 
     def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
-        """`history` int64 [B, L], `candidates` int64 [B, C] -> logits fp32 [B, C] for the item that comes next."""
+        """`history` int64 [B, L], `candidates` int64 [B, C] -> fp32 [B, C], for the item that comes next."""
         return self.head(self.encode(history, last=1)[:, -1], candidates)
 
 
@@ -163,3 +158,5 @@ def _initialize(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=0.02)
         with torch.no_grad():
             module.weight[0].zero_()
+    elif isinstance(module, CausalItemEncoder):
+        nn.init.normal_(module.position_embedding, std=0.02)

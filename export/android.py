@@ -20,9 +20,9 @@ from torch.export import ExportedProgram
 from export.errors import BundleError
 from export.executorch_runtime import library, runtime
 from export.manifest import InputBinding, Manifest, Slot, torch_dtype
-from export.session import Run
 from export.slots import pytorch_layout, refuse_constants
 from export.spec import ExportSpec
+from export.targets import Run
 from export.tracing import GeneratedAsInputs, exporter_step, trace
 
 PROGRAM_FILE = "model.pte"

@@ -28,9 +28,9 @@ from export.errors import BundleError
 from export.executorch_runtime import library, runtime
 from export.manifest import BytesBinding, Manifest, Slot, torch_dtype
 from export.scratch import ScratchFolder
-from export.session import Run
 from export.slots import find, refuse_constants, stored
 from export.spec import ExportSpec
+from export.targets import Run
 from export.tracing import exporter_step, trace
 
 PROGRAM_FILE = "model.pte"

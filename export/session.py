@@ -1,9 +1,8 @@
 """The host's view of a device: a model that serves while its weights are swapped under it."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,18 +11,7 @@ from export.bundle import Bundle
 from export.errors import IntegrityError, Reason, Refused
 from export.golden import agrees
 from export.packs import probe_values, read_pack
-from export.targets import load_target
-
-Run = Callable[[Sequence[Tensor]], list[Tensor]]
-"""One inference: the model's inputs, batch 1, to its outputs, which belong to the caller."""
-
-
-class Program(Protocol):
-    """A device model loaded on its runtime."""
-
-    def bind(self, parameters: Mapping[str, Tensor]) -> Run:
-        """The model under these generated parameters. What was bound before keeps its own."""
-        ...
+from export.targets import Program, Run, load_target
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,27 @@
 
 import importlib
 import importlib.util
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
-from torch import nn
+from torch import Tensor, nn
 
 from export.errors import BundleError
 from export.manifest import Manifest, Runtime, Slot
 from export.spec import ExportSpec
 
-if TYPE_CHECKING:
-    from export.session import Program
+Run = Callable[[Sequence[Tensor]], list[Tensor]]
+"""One inference: the model's inputs, batch 1, to its outputs, which belong to the caller."""
+
+
+class Program(Protocol):
+    """A device model loaded on its runtime."""
+
+    def bind(self, parameters: Mapping[str, Tensor]) -> Run:
+        """The model under these generated parameters. What was bound before keeps its own."""
+        ...
 
 
 class TargetModule(Protocol):
@@ -34,7 +43,7 @@ class TargetModule(Protocol):
         """Write `model` with all its parameters as constants; its path inside `folder`."""
         ...
 
-    def load_program(self, path: Path, manifest: Manifest) -> "Program":
+    def load_program(self, path: Path, manifest: Manifest) -> Program:
         """Load what `write_program` wrote or, for a manifest without slots, what `write_baked` wrote."""
         ...
 

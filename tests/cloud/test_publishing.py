@@ -29,7 +29,7 @@ class FlakyGenerator(PackGenerator):
 
     def pack(self, samples: Sequence[int], version: int) -> bytes:
         if self.broken:
-            raise ValueError("the generated head is not finite")
+            raise ValueError(f"unknown item id {samples[0]}")
         return f"{samples} as version {version}".encode()
 
 
@@ -46,14 +46,17 @@ def publisher(database: Database, folder: Path, generator: PackGenerator, releas
 
 
 def test_a_failed_generation_keeps_the_context_for_the_next_server(
-    database: Database, tmp_path: Path
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     generator, released = FlakyGenerator(), list[str]()
     generator.broken = True
     first = publisher(database, tmp_path, generator, released)
-    version = first.accept("phone", [1, 2])
+    version = first.accept("phone", [4711, 2])
     first._worker.shutdown(wait=True)
     assert (first.last_failed, released, database.unreleased()) == (True, [], ["phone"])
+    assert "phone" in caplog.text
+    assert "ValueError" in caplog.text
+    assert "unknown item id 4711" not in caplog.text, "the message of an error may quote a context"
     generator.broken = False
     second = publisher(database, tmp_path, generator, released)
     second.resume()

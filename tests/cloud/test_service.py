@@ -1,5 +1,6 @@
 """The service as a real process on loopback: what each caller may do, and what it answers to all else."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -272,12 +273,29 @@ def test_secrets_and_contexts_stay_out_of_logs_and_files(
     log = (state / "server.log").read_text()
     assert device.id in log
     secrets = [device.token.partition(".")[2], server.operator_key.read_text().strip()]
-    for secret in [*secrets, "277", "27999"]:
+    for secret in [*secrets, "277, 278", "277,278", "id 27999"]:
         assert secret not in log
     stored = b"".join(path.read_bytes() for path in state.glob("mnet.db*"))
     assert secrets[0].encode() not in stored
     for private in [*(state / "keys").iterdir(), *state.glob("mnet.db*")]:
         assert private.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_server_asked_to_stop_lets_go_of_whoever_waits(
+    tiny_run: Path, tiny_bundle: Path, bundle: Bundle, tmp_path: Path
+) -> None:
+    with ServerProcess(tiny_run, tiny_bundle, tmp_path / "server") as server:
+        url = httpx.URL(server.url)
+        with (
+            httpx.Client(base_url=f"{server.url}/v1", timeout=30) as http,
+            socket.create_connection((url.host, url.port or 0), timeout=30) as poll,
+        ):
+            device = enrol(http, server, bundle)
+            request = f"GET /v1/devices/{device.id}/release?timeout=60 HTTP/1.1\r\nHost: x\r\n"
+            poll.sendall(f"{request}Authorization: Bearer {device.token}\r\n\r\n".encode())
+            assert http.get("/healthz").status_code == 200  # sent later, so the poll has arrived too
+            assert server.stop() == 0
+            assert poll.recv(100).startswith(b"HTTP/1.1 204")
 
 
 def test_a_killed_server_loses_nothing(

@@ -14,7 +14,8 @@ from export.bundle import Bundle
 from export.errors import BundleError, Reason, Refused
 from export.exporter import export_bundle
 from export.golden import max_abs_error
-from export.session import Run, Session, open_session
+from export.session import Session, open_session
+from export.targets import Run
 from export.verify import verify_bundle
 from tests.export.models import ConvNet, Normalized, image_spec
 from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec

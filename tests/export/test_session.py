@@ -11,8 +11,8 @@ from export.errors import IntegrityError, Reason, Refused
 from export.exporter import export_bundle
 from export.golden import max_abs_error
 from export.packs import write_pack
-from export.session import Program, Run, Session, open_baked, open_session
-from export.targets import load_target, target_names
+from export.session import Session, open_baked, open_session
+from export.targets import Program, Run, load_target, target_names
 from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec
 
 EXACT = 1e-4

@@ -18,16 +18,17 @@ def command(
 
     from toolchain.training.evaluate import evaluate
 
-    report = evaluate(runs)
+    report = evaluate(runs, Console(stderr=True))
     if json:
         print(json_format.dumps(report))
         return
     metrics = list(next(iter(report["metrics"].values())))
-    title = f"{report['dataset']}/{report['model']}, {report['protocol']}, {report['queries']} queries, seeds {report['seeds']}"
-    table = Table("method", *metrics, title=title)
+    setting = f"{report['protocol']}, {report['ranking']} items ranked, {report['queries']} queries"
+    table = Table("method", *metrics, title=f"{report['dataset']}/{report['model']}: {setting}")
     for method, values in report["metrics"].items():
         table.add_row(method, *(f"{values[m]['mean']:.4f} ± {values[m]['std']:.4f}" for m in metrics))
     if "gain" in report:
         gains = (report["gain"][metric] for metric in metrics)
         table.add_row("gain", *(f"{g['relative']:+.1%} [{g['low']:+.1%}, {g['high']:+.1%}]" for g in gains))
+    table.caption = f"mean ± deviation over seeds {report['seeds']}; 95 % interval over users"
     Console().print(table)

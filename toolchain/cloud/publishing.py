@@ -2,6 +2,7 @@
 
 import logging
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -76,9 +77,13 @@ class Publisher:
             if (wanted := self._database.wanted(device)) is not None:
                 self._release(device, wanted)
             self.last_failed = False
-        except Exception:
+        except Exception as error:
             self.last_failed = True
-            log.exception("no release for device %s; its context is kept", device)
+            # Where, not what: an error's message may quote the context.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error(
+                "no release for device %s, its context is kept: %s\n%s", device, type(error).__name__, where
+            )
 
     def _release(self, device: str, wanted: Wanted) -> None:
         start = time.perf_counter()

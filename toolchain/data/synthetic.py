@@ -34,13 +34,13 @@ class SyntheticDrift:
 
     users: int = 1500
     interactions: int = 120
-    niches: int = 100
-    items_per_niche: int = 4
-    liked: int = 8
+    niches: int = 50
+    items_per_niche: int = 6
+    liked: int = 5
     stay: float = 0.1
-    noise: float = 0.3
-    wander: float = 0.02
-    upheaval: float = 0.01
+    noise: float = 0.4
+    wander: float = 0.01
+    upheaval: float = 0.007
     drift_at: float = 0.8
     kept: int = 1
     seed: int = 7
@@ -50,7 +50,7 @@ def load_synthetic_drift(spec: SyntheticDrift | None = None) -> Interactions:
     """Draw the data set. All users run side by side, one interaction an hour."""
     spec = spec or SyntheticDrift()
     rng = np.random.default_rng(spec.seed)
-    fashion = rng.permutation(_zipf(spec.niches, 0.5))
+    fashion = rng.permutation(_zipf(spec.niches, 0.3))
     trend = fashion.max() + fashion.min() - fashion  # what was rare becomes popular
     popularity = _zipf(spec.items_per_niche, 2.0)
     drift_step = round(spec.drift_at * spec.interactions)

@@ -1,19 +1,17 @@
 """The page of the demo: what swapping gains, what it costs, and how it was measured."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from export.bench import Bench
+from toolchain.demo.findings import Findings
 from toolchain.report.figures import Line, histograms, lines
 from toolchain.report.page import Card, Page, Section, Table
-
-if TYPE_CHECKING:
-    from toolchain.demo.findings import Findings
-    from toolchain.demo.story import Told
 
 NAMES = {"static": "static model", "first": "first push kept", "live": "swapped at every push"}
 STRETCH = 5
 
 
-def demo_page(told: "Told", report: dict[str, Any]) -> Page:
+def demo_page(findings: Findings, bench: Bench, report: dict[str, Any]) -> Page:
     """The report page of one demo; `report` is what `report.json` holds."""
     return Page(
         title="The model follows its user",
@@ -24,9 +22,9 @@ def demo_page(told: "Told", report: dict[str, Any]) -> Page:
         ),
         cards=_cards(report),
         sections=(
-            _quality(told.findings, report),
-            _inference(told, report),
-            _push(told.findings, report),
+            _quality(findings, report),
+            _inference(bench, report),
+            _push(findings, report),
             _method(),
         ),
     )
@@ -62,32 +60,36 @@ def _cards(report: dict[str, Any]) -> list[Card]:
     ]
 
 
-def _quality(findings: "Findings", report: dict[str, Any]) -> Section:
+def quality_figure(findings: Findings, report: dict[str, Any]) -> str:
+    """Quality of each version over the interactions, as SVG; the dashed line is the drift, where it is known."""
     curves = []
     for name, label in NAMES.items():
         x, y, error = findings.by_step(name, STRETCH)
         curves.append(Line(label, x, y, error))
     drifts = len(report["quality"]) > 1
-    return Section(
-        title="What it gains",
-        text=(
-            f"{report['metric'].upper()} of each next item among all that the user has not seen, over the "
-            "same interactions: by the static model trained alone, and on the phones under the first push "
-            "and under the newest one. Bands show one standard error over users."
-        ),
-        tables=[Table(quality_header(report), quality_rows(report))],
-        figures=[
-            lines(
-                curves,
-                x=f"interactions since the {'drift' if drifts else 'training date'}",
-                y=report["metric"].upper(),
-                mark=0 if drifts else None,
-            )
-        ],
+    return lines(
+        curves,
+        x=f"interactions since the {'drift' if drifts else 'training date'}",
+        y=report["metric"].upper(),
+        mark=0 if drifts else None,
     )
 
 
-def _inference(told: "Told", report: dict[str, Any]) -> Section:
+def _quality(findings: Findings, report: dict[str, Any]) -> Section:
+    return Section(
+        title="What it gains",
+        text=(
+            f"{report['metric'].upper()} of each next item among {report['candidates']} candidates"
+            f"{' less what the user has seen' if report['ranking'] == 'unseen' else ''}, over the same "
+            "interactions: by the static model trained alone, and on the phones under the first push and under "
+            "the newest one. Bands show one standard error over users."
+        ),
+        tables=[Table(quality_header(report), quality_rows(report))],
+        figures=[quality_figure(findings, report)],
+    )
+
+
+def _inference(measured: Bench, report: dict[str, Any]) -> Section:
     bench = report["bench"]
     inference, swap = bench["inference"], bench["swap"]
     rows = [
@@ -99,8 +101,8 @@ def _inference(told: "Told", report: dict[str, Any]) -> Section:
         ["least change of the output by a swap", f"{bench['output_change']:.1e}"],
     ]
     micro = {
-        "constant": [second * 1e6 for second in told.bench.baked_s],
-        "swappable": [second * 1e6 for second in told.bench.swappable_s],
+        "constant": [second * 1e6 for second in measured.baked_s],
+        "swappable": [second * 1e6 for second in measured.swappable_s],
     }
     return Section(
         title="What it costs on the device",
@@ -114,7 +116,7 @@ def _inference(told: "Told", report: dict[str, Any]) -> Section:
     )
 
 
-def _push(findings: "Findings", report: dict[str, Any]) -> Section:
+def _push(findings: Findings, report: dict[str, Any]) -> Section:
     push, wait = report["push"], report["push"]["upload_to_swap_ms"]
     return Section(
         title="What a push costs",

@@ -13,11 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from export.bench import Bench, bench_bundle
 from export.bundle import Bundle
 from toolchain.demo.findings import Findings
-from toolchain.demo.page import demo_page
+from toolchain.demo.page import demo_page, quality_figure
 from toolchain.errors import UserError
 from toolchain.exporting import export_run
 from toolchain.fleet.processes import Event, ServerProcess, SimulateProcess
 from toolchain.fleet.replay import shards, test_timelines
+from toolchain.report.figures import standalone
 from toolchain.training.config import Config
 from toolchain.training.recipe import train
 
@@ -35,7 +36,7 @@ class Told:
 
 
 def tell(config: Config, out: Path, devices: int, console: Console) -> Told:
-    """Run the story into `out`: `run/`, `bundle/`, `report.json`, `report.html`. Raises UserError."""
+    """Run the story into `out`: `run/`, `bundle/`, `report.json`, `report.html`, `quality.svg`. Raises UserError."""
     run, folder = out / "run", out / "bundle"
     console.rule("1  Train the device model and its MetaNetwork")
     train(config, run, console)
@@ -84,7 +85,8 @@ def _replay(config: Config, run: Path, bundle: Path, devices: int, console: Cons
 def _write(told: Told, config: Config, out: Path) -> None:
     report = report_of(told, config)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    (out / "report.html").write_text(demo_page(told, report).html(), encoding="utf-8")
+    (out / "report.html").write_text(demo_page(told.findings, told.bench, report).html(), encoding="utf-8")
+    (out / "quality.svg").write_text(standalone(quality_figure(told.findings, report)), encoding="utf-8")
 
 
 def report_of(told: Told, config: Config) -> dict[str, Any]:
@@ -93,6 +95,8 @@ def report_of(told: Told, config: Config) -> dict[str, Any]:
         "dataset": config.data.name,
         "model": config.model,
         "seed": config.seed,
+        "ranking": config.ranking,
+        "candidates": told.bundle.manifest.inputs[-1].shape[-1],
         "bench": told.bench.report(told.bundle),
         **told.findings.report(),
     }

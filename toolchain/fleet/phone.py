@@ -81,7 +81,7 @@ class Phone:
         return self._identity is not None
 
     @property
-    def newer_than(self) -> int:
+    def _newer_than(self) -> int:
         """Only versions above this one are taken.
 
         It is the running version, or just below a newer one that was kept but is damaged: that one may come
@@ -106,10 +106,10 @@ class Phone:
         Raises Offline or Denied, and Refused where the new weights fail a check: the running ones stay.
         """
         phone = self._known()
-        jws = client.newest_release(phone, self.newer_than, wait_s)
+        jws = client.newest_release(phone, self._newer_than, wait_s)
         if jws is None:
             return None
-        release = self._verify(phone, jws, newer_than=self.newer_than, now=int(time.time()))
+        release = self._verify(phone, jws, newer_than=self._newer_than, now=int(time.time()))
         start = time.perf_counter()
         if release.size > self._bundle.manifest.generated_bytes + PACK_HEADER_BYTES:
             raise Refused(Reason.WRONG_SIZE, f"a pack of {release.size} bytes is too large for this bundle")

@@ -58,9 +58,8 @@ class Replay:
     """Replays timelines as phones of one server, each with its own identity, weights and folder.
 
     Every `refresh` interactions a phone uploads its context and swaps in what comes back. Each next item is
-    ranked among the candidates that its user has not seen: on the phone under `default` (the shipped
-    weights), `first` (the first push, never renewed) and `live`; and by `static`, the device model trained
-    alone, in eager PyTorch.
+    ranked among the candidates: on the phone under `default` (the shipped weights), `first` (the first push,
+    never renewed) and `live`; and by `static`, the device model trained alone, in eager PyTorch.
     """
 
     def __init__(self, run: Run, bundle: Bundle, server: str, key: str, report: Report) -> None:
@@ -70,6 +69,7 @@ class Replay:
         self._server = server
         self._key = key
         self._refresh = run.config.refresh
+        self._ranking = run.config.ranking
         self._report = report
 
     @torch.inference_mode()
@@ -92,7 +92,7 @@ class Replay:
             versions["live"] = phone.live
             candidates = self._candidates(timeline.user, now, target)
             inputs = self._task.device_inputs(seen, candidates.tolist())
-            ranked = (candidates == target) | ~np.isin(candidates, seen)
+            ranked = (candidates == target) | ~np.isin(candidates, self._left_out(seen))
             place = int(np.searchsorted(candidates[ranked], target))
             rank = {}
             for name, version in versions.items():
@@ -114,6 +114,10 @@ class Replay:
             swap_us=swapped.swap_us,
             upload_to_swap_ms=(swapped.at - started) * 1e3,
         )
+
+    def _left_out(self, seen: Sequence[int]) -> Sequence[int]:
+        """What a user has seen, where the run was trained to rank the rest."""
+        return seen if self._ranking == "unseen" else ()
 
     def _candidates(self, user: int, now: int, target: int) -> NDArray[np.int64]:
         """The whole catalogue where the device model takes it, else the target among random others."""

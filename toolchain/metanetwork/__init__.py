@@ -1,4 +1,4 @@
-"""MetaGenerator and MetaStabilizer around any device model. Knows tensors and modules; no task, no file format."""
+"""MetaGenerator, MetaStabilizer and MetaNetwork. Know tensors and modules; no task, no file format."""
 
 from toolchain.metanetwork.context import ItemContextEncoder
 from toolchain.metanetwork.generator import MetaGenerator

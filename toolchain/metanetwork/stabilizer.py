@@ -7,8 +7,8 @@ from torch import Tensor, nn
 class MetaStabilizer(nn.Module):
     """Anchor what is generated to the shared weights: shared + bound * tanh(residual / bound).
 
-    Small residuals pass unchanged, and no context, however odd, moves a weight by more than `bound`. The averaged
-    weights for inference are the other half of the stabilizer; averaging belongs to training (`training/fit.py`).
+    Small residuals pass unchanged, and no context, however odd, moves a weight by more than `bound`. The
+    other half of the stabilizer is averaged weights for inference; averaging belongs to training.
     """
 
     def __init__(self, bound: float = 1.0) -> None:

@@ -71,6 +71,11 @@ def histograms(samples: Mapping[str, Sequence[float]], *, x: str) -> str:
     return _svg(draw, x, "count")
 
 
+def standalone(svg: str) -> str:
+    """The same figure for a file of its own: dark on white, whatever surrounds it."""
+    return svg.replace("<svg ", '<svg style="background:#fff;color:#1b2430" ', 1)
+
+
 def _svg(draw: Callable[[Axes], None], x: str, y: str) -> str:
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(6.4, 3.4), layout="constrained")

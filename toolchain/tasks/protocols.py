@@ -1,4 +1,4 @@
-"""How a data set is split, and the windows that are cut from it for training and for evaluation.
+"""How a data set is split into what is trained on, validated on and tested on.
 
 leave-one-out: of each user the last item is the test, the one before it the validation, by time.
 rolling: train on everything before one date; then predict every later interaction of every user in order, from the true
@@ -6,45 +6,22 @@ history so far, with a pack that is regenerated every `refresh` interactions.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from toolchain.data.interactions import IntArray, Interactions
 
 Protocol = Literal["rolling", "leave-one-out"]
-Ranking = Literal["unseen", "all"]
-
-
-class Packs(NamedTuple):
-    """A batch of users, each served by P packs in a row; a pack serves k interactions. 0 stands for "no item".
-
-    Attributes:
-        context: int64 [B, T]. In evaluation P = 1 and the pack is generated from the whole row; in training the row
-            is cut after every k-th item, and the pack of cut p from the items up to there.
-        history: int64 [B, P, k, L], what the device sees when it predicts.
-        target: int64 [B, P, k], the item that comes.
-        position: int64 [B, P, k], the row of the target in the data set.
-        first_seen: int64 [B, n_items], the row in which the user first takes each item, item i in column i - 1; after
-            every row where the user never does, or where seen items are ranked like any other.
-        user: int64 [B].
-    """
-
-    context: Tensor
-    history: Tensor
-    target: Tensor
-    position: Tensor
-    first_seen: Tensor
-    user: Tensor
 
 
 @dataclass(frozen=True)
 class Split:
-    """Boundaries int64 [U] in the rows of `Interactions`: user u trains on the rows before `validation[u]`, is validated
-    on those before `test[u]`, tested on those before `end[u]`."""
+    """Boundaries int64 [U] in the rows of `Interactions`.
+
+    User u is trained on the rows before `validation[u]`, validated on those from there to `test[u]`, and tested
+    on those from there to `end[u]`.
+    """
 
     validation: IntArray
     test: IntArray
@@ -67,105 +44,3 @@ def split_interactions(
         for date in dates
     )
     return Split(validation, test, ends)
-
-
-class Windows:
-    """Cuts `Packs` out of a split data set.
-
-    Args:
-        ranking: "unseen" leaves out what the user has taken before, as a phone can; "all" ranks it too.
-        refresh: k, interactions that one pack serves.
-        context_length: T, a multiple of k.
-        history: L.
-    """
-
-    def __init__(
-        self,
-        interactions: Interactions,
-        split: Split,
-        *,
-        ranking: Ranking,
-        refresh: int,
-        context_length: int,
-        history: int,
-    ) -> None:
-        self.items = torch.from_numpy(interactions.items)
-        self.n_items = interactions.n_items
-        self.starts = interactions.offsets[:-1]
-        self.split = split
-        self.firsts = first_occurrences(interactions) if ranking == "unseen" else None
-        self.refresh, self.context_length, self.history = refresh, context_length, history
-
-    def training(self, batch_size: int, seed: int) -> DataLoader[Packs]:
-        """One epoch: every user's training rows, tiled from a random phase into stretches of T targets."""
-        rng = np.random.default_rng(seed)
-        stretch = self.context_length
-        firsts = self.starts - rng.integers(stretch, size=len(self.starts))
-        counts = -(-(self.split.validation - firsts) // stretch)
-        counts[self.split.validation == self.starts] = 0
-        user = np.repeat(np.arange(len(counts)), counts)
-        within = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
-        first = firsts[user] + within * stretch
-        order = rng.permutation(len(first))
-        rows = np.stack([first, self.starts[user], self.split.validation[user], user], axis=1)[order]
-        return self._loader(rows, stretch, batch_size)
-
-    def validation(self, batch_size: int) -> DataLoader[Packs]:
-        return self._serving(self.split.validation, self.split.test, batch_size)
-
-    def test(self, batch_size: int) -> DataLoader[Packs]:
-        return self._serving(self.split.test, self.split.end, batch_size)
-
-    def _serving(self, begins: IntArray, ends: IntArray, batch_size: int) -> DataLoader[Packs]:
-        """Every user's rows from `begins` to `ends`, a new pack every k of them."""
-        rows = [
-            (first, start, end, user)
-            for user, (start, begin, end) in enumerate(zip(self.starts, begins, ends, strict=True))
-            for first in range(begin, end, self.refresh)
-        ]
-        return self._loader(np.array(rows, dtype=np.int64).reshape(-1, 4), self.refresh, batch_size)
-
-    def _loader(self, rows: IntArray, targets: int, batch_size: int) -> DataLoader[Packs]:
-        def collate(batch: list[Tensor]) -> Packs:
-            return self._cut(torch.stack(batch), targets)
-
-        return DataLoader(torch.from_numpy(rows), batch_size, collate_fn=collate)  # type: ignore[arg-type]
-
-    def _cut(self, rows: Tensor, targets: int) -> Packs:
-        """`rows` int64 [B, 4]: first target, the user's first row, one past the last row that may be seen, user."""
-        first, low, high, user = rows.unbind(1)
-        target = first[:, None] + torch.arange(targets)
-        history = target[..., None] + torch.arange(-self.history, 0)
-        # In training a row holds many cuts, the last one k before the last target; in evaluation just the one.
-        context = first[:, None] + torch.arange(
-            targets - self.refresh - self.context_length, targets - self.refresh
-        )
-        packs = (len(rows), targets // self.refresh, self.refresh)
-        return Packs(
-            context=self._items_at(context, low, high),
-            history=self._items_at(history, low, high).view(*packs, self.history),
-            target=self._items_at(target, low, high).view(packs),
-            position=target.view(packs),
-            first_seen=self._first_seen(user),
-            user=user,
-        )
-
-    def _items_at(self, index: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        shape = (-1,) + (1,) * (index.dim() - 1)
-        inside = (index >= low.view(shape)) & (index < high.view(shape))
-        return self.items[index.clamp(0, len(self.items) - 1)] * inside
-
-    def _first_seen(self, user: Tensor) -> Tensor:
-        first_seen = torch.full((len(user), self.n_items), len(self.items))
-        if self.firsts:
-            for row, rows_of_user in zip(first_seen, [self.firsts[u] for u in user.tolist()], strict=True):
-                row[self.items[rows_of_user] - 1] = rows_of_user
-        return first_seen
-
-
-def first_occurrences(interactions: Interactions) -> list[Tensor]:
-    """For each user, the rows in which an item comes up for the first time."""
-    return [
-        torch.from_numpy(start + np.unique(interactions.sequence(user), return_index=True)[1])
-        for user, start in enumerate(interactions.offsets[:-1])
-    ]

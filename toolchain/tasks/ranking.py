@@ -1,7 +1,7 @@
-"""Full-ranking metrics: every target is ranked against the whole catalogue, items already seen included.
+"""Full-ranking metrics: every target is ranked against the whole catalogue, none of it sampled.
 
-The phone could leave out what its user has seen; the figures do not, as in most published work on these sets, so that
-they can be compared and no method is helped by a filter.
+A phone knows what its user has taken, so a config either leaves that out (`ranking: unseen`, where users take nothing
+twice) or ranks all items; all methods of a run are trained and tested the same way.
 """
 
 from functools import cache

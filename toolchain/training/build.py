@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from device_models.sasrec import SASRec, SASRecConfig
 from toolchain.data import Interactions, load_interactions
+from toolchain.errors import UserError
 from toolchain.metanetwork import ItemContextEncoder, MetaNetwork
-from toolchain.tasks.protocols import Windows, split_interactions
+from toolchain.tasks.protocols import split_interactions
 from toolchain.tasks.recommendation import Recommendation
+from toolchain.tasks.windows import Windows
 from toolchain.training.config import Config, MetaNetworkConfig
 
 
@@ -46,6 +48,13 @@ def load_material(config: Config) -> Material:
     """Load and split the data. Raises UserError."""
     interactions = load_interactions(config.data.name, config.data.path)
     split = split_interactions(interactions, config.protocol, config.rolling.train, config.rolling.validation)
+    for part, begins, ends in (
+        ("train", interactions.offsets[:-1], split.validation),
+        ("validate", split.validation, split.test),
+        ("test", split.test, split.end),
+    ):
+        if (begins == ends).all():
+            raise UserError(f"{config.data.name}: {config.protocol} leaves nothing to {part} on")
     windows = Windows(
         interactions,
         split,
@@ -53,5 +62,6 @@ def load_material(config: Config) -> Material:
         refresh=config.refresh,
         context_length=config.metanetwork.context.length if config.metanetwork else 20 * config.refresh,
         history=config.device_model.history,
+        shared_windows=config.shared_windows,
     )
     return Material(interactions, windows)

@@ -9,7 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolchain.errors import UserError
-from toolchain.tasks.protocols import Protocol, Ranking
+from toolchain.tasks.protocols import Protocol
+from toolchain.tasks.windows import Ranking
 
 CONFIGS = Path(str(files("toolchain.training") / "configs"))
 
@@ -48,7 +49,6 @@ class FitConfig(Strict):
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     batch_size: int = Field(32, gt=0)
-    validate_every: int = Field(1, gt=0)
     averaging: float = Field(0.99, ge=0, lt=1)
 
 
@@ -63,10 +63,16 @@ class ContextConfig(Strict):
 
 
 class MetaNetworkConfig(Strict):
-    """`bound` limits how far a generated parameter may move from the shared one."""
+    """The MetaNetwork and its fit.
+
+    `bound` limits how far a generated parameter may move from the shared one; `auxiliary_loss` weighs what the
+    context vector by itself makes of the next items; `default_share` of the packs in training is the default pack.
+    """
 
     context: ContextConfig
     bound: float = Field(1.0, gt=0)
+    auxiliary_loss: float = Field(1.0, ge=0)
+    default_share: float = Field(0.2, ge=0, lt=1)
     fit: FitConfig
 
 
@@ -78,6 +84,7 @@ class Config(Strict):
     rolling: RollingConfig = RollingConfig()
     ranking: Ranking = "unseen"
     refresh: int = Field(5, gt=0)
+    shared_windows: bool = False
     device_model: DeviceModelConfig
     static: FitConfig
     metanetwork: MetaNetworkConfig | None = None

@@ -1,19 +1,26 @@
-"""Test figures of one or several runs of the same config: methods side by side, mean over seeds, gain with interval."""
+"""Test figures of one or several runs of a config: methods side by side, mean over seeds, gain with interval."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from rich.console import Console
+from rich.progress import track
 
+from device_models.sasrec import SASRec
 from toolchain.errors import UserError
 from toolchain.tasks.ranking import METRICS, metric_values, ranks
-from toolchain.training.build import Material, load_material
-from toolchain.training.fit import EVALUATION_BATCH
-from toolchain.training.run import Run, load_run
+from toolchain.tasks.windows import Windows
+from toolchain.training.build import load_material
+from toolchain.training.fit import EVALUATION_BATCH, Scorer
+from toolchain.training.run import Run, load_run, write_json
 from toolchain.training.scorers import GeneratedScorer, StaticScorer
 
 RESAMPLES = 10_000
@@ -22,65 +29,66 @@ STATIC, DEFAULT, GENERATED = "static", "default pack", "metanetwork"
 FloatArray = NDArray[np.float64]
 
 
-def evaluate(paths: Sequence[Path]) -> dict[str, Any]:
-    """Test every run in `paths`. Raises UserError when they are not seeds of one config.
+def evaluate(paths: Sequence[Path], console: Console) -> dict[str, Any]:
+    """Test every run in `paths`; leave `evaluation.json` and `evaluation.png` in the first of them.
 
-    Returns `task, dataset, model, protocol, seeds, queries`, `metrics` {method: {metric: {mean, std}}} and, where there is a
-    MetaNetwork, `gain` {metric: {relative, low, high}} of it over the static model.
+    Returns `task, dataset, model, protocol, ranking, seeds, queries, metrics` {method: {metric: {mean, std}}}
+    and, where there is a MetaNetwork, `gain` {metric: {relative, low, high}} over the static model. Raises
+    UserError when the runs are not seeds of one config.
     """
     runs = [load_run(path) for path in paths]
-    first = runs[0]
+    config = runs[0].config
     for run in runs[1:]:
-        if run.config.model_copy(update={"seed": first.config.seed}) != first.config:
-            raise UserError(f"{run.path} and {first.path} differ in more than the seed; evaluate them apart")
-    material = load_material(first.config)
-    users: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-    values: dict[str, dict[str, list[FloatArray]]] = {}
-    for run in runs:
-        for method, scorer in scorers(run).items():
-            users, by_metric = score(scorer, material)
-            for metric, array in by_metric.items():
-                values.setdefault(method, {}).setdefault(metric, []).append(array)
+        if run.config.model_copy(update={"seed": config.seed}) != config:
+            raise UserError(f"{run.path} and {paths[0]} differ in more than the seed; evaluate them apart")
+    windows = load_material(config).windows
+    tests = [(method, scorer) for run in runs for method, scorer in scorers(run).items()]
+    values: dict[str, list[dict[str, FloatArray]]] = {}
+    for method, scorer in track(tests, "testing", console=console):
+        users, by_metric = score(scorer, windows)
+        values.setdefault(method, []).append(by_metric)
     report: dict[str, Any] = {
-        "task": first.config.task,
-        "dataset": first.config.data.name,
-        "model": first.config.model,
-        "protocol": first.config.protocol,
+        "task": config.task,
+        "dataset": config.data.name,
+        "model": config.model,
+        "protocol": config.protocol,
+        "ranking": config.ranking,
         "seeds": [run.config.seed for run in runs],
         "queries": len(users),
         "metrics": {
-            method: {metric: _mean_and_std(seeds) for metric, seeds in by_metric.items()}
-            for method, by_metric in values.items()
+            method: {metric: _mean_and_std([seed[metric] for seed in seeds]) for metric in METRICS}
+            for method, seeds in values.items()
         },
     }
     if GENERATED in values:
         report["gain"] = {
-            metric: bootstrap_gain(
-                users, np.mean(values[STATIC][metric], axis=0), np.mean(values[GENERATED][metric], axis=0)
-            )
+            metric: bootstrap_gain(users, _mean(values[STATIC], metric), _mean(values[GENERATED], metric))
             for metric in METRICS
         }
+    write_json(paths[0] / "evaluation.json", report)
+    _plot(report, paths[0] / "evaluation.png")
     return report
 
 
-def scorers(run: Run) -> dict[str, nn.Module]:
+def scorers(run: Run) -> dict[str, Scorer]:
     """The methods that a run holds, by the name of their row."""
-    methods: dict[str, nn.Module] = {STATIC: StaticScorer(run.static)}
+    methods: dict[str, Scorer] = {STATIC: StaticScorer(run.static)}
     if run.trained is not None:
+        assert isinstance(run.trained.device_model, SASRec)
         methods[DEFAULT] = StaticScorer(run.trained.device_model)
         methods[GENERATED] = GeneratedScorer(run.trained)
     return methods
 
 
 @torch.inference_mode()
-def score(scorer: nn.Module, material: Material) -> tuple[NDArray[np.int64], dict[str, FloatArray]]:
+def score(scorer: Scorer, windows: Windows) -> tuple[NDArray[np.int64], dict[str, FloatArray]]:
     """Every test query in a fixed order: its user int64 [N], and its value of each metric fp64 [N]."""
     users, values = [], []
-    for packs in material.windows.test(EVALUATION_BATCH):
+    for packs in windows.test(EVALUATION_BATCH):
         logits, target = scorer(packs)
         wanted = target != 0
         values.append(metric_values(ranks(logits[wanted], target[wanted])))
-        users.append(packs.user[:, None].expand(-1, packs.target[0].numel())[packs.target.flatten(1) != 0])
+        users.append(packs.user.repeat_interleave((packs.target != 0).sum(dim=(1, 2))))
     return torch.cat(users).numpy(), {
         metric: torch.cat([batch[metric] for batch in values]).double().numpy() for metric in METRICS
     }
@@ -92,7 +100,7 @@ def bootstrap_gain(
     """Relative gain of `method` over `baseline`, paired by query, and the 95 % percentile interval over users.
 
     Args:
-        users: int64 [N], the user of each query; a resample draws whole users, since their queries hang together.
+        users: int64 [N], of each query; a resample draws whole users, since their queries hang together.
         baseline, method: fp64 [N], the metric of each query.
     """
     _, index = np.unique(users, return_inverse=True)
@@ -104,6 +112,22 @@ def bootstrap_gain(
     return {"relative": float(ours.sum() / base.sum() - 1), "low": float(low), "high": float(high)}
 
 
+def _mean(seeds: list[dict[str, FloatArray]], metric: str) -> FloatArray:
+    return np.mean([seed[metric] for seed in seeds], axis=0)
+
+
 def _mean_and_std(seeds: list[FloatArray]) -> dict[str, float]:
     means = [float(seed.mean()) for seed in seeds]
     return {"mean": float(np.mean(means)), "std": float(np.std(means, ddof=1)) if len(means) > 1 else 0.0}
+
+
+def _plot(report: dict[str, Any], file: Path) -> None:
+    methods = report["metrics"]
+    figure, panels = plt.subplots(1, len(METRICS), figsize=(4 * len(METRICS), 3), layout="constrained")
+    for panel, metric in zip(panels, METRICS, strict=True):
+        figures = [values[metric] for values in methods.values()]
+        panel.bar(list(methods), [f["mean"] for f in figures], yerr=[f["std"] for f in figures], capsize=4)
+        panel.set(title=metric)
+    figure.suptitle(f"{report['dataset']}/{report['model']}, {report['protocol']}, {report['ranking']} items")
+    figure.savefig(file, dpi=120)
+    plt.close(figure)

@@ -1,5 +1,7 @@
-"""One fit: AdamW on a scorer's next-item loss, averaged weights, the best epoch by validation."""
+"""One fit: AdamW on a scorer's loss, a one-cycle schedule, averaged weights, the best epoch by validation."""
 
+import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -7,63 +9,84 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger
-from torch import Tensor, nn
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from toolchain.tasks.protocols import Packs, Windows
 from toolchain.tasks.ranking import METRICS, metric_values, ranks
-from toolchain.tasks.recommendation import next_item_loss
+from toolchain.tasks.windows import Packs, Windows
 from toolchain.training.config import FitConfig
+from toolchain.training.scorers import GeneratedScorer, StaticScorer
+
+Scorer = StaticScorer | GeneratedScorer
 
 EVALUATION_BATCH = 256
 
+# Lightning tells at length what it found and did; what matters of it is in the progress bar and the curves.
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
+
 
 class ScorerFit(lightning.LightningModule):
-    """Trains `scorer`, a module from `Packs` to `Scores`."""
+    """Trains `scorer` on what `windows` cuts from the training rows, and validates it on theirs."""
 
-    def __init__(self, scorer: nn.Module, windows: Windows, config: FitConfig, seed: int) -> None:
+    def __init__(self, scorer: Scorer, windows: Windows, config: FitConfig, seed: int) -> None:
         super().__init__()
         self.scorer = scorer
         self.windows = windows
         self.config = config
         self.seed = seed
 
+    @property
+    def epoch_seed(self) -> int:
+        """What is random in an epoch follows from seed and epoch: a resumed fit repeats an unbroken one."""
+        return self.seed * 100_003 + self.current_epoch
+
     def train_dataloader(self) -> DataLoader[Packs]:
-        # Everything random in an epoch follows from the seed and the epoch, so a resumed fit repeats an unbroken one.
-        seed = self.seed * 100_003 + self.current_epoch
-        torch.manual_seed(seed)
-        return self.windows.training(self.config.batch_size, seed)
+        return self.windows.training(self.config.batch_size, self.epoch_seed)
+
+    def on_train_batch_start(self, batch: Packs, batch_idx: int) -> None:
+        # Not in on_train_epoch_start: the first epoch after a resume goes by without it.
+        if batch_idx == 0:
+            torch.manual_seed(self.epoch_seed)
 
     def val_dataloader(self) -> DataLoader[Packs]:
         return self.windows.validation(EVALUATION_BATCH)
 
     def training_step(self, packs: Packs) -> Tensor:
-        loss = next_item_loss(*self.scorer(packs))
-        self.log("loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(packs.user))
-        return loss
+        loss = self.scorer.loss(packs)
+        self.log(
+            "loss", loss.next_item, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(packs.user)
+        )
+        return loss.total
 
     def validation_step(self, packs: Packs) -> None:
         logits, target = self.scorer(packs)
         wanted = target != 0
         values = metric_values(ranks(logits[wanted], target[wanted]))
-        self.log_dict(
-            {name: value.mean() for name, value in values.items()},
-            prog_bar=True,
-            batch_size=int(wanted.sum()),
-        )
+        means = {name: value.mean() for name, value in values.items()}
+        self.log_dict(means, prog_bar=True, batch_size=int(wanted.sum()))
 
-    def configure_optimizers(self) -> dict[str, Any]:
-        weights = [p for p in self.scorer.parameters() if p.requires_grad]
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        config = self.config
         optimizer = torch.optim.AdamW(
-            weights, lr=self.config.learning_rate, weight_decay=self.config.weight_decay
+            self.scorer.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.config.learning_rate, int(self.trainer.estimated_stepping_batches), pct_start=0.1
-        )
+        # Epochs differ by a batch or two, as each tiles the users anew; the schedule must not run out.
+        steps = int(1.1 * self.trainer.estimated_stepping_batches) + 10
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, steps, pct_start=0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def fit(scorer: nn.Module, windows: Windows, config: FitConfig, seed: int, folder: Path) -> float:
+class Progress(RichProgressBar):
+    """Lightning's bar, without the number of the log file."""
+
+    def get_metrics(self, *args: Any) -> dict[str, Any]:
+        return {name: value for name, value in super().get_metrics(*args).items() if name != "v_num"}
+
+
+def fit(scorer: Scorer, windows: Windows, config: FitConfig, seed: int, folder: Path) -> float:
     """Train `scorer` in place to its best epoch and return its validation NDCG@10.
 
     `folder` keeps checkpoints and curves; a fit that was killed goes on from the last epoch in it.
@@ -76,18 +99,21 @@ def fit(scorer: nn.Module, windows: Windows, config: FitConfig, seed: int, folde
         devices=1,
         max_epochs=config.epochs,
         reload_dataloaders_every_n_epochs=1,
-        check_val_every_n_epoch=config.validate_every,
         num_sanity_val_steps=0,
         gradient_clip_val=5.0,
         logger=CSVLogger(folder, name="curves"),
-        callbacks=[best, EMAWeightAveraging(decay=config.averaging), RichProgressBar()],
+        callbacks=[
+            best,
+            EMAWeightAveraging(decay=config.averaging),
+            Progress(console_kwargs={"stderr": True}),
+        ],
         enable_model_summary=False,
-        log_every_n_steps=10,
+        log_every_n_steps=1,
     )
     last = folder / "last.ckpt"
     module = ScorerFit(scorer, windows, config, seed)
     trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
-    module.load_state_dict(
-        torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
-    )
+    checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    module.load_state_dict(checkpoint["state_dict"])
+    assert best.best_model_score is not None
     return float(best.best_model_score)

@@ -87,13 +87,21 @@ def read_config(path: Path) -> Config:
 
 
 def write_config(path: Path, config: Config) -> None:
-    path.mkdir(parents=True, exist_ok=True)
+    """Open a run folder. Raises UserError when it cannot be written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the run folder {path}: {error.strerror}") from None
     _write(path / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
 def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
     """Written last: a folder with metrics is a finished run."""
-    _write(path / METRICS, json.dumps(metrics, indent=2) + "\n")
+    write_json(path / METRICS, metrics)
+
+
+def write_json(file: Path, values: dict[str, Any]) -> None:
+    _write(file, json.dumps(values, indent=2) + "\n")
 
 
 def read_metrics(path: Path) -> dict[str, Any] | None:
@@ -110,11 +118,9 @@ def save_modules(file: Path, **modules: nn.Module) -> None:
     part.replace(file)
 
 
-def load_modules(file: Path, **modules: nn.Module) -> None:
-    """Read back what `save_modules` wrote, in place."""
-    tensors = load_file(file)
-    for name, module in modules.items():
-        _load(module, tensors, f"{name}.")
+def load_module(file: Path, model: nn.Module) -> None:
+    """Read back, in place, what `save_modules(file, model=model)` wrote."""
+    _load(model, load_file(file), "model.")
 
 
 def _load(module: nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:

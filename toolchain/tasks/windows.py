@@ -1,0 +1,151 @@
+"""Windows on a split data set: what the MetaNetwork and the device see when a run of items is to be predicted."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from toolchain.data.interactions import IntArray, Interactions
+from toolchain.tasks.protocols import Split
+
+Ranking = Literal["unseen", "all"]
+
+
+class Packs(NamedTuple):
+    """A batch of users, each served by P packs in a row; a pack serves k interactions. 0 stands for "no item".
+
+    Attributes:
+        context: int64 [B, T]. In evaluation P = 1 and the pack is generated from the whole row; in training the row
+            is cut after every k-th item, and the pack of cut p from the items up to there.
+        history: int64 [B, P, k, L], what the device sees when it predicts; or [B, P, 1, L], what it sees at the
+            last of the k, where one window is to train them all.
+        target: int64 [B, P, k], the item that comes.
+        position: int64 [B, P, k], the row of the target in the data set.
+        first_seen: int64 [B, n_items], the row in which the user first takes each item, item i in column i - 1; after
+            every row where the user never does, or where seen items are ranked like any other.
+        user: int64 [B].
+    """
+
+    context: Tensor
+    history: Tensor
+    target: Tensor
+    position: Tensor
+    first_seen: Tensor
+    user: Tensor
+
+
+class Windows:
+    """Cuts `Packs` out of a split data set.
+
+    Args:
+        ranking: "unseen" leaves out what the user has taken before, as a phone can, as candidate and as target; "all"
+            ranks it too.
+        refresh: k, interactions that one pack serves.
+        context_length: T, a multiple of k.
+        history: L.
+        shared_windows: train the k targets of a pack on one window of the history; cheaper, where L is long.
+    """
+
+    def __init__(
+        self,
+        interactions: Interactions,
+        split: Split,
+        *,
+        ranking: Ranking,
+        refresh: int,
+        context_length: int,
+        history: int,
+        shared_windows: bool = False,
+    ) -> None:
+        self.items = torch.from_numpy(interactions.items)
+        self.n_items = interactions.n_items
+        self.starts = interactions.offsets[:-1]
+        self.rows_of = torch.from_numpy(np.stack([self.starts, interactions.offsets[1:]], axis=1))
+        self.split = split
+        self.ranking = ranking
+        self.new = torch.from_numpy(first_takes(interactions))
+        self.refresh, self.context_length, self.history = refresh, context_length, history
+        self.shared_windows = shared_windows
+
+    def training(self, batch_size: int, seed: int) -> DataLoader[Packs]:
+        """One epoch: every user's training rows, tiled from a random phase into stretches of T targets."""
+        rng = np.random.default_rng(seed)
+        stretch = self.context_length
+        firsts = self.starts - rng.integers(stretch, size=len(self.starts))
+        counts = -(-(self.split.validation - firsts) // stretch)
+        counts[self.split.validation == self.starts] = 0
+        user = np.repeat(np.arange(len(counts)), counts)
+        within = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
+        first = firsts[user] + within * stretch
+        order = rng.permutation(len(first))
+        rows = np.stack([first, self.starts[user], self.split.validation[user], user], axis=1)[order]
+        return self._loader(rows, stretch, batch_size, self.refresh if self.shared_windows else 1)
+
+    def validation(self, batch_size: int) -> DataLoader[Packs]:
+        return self._serving(self.split.validation, self.split.test, batch_size)
+
+    def test(self, batch_size: int) -> DataLoader[Packs]:
+        return self._serving(self.split.test, self.split.end, batch_size)
+
+    def _serving(self, begins: IntArray, ends: IntArray, batch_size: int) -> DataLoader[Packs]:
+        """Every user's rows from `begins` to `ends`, a new pack every k of them."""
+        rows = [
+            (first, start, end, user)
+            for user, (start, begin, end) in enumerate(zip(self.starts, begins, ends, strict=True))
+            for first in range(begin, end, self.refresh)
+        ]
+        return self._loader(np.array(rows, dtype=np.int64).reshape(-1, 4), self.refresh, batch_size, 1)
+
+    def _loader(self, rows: IntArray, targets: int, batch_size: int, per_window: int) -> DataLoader[Packs]:
+        def collate(batch: list[Tensor]) -> Packs:
+            return self._cut(torch.stack(batch), targets, per_window)
+
+        return DataLoader(torch.from_numpy(rows), batch_size, collate_fn=collate)  # type: ignore[arg-type]
+
+    def _cut(self, rows: Tensor, targets: int, per_window: int) -> Packs:
+        """`rows` int64 [B, 4]: first target, the user's first row, one past the last that may be seen, user."""
+        first, low, high, user = rows.unbind(1)
+        target = first[:, None] + torch.arange(targets)
+        history = target[:, per_window - 1 :: per_window, None] + torch.arange(-self.history, 0)
+        # In training a row holds many cuts, the last one k before the last target; in evaluation just the one.
+        context = first[:, None] + torch.arange(
+            targets - self.refresh - self.context_length, targets - self.refresh
+        )
+        packs = (len(rows), targets // self.refresh, self.refresh)
+        items = self._items_at(target, low, high)
+        if self.ranking == "unseen":
+            items = items * self.new[target.clamp(0, len(self.new) - 1)]
+        return Packs(
+            context=self._items_at(context, low, high),
+            history=self._items_at(history, low, high).view(*packs[:2], -1, self.history),
+            target=items.view(packs),
+            position=target.view(packs),
+            first_seen=self._first_seen(user),
+            user=user,
+        )
+
+    def _items_at(self, index: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        shape = (-1,) + (1,) * (index.dim() - 1)
+        inside = (index >= low.view(shape)) & (index < high.view(shape))
+        return self.items[index.clamp(0, len(self.items) - 1)] * inside
+
+    def _first_seen(self, user: Tensor) -> Tensor:
+        first_seen = torch.full((len(user), self.n_items), len(self.items))
+        if self.ranking == "unseen":
+            for row, (start, end) in zip(first_seen, self.rows_of[user].tolist(), strict=True):
+                rows = start + self.new[start:end].nonzero()[:, 0]
+                row[self.items[rows] - 1] = rows
+        return first_seen
+
+
+def first_takes(interactions: Interactions) -> NDArray[np.bool_]:
+    """bool [N]: the rows in which a user takes an item for the first time."""
+    _, rows = np.unique(
+        interactions.users * (interactions.n_items + 1) + interactions.items, return_index=True
+    )
+    new = np.zeros(len(interactions.items), dtype=np.bool_)
+    new[rows] = True
+    return new
