@@ -6,16 +6,10 @@ delegated fully-connected node with dynamic weights: left to the portable kernel
 slower.
 """
 
-import contextlib
 import functools
-import importlib
-import importlib.metadata
 import itertools
-import logging
-import os
 import threading
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +18,17 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from export.errors import BundleError
-from export.manifest import InputBinding, Manifest, Runtime, Slot, torch_dtype
-from export.slots import occurrences
+from export.executorch_runtime import library, runtime
+from export.manifest import InputBinding, Manifest, Slot, torch_dtype
+from export.slots import pytorch_layout, refuse_constants
 from export.spec import ExportSpec
 from export.targets import Run
+from export.tracing import GeneratedAsInputs, exporter_step, trace
 
 PROGRAM_FILE = "model.pte"
 BAKED_FILE = "bench/baked.pte"
 
-
-def runtime() -> Runtime:
-    """ExecuTorch as installed here."""
-    return Runtime(name="executorch", version=importlib.metadata.version("executorch"))
+__all__ = ["load_program", "runtime", "write_baked", "write_program"]
 
 
 def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:
@@ -43,15 +36,10 @@ def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str
     for name in spec.generated:
         _refuse_all_but_linear(model, name)
     sentinels = {name: model.get_parameter(name).detach() for name in spec.generated}
-    traced = _trace(_GeneratedAsInputs(model, spec), (*spec.inputs[0], *sentinels.values()))
+    traced = trace(GeneratedAsInputs(model, spec), (*spec.inputs[0], *sentinels.values()))
     slots = _bind_inputs(traced, spec, sentinels)
     data = _lower(traced, slots)
-    for name, sentinel in sentinels.items():
-        if occurrences(data, sentinel):
-            raise BundleError(
-                f"generated parameter {name} is also a constant of the program; let the model reach it only "
-                "through its own module"
-            )
+    refuse_constants(data, sentinels)
     (folder / PROGRAM_FILE).write_bytes(data)
     return PROGRAM_FILE, slots
 
@@ -60,27 +48,13 @@ def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
     """Write `bench/baked.pte`; see `TargetModule`."""
     path = folder / BAKED_FILE
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(_lower(_trace(model, spec.inputs[0]), slots=()))
+    path.write_bytes(_lower(trace(model, spec.inputs[0]), slots=()))
     return BAKED_FILE
 
 
 def load_program(path: Path, manifest: Manifest) -> "_Program":
     """Load a `.pte` on this machine's ExecuTorch; see `TargetModule`."""
     return _Program(path.read_bytes(), manifest)
-
-
-class _GeneratedAsInputs(nn.Module):
-    """The device model with its generated parameters as inputs after its own."""
-
-    def __init__(self, model: nn.Module, spec: ExportSpec) -> None:
-        super().__init__()
-        self.model = model
-        self.names = spec.generated
-        self.own = len(spec.input_names)
-
-    def forward(self, *inputs: Tensor) -> Any:
-        weights = dict(zip(self.names, inputs[self.own :], strict=True))
-        return torch.func.functional_call(self.model, weights, inputs[: self.own])
 
 
 def _refuse_all_but_linear(model: nn.Module, name: str) -> None:
@@ -90,29 +64,6 @@ def _refuse_all_but_linear(model: nn.Module, name: str) -> None:
             f"generated parameter {name} belongs to a {type(owner).__name__}; target android takes those of "
             "Linear only: generate another layer, or write this one as a Linear"
         )
-
-
-@contextlib.contextmanager
-def _exporter_step(name: str) -> Iterator[None]:
-    """Keep warnings that no user can act on off the terminal; turn an exporter's error into a BundleError."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except BundleError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise BundleError(f"{name} fails on this model: {reason[0]}") from error
-    finally:
-        logging.disable(previous)
-
-
-@_exporter_step("torch.export")
-def _trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
-    return torch.export.export(model, inputs)
 
 
 def _bind_inputs(
@@ -137,14 +88,20 @@ def _bind_inputs(
                 parameter=name,
                 shape=tuple(sentinel.shape),
                 dtype="float32",
-                layout="OI" if sentinel.dim() == 2 else "O",
+                layout=pytorch_layout(sentinel.dim()),
                 binding=InputBinding(kind="input", index=hits[0], name=name),
             )
         )
     return tuple(slots)
 
 
-@_exporter_step("ExecuTorch's exporter")
+def _position(slot: Slot) -> int:
+    """Which input of `forward` the slot is."""
+    assert isinstance(slot.binding, InputBinding)
+    return slot.binding.index
+
+
+@exporter_step("ExecuTorch's exporter")
 def _lower(traced: ExportedProgram, slots: Sequence[Slot]) -> bytes:
     """The `.pte`, with every generated Linear delegated."""
     from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
@@ -180,7 +137,7 @@ def _check_delegation(lowered: ExportedProgram, slots: Sequence[Slot]) -> None:
     names = lowered.graph_signature.user_inputs
     placeholders = {node.name: node for node in lowered.graph.nodes if node.op == "placeholder"}
     for slot in slots:
-        users = list(placeholders[str(names[slot.binding.index])].users)
+        users = list(placeholders[str(names[_position(slot)])].users)
         if not users or not all(_is_delegated_linear(lowered, user, slot) for user in users):
             raise BundleError(
                 f"generated parameter {slot.parameter} is not taken by XNNPACK as that of one Linear "
@@ -197,7 +154,7 @@ def _is_delegated_linear(lowered: ExportedProgram, call: torch.fx.Node, slot: Sl
         return False
     inner = delegate.original_module
     passed = [getattr(argument, "name", None) for argument in call.args[1:]]
-    outer = str(lowered.graph_signature.user_inputs[slot.binding.index])
+    outer = str(lowered.graph_signature.user_inputs[_position(slot)])
     name = inner.graph_signature.user_inputs[passed.index(outer)]
     (placeholder,) = (node for node in inner.graph.nodes if node.op == "placeholder" and node.name == name)
     position = 1 if len(slot.shape) == 2 else 2
@@ -211,7 +168,7 @@ class _Program:
     """A loaded `.pte`, twice: each new version is bound to the instance that does not serve."""
 
     def __init__(self, data: bytes, manifest: Manifest) -> None:
-        slots = sorted(manifest.slots, key=lambda slot: slot.binding.index)
+        slots = sorted(manifest.slots, key=_position)
         self._parameters = [slot.parameter for slot in slots]
         self._next = itertools.cycle((_Instance(data, manifest), _Instance(data, manifest)))
 
@@ -233,7 +190,7 @@ class _Instance:
         # The library points into these bytes without owning them: were they freed, a call would crash.
         self._data = data
         try:
-            self._module = _library()._load_for_executorch_from_buffer(data)
+            self._module = library()._load_for_executorch_from_buffer(data)
         except RuntimeError as error:
             raise BundleError(f"ExecuTorch cannot load the program: {error}") from None
         self._check_signature(manifest)
@@ -264,28 +221,7 @@ class _Instance:
         """The program must take the inputs and the slots that the manifest names, in these places."""
         meta = self._module.method_meta("forward")
         expected = {index: info.shape for index, info in enumerate(manifest.inputs)}
-        expected |= {slot.binding.index: slot.shape for slot in manifest.slots}
+        expected |= {_position(slot): slot.shape for slot in manifest.slots}
         actual = {index: meta.input_tensor_meta(index).sizes() for index in range(meta.num_inputs())}
         if actual != expected:
             raise BundleError(f"the program takes inputs of shapes {actual}, its manifest says {expected}")
-
-
-@functools.cache
-def _library() -> Any:
-    """ExecuTorch's Python binding, set to one thread: a second one costs a compact model more than it saves.
-
-    The compiled module is imported as it is: its public wrapper loads the whole exporter, 3 s at each start.
-    The number of threads can be set only before a method is loaded. Both write to stderr from C++, so that is
-    closed.
-    """
-    saved = os.dup(2)
-    closed = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(closed, 2)
-        library = importlib.import_module("executorch.extension.pybindings._C")
-        library._unsafe_reset_threadpool(1)
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(closed)
-    return library

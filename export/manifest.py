@@ -82,18 +82,37 @@ class InputBinding(_Part):
     name: str
 
 
+class InitializerBinding(_Part):
+    """The slot is the overridable initializer of this name; an `.onnx_adapter` file carries its value."""
+
+    kind: Literal["initializer"]
+    name: str
+
+
+class BytesBinding(_Part):
+    """The slot is `size` bytes at `offset` of a file of the bundle, of which a device keeps a copy."""
+
+    kind: Literal["bytes"]
+    file: BundlePath
+    offset: int = Field(ge=0)
+    size: int = Field(ge=1)
+
+
+Binding = Annotated[InputBinding | InitializerBinding | BytesBinding, Field(discriminator="kind")]
+
+
 class Slot(_Part):
     """Where one generated parameter lives in the artifact.
 
     `shape` and `dtype` are those of the weight pack (PyTorch's); `layout` is how the runtime wants it, one
-    letter a dimension: `O` out, `I` in.
+    letter a dimension: `O` out, `I` in, `D` depth, `H` height, `W` width.
     """
 
     parameter: str
     shape: tuple[int, ...]
     dtype: Dtype
     layout: str
-    binding: InputBinding
+    binding: Binding
 
 
 class Golden(_Part):

@@ -51,11 +51,15 @@ class TargetModule(Protocol):
 @dataclass(frozen=True)
 class _Target:
     module: str
-    package: str
+    packages: tuple[str, ...]
     extra: str
 
 
-_TARGETS = {"android": _Target("export.android", "executorch", "executorch")}
+_TARGETS = {
+    "android": _Target("export.android", ("executorch",), "executorch"),
+    "executorch": _Target("export.executorch_split", ("executorch",), "executorch"),
+    "onnx": _Target("export.onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx"),
+}
 
 
 def target_names() -> tuple[str, ...]:
@@ -68,6 +72,6 @@ def load_target(name: str) -> TargetModule:
     target = _TARGETS.get(name)
     if target is None:
         raise BundleError(f"unknown target {name!r}; known targets: {', '.join(_TARGETS)}")
-    if importlib.util.find_spec(target.package) is None:
+    if any(importlib.util.find_spec(package) is None for package in target.packages):
         raise BundleError(f'target {name} needs the extra: pip install "mnet[{target.extra}]"')
     return cast(TargetModule, importlib.import_module(target.module))

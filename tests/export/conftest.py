@@ -17,11 +17,11 @@ def model() -> Ranker:
 
 @pytest.fixture(scope="session")
 def bundle(model: Ranker, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Its Android bundle; tests leave it as it is."""
+    """Its Android bundle; tests leave it as it is. Modules about another target override it."""
     return export_bundle(ranker_spec(model), "android", tmp_path_factory.mktemp("export") / "bundle")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def packs(bundle: Bundle, model: Ranker) -> PackFactory:
-    """Packs for `bundle`."""
+    """Packs for the `bundle` of the module at hand."""
     return PackFactory(bundle, model)

@@ -10,6 +10,7 @@ from export.bundle import Bundle
 from export.errors import BundleError
 from export.exporter import export_bundle
 from export.spec import ExportSpec
+from export.targets import target_names
 from export.verify import verify_bundle
 from tests.export.ranker import Ranker, ranker_spec
 
@@ -23,7 +24,8 @@ def refuse(spec: ExportSpec, out: Path, match: str, target: str = "android") -> 
 
 
 def test_an_unknown_target_lists_those_known(model: Ranker, tmp_path: Path) -> None:
-    refuse(ranker_spec(model), tmp_path / "b", "unknown target 'toaster'; known targets: android", "toaster")
+    match = f"unknown target 'toaster'; known targets: {', '.join(target_names())}"
+    refuse(ranker_spec(model), tmp_path / "b", match, "toaster")
 
 
 def test_a_missing_extra_says_what_to_install(
@@ -120,12 +122,17 @@ def test_a_model_whose_weights_could_go_stale_is_refused(
 
 
 @pytest.mark.parametrize(
-    "generated", [("head_in.weight",), ("head_in.bias",), ("head_out.bias", "head_in.weight")]
+    ("target", "generated"),
+    [
+        ("android", ("head_in.weight",)),
+        ("android", ("head_in.bias",)),
+        *((target, ("head_out.bias", "head_in.weight")) for target in target_names()),
+    ],
 )
 def test_any_part_of_a_linear_can_be_generated(
-    model: Ranker, tmp_path: Path, generated: tuple[str, ...]
+    model: Ranker, tmp_path: Path, target: str, generated: tuple[str, ...]
 ) -> None:
-    found = verify_bundle(export_bundle(ranker_spec(model, generated), "android", tmp_path / "b"))
+    found = verify_bundle(export_bundle(ranker_spec(model, generated), target, tmp_path / "b"))
     assert found.slots == len(generated)
     assert found.max_abs_error < 1e-4
     assert found.output_change > 1e-2

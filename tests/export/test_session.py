@@ -8,13 +8,27 @@ from torch import Tensor
 
 from export.bundle import Bundle
 from export.errors import IntegrityError, Reason, Refused
+from export.exporter import export_bundle
 from export.golden import max_abs_error
 from export.packs import write_pack
 from export.session import Session, open_baked, open_session
-from export.targets import Run, load_target
-from tests.export.ranker import PackFactory, random_weights
+from export.targets import Program, Run, load_target, target_names
+from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec
 
 EXACT = 1e-4
+
+
+@pytest.fixture(scope="module", params=target_names())
+def bundle(request: pytest.FixtureRequest, model: Ranker, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The bundle of each target in turn: a session behaves alike on every runtime."""
+    out = tmp_path_factory.mktemp("session") / "bundle"
+    return export_bundle(ranker_spec(model), request.param, out)
+
+
+def load_fresh(bundle: Bundle) -> Program:
+    """The bundle's program, loaded anew."""
+    module = load_target(bundle.manifest.target)
+    return module.load_program(bundle.path / bundle.manifest.model.program, bundle.manifest)
 
 
 def test_a_swap_gives_what_eager_pytorch_gives(bundle: Bundle, packs: PackFactory) -> None:
@@ -111,8 +125,7 @@ class StaleProgram:
     """A runtime that goes on with the first weights it got, as a cache keyed by name does."""
 
     def __init__(self, bundle: Bundle) -> None:
-        path = bundle.path / bundle.manifest.model.program
-        self._program = load_target("android").load_program(path, bundle.manifest)
+        self._program = load_fresh(bundle)
         self._first: Run | None = None
 
     def bind(self, parameters: Mapping[str, Tensor]) -> Run:
@@ -127,7 +140,7 @@ def test_a_runtime_that_keeps_old_weights_is_caught(bundle: Bundle, packs: PackF
 
 
 def test_a_session_does_not_start_on_wrong_outputs(bundle: Bundle) -> None:
-    program = load_target("android").load_program(bundle.path / "model.pte", bundle.manifest)
+    program = load_fresh(bundle)
     with pytest.raises(IntegrityError) as caught:
         Session(bundle, program, random_weights(bundle, seed=1))
     assert caught.value.reason is Reason.SELF_TEST_FAILED

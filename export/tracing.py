@@ -1,0 +1,52 @@
+"""What every exporter starts with: the device model as a traced graph, and its errors in one line."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from export.errors import BundleError
+from export.spec import ExportSpec
+
+
+@contextlib.contextmanager
+def exporter_step(name: str) -> Iterator[None]:
+    """Keep warnings that no user can act on off the terminal; turn an exporter's error into a BundleError."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except BundleError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise BundleError(f"{name} fails on this model: {reason[0]}") from error
+    finally:
+        logging.disable(previous)
+
+
+@exporter_step("torch.export")
+def trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
+    """`torch.export.export`; BundleError where it fails."""
+    return torch.export.export(model, inputs)
+
+
+class GeneratedAsInputs(nn.Module):
+    """The device model with its generated parameters as inputs after its own."""
+
+    def __init__(self, model: nn.Module, spec: ExportSpec) -> None:
+        super().__init__()
+        self.model = model
+        self.names = spec.generated
+        self.own = len(spec.input_names)
+
+    def forward(self, *inputs: Tensor) -> Any:
+        weights = dict(zip(self.names, inputs[self.own :], strict=True))
+        return torch.func.functional_call(self.model, weights, inputs[: self.own])

@@ -1,0 +1,46 @@
+"""Small models whose generated layers are no Linear, or not easily reached."""
+
+import torch
+from torch import Tensor, nn
+
+from export.spec import ExportSpec
+
+
+class ConvNet(nn.Module):
+    """Image [B, 3, 8, 8] -> convolutions, plain and depthwise -> class scores [B, 4]."""
+
+    generated = ("conv.weight", "conv.bias", "depthwise.weight", "depthwise.bias", "scores.weight")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.conv = nn.Conv2d(6, 8, 3, padding=1)
+        self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.scores = nn.Linear(8, 4)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = torch.relu(self.conv(torch.relu(self.stem(image))))
+        return self.scores(self.depthwise(x).mean((2, 3)))
+
+
+class Normalized(nn.Module):
+    """A BatchNorm behind the generated convolution: exporters fold the two into one."""
+
+    generated = ("conv.weight", "conv.bias")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        nn.init.uniform_(self.norm.running_mean)
+        nn.init.uniform_(self.norm.running_var, 0.5, 2.0)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.relu(self.norm(self.conv(image))).mean((2, 3))
+
+
+def image_spec(model: nn.Module, generated: tuple[str, ...]) -> ExportSpec:
+    """An export of a model that takes one image."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = tuple((torch.randn(1, 3, 8, 8, generator=generator),) for _ in range(3))
+    return ExportSpec("images", model, generated, inputs, ("image",), ("scores",))
