@@ -81,3 +81,11 @@ def test_the_interval_is_over_users_and_paired() -> None:
     gain = bootstrap_gain(users, base, lucky)
     assert gain["low"] == 0
     assert gain["high"] > 2 * gain["relative"] > 0
+
+
+def test_no_gain_over_a_baseline_that_never_scores() -> None:
+    users = np.array([0, 0, 1])
+    assert bootstrap_gain(users, np.zeros(3), np.ones(3)) is None
+    # One user of two scores: resamples without that user say nothing and are left out.
+    gain = bootstrap_gain(users, np.array([1.0, 0.0, 0.0]), np.array([2.0, 0.0, 0.0]))
+    assert gain == pytest.approx({"relative": 1.0, "low": 1.0, "high": 1.0})

@@ -16,7 +16,7 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from toolchain.training.evaluate import evaluate
+    from toolchain.training.evaluate import evaluate, gain_text
 
     report = evaluate(runs, Console(stderr=True))
     if json:
@@ -28,7 +28,6 @@ def command(
     for method, values in report["metrics"].items():
         table.add_row(method, *(f"{values[m]['mean']:.4f} ± {values[m]['std']:.4f}" for m in metrics))
     if "gain" in report:
-        gains = (report["gain"][metric] for metric in metrics)
-        table.add_row("gain", *(f"{g['relative']:+.1%} [{g['low']:+.1%}, {g['high']:+.1%}]" for g in gains))
+        table.add_row("gain", *(gain_text(report["gain"][metric]) for metric in metrics))
     table.caption = f"mean ± deviation over seeds {report['seeds']}; 95 % interval over users"
     Console().print(table)

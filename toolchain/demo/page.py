@@ -6,6 +6,7 @@ from export.bench import Bench
 from toolchain.demo.findings import Findings
 from toolchain.report.figures import Line, histograms, lines
 from toolchain.report.page import Card, Page, Section, Table
+from toolchain.training.evaluate import gain_text
 
 NAMES = {"static": "static model", "first": "first push kept", "live": "swapped at every push"}
 STRETCH = 5
@@ -34,9 +35,7 @@ def quality_rows(report: dict[str, Any]) -> list[list[str]]:
     """One row a phase: NDCG of each version, and the gain of swapping over static with its interval."""
     rows = []
     for phase, quality in report["quality"].items():
-        gain = quality["gain"]
-        interval = f"{gain['relative']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]"
-        rows.append([phase, *(f"{quality[name]:.3f}" for name in NAMES), interval])
+        rows.append([phase, *(f"{quality[name]:.3f}" for name in NAMES), gain_text(quality["gain"])])
     return rows
 
 
@@ -46,12 +45,12 @@ def quality_header(report: dict[str, Any]) -> list[str]:
 
 
 def _cards(report: dict[str, Any]) -> list[Card]:
-    gain = list(report["quality"].values())[-1]["gain"]["relative"]
+    phase, quality = list(report["quality"].items())[-1]
     bench, push = report["bench"], report["push"]
     return [
         Card(
-            f"{gain:+.0%}",
-            f"{report['metric'].upper()} against the static model, {list(report['quality'])[-1]}",
+            gain_text(quality["gain"]).partition(" ")[0],
+            f"{report['metric'].upper()} against the static model, {phase}",
         ),
         Card(f"{bench['inference']['ratio_p50']:.3f}", "inference time, swappable ÷ constant weights"),
         Card(f"{bench['swap']['p50_us']:.0f} µs", "a swap: check, self-test, publish"),

@@ -96,8 +96,10 @@ def score(scorer: Scorer, windows: Windows) -> tuple[NDArray[np.int64], dict[str
 
 def bootstrap_gain(
     users: NDArray[np.int64], baseline: FloatArray, method: FloatArray, seed: int = 0
-) -> dict[str, float]:
+) -> dict[str, float] | None:
     """Relative gain of `method` over `baseline`, paired by query, and the 95 % percentile interval over users.
+
+    None where the baseline never scores: nothing is a multiple of zero.
 
     Args:
         users: int64 [N], of each query; a resample draws whole users, since their queries hang together.
@@ -105,11 +107,21 @@ def bootstrap_gain(
     """
     _, index = np.unique(users, return_inverse=True)
     base, ours = np.bincount(index, baseline), np.bincount(index, method)
+    if not base.any():
+        return None
     n_users = len(base)
     counts = np.random.default_rng(seed).multinomial(n_users, np.full(n_users, 1 / n_users), size=RESAMPLES)
-    gains = (counts @ ours) / (counts @ base) - 1
+    of_base, of_ours = counts @ base, counts @ ours
+    gains = of_ours[of_base > 0] / of_base[of_base > 0] - 1
     low, high = np.percentile(gains, (2.5, 97.5))
     return {"relative": float(ours.sum() / base.sum() - 1), "low": float(low), "high": float(high)}
+
+
+def gain_text(gain: dict[str, float] | None) -> str:
+    """A gain for people, as `+7.0% [+4.8%, +9.3%]`."""
+    return (
+        "undefined" if gain is None else f"{gain['relative']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]"
+    )
 
 
 def _mean(seeds: list[dict[str, FloatArray]], metric: str) -> FloatArray:
