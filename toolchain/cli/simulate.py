@@ -24,12 +24,12 @@ def command(
     from export.bundle import Bundle
     from toolchain.cloud.keys import read_key
     from toolchain.errors import UserError
-    from toolchain.fleet.replay import Replay, test_timelines
+    from toolchain.fleet.replay import Replay, draw_timelines
     from toolchain.training.run import load_run
 
     torch.set_num_threads(1)
     loaded = load_run(run)
-    timelines = test_timelines(loaded.config)[skip : skip + devices]
+    timelines = draw_timelines(loaded.config)[skip : skip + devices]
     if len(timelines) < devices:
         raise UserError(f"{run}: only {len(timelines)} test users are left after --skip {skip}")
 

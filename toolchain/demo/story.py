@@ -17,7 +17,7 @@ from toolchain.demo.page import demo_page, quality_figure
 from toolchain.errors import UserError
 from toolchain.exporting import export_run
 from toolchain.fleet.processes import Event, ServerProcess, SimulateProcess
-from toolchain.fleet.replay import shards, test_timelines
+from toolchain.fleet.replay import draw_timelines, shards
 from toolchain.report.figures import standalone
 from toolchain.training.config import Config
 from toolchain.training.recipe import train
@@ -57,7 +57,7 @@ def tell(config: Config, out: Path, devices: int, console: Console) -> Told:
 
 def _replay(config: Config, run: Path, bundle: Path, devices: int, console: Console) -> list[Event]:
     """Start the server and the phones as processes of their own; everything that the phones reported."""
-    available = len(test_timelines(config))
+    available = len(draw_timelines(config))
     devices = min(devices, available)
     with (
         TemporaryDirectory(prefix="mnet-demo-") as state,

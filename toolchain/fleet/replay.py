@@ -34,7 +34,7 @@ class Timeline:
     origin: int
 
 
-def test_timelines(config: Config) -> list[Timeline]:
+def draw_timelines(config: Config) -> list[Timeline]:
     """Every user with a history and at least 5 test interactions, in a seeded random order.
 
     The first 60 of them are used. The origin is the drift where the data set knows its date, else the start.

@@ -1,0 +1,51 @@
+"""Replayed users: a push every few interactions, every item ranked by every version."""
+
+from pathlib import Path
+from typing import Any
+
+from export.bundle import Bundle
+from toolchain.cloud.keys import read_key
+from toolchain.fleet.processes import ServerProcess
+from toolchain.fleet.replay import Replay, draw_timelines, shards
+from toolchain.training.run import load_run
+
+
+def test_a_replay_pushes_on_time_and_ranks_every_item(
+    server: ServerProcess, tiny_run: Path, tiny_bundle: Path
+) -> None:
+    run, events = load_run(tiny_run), list[dict[str, Any]]()
+    timeline = draw_timelines(run.config)[0]
+    key = read_key(server.enrolment_key)
+    replay = Replay(
+        run,
+        Bundle.load(tiny_bundle),
+        server.url,
+        key,
+        lambda event, **f: events.append({"event": event, **f}),
+    )
+    replay.run([timeline])
+    swapped = [event["version"] for event in events if event["event"] == "swapped"]
+    predicted = [event for event in events if event["event"] == "predicted"]
+    ahead = len(timeline.items) - timeline.start
+    assert swapped == list(range(1, -(-ahead // run.config.refresh) + 1))
+    assert [event["step"] for event in predicted] == [
+        timeline.start - timeline.origin + step for step in range(ahead)
+    ]
+    for event in predicted:
+        assert event["rank"].keys() == {"static", "default", "first", "live"}
+        assert all(0 <= rank < run.task.candidates for rank in event["rank"].values())
+    # Until the second push the first one is the newest.
+    for event in predicted[: run.config.refresh]:
+        assert event["rank"]["first"] == event["rank"]["live"]
+    assert events[-1] == {"event": "replayed", "user": timeline.user}
+
+
+def test_timelines_are_the_same_at_every_call(tiny_run: Path) -> None:
+    config = load_run(tiny_run).config
+    assert draw_timelines(config) == draw_timelines(config)
+
+
+def test_shards_cover_everything_once() -> None:
+    for count, parts in ((10, 3), (7, 7), (100, 2)):
+        covered = [skip + k for skip, size in shards(count, parts) for k in range(size)]
+        assert covered == list(range(count))
