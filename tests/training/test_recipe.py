@@ -110,6 +110,9 @@ def test_what_is_not_a_run_is_named(small_run: Path, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="is damaged"):
             load_run(tmp_path)
     (tmp_path / "checkpoint.safetensors").write_bytes(good)
+    (tmp_path / "config.yaml").write_text("a: [")
+    with pytest.raises(UserError, match="is not YAML"):
+        load_run(tmp_path)
     text = (small_run / "config.yaml").read_text()
     (tmp_path / "config.yaml").write_text(text.replace("width: 8", "width: 16", 1))
     with pytest.raises(UserError, match="does not fit"):

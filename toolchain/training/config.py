@@ -98,8 +98,23 @@ class Config(Strict):
     def _fits_together(self) -> "Config":
         if self.rolling.train + self.rolling.validation >= 1:
             raise ValueError("rolling.train and rolling.validation leave nothing to test on")
-        if self.metanetwork and self.metanetwork.context.length % self.refresh:
-            raise ValueError(f"metanetwork.context.length must be a multiple of refresh ({self.refresh})")
+        sizes = [
+            ("device_model.width", self.device_model.width, "device_model.heads", self.device_model.heads)
+        ]
+        if self.metanetwork:
+            context = self.metanetwork.context
+            sizes += [
+                ("metanetwork.context.length", context.length, "refresh", self.refresh),
+                (
+                    "metanetwork.context.width",
+                    context.width,
+                    "metanetwork.context.averages",
+                    context.averages,
+                ),
+            ]
+        for name, size, of, part in sizes:
+            if size % part:
+                raise ValueError(f"{name} ({size}) must be a multiple of {of} ({part})")
         return self
 
 
@@ -114,15 +129,21 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
     path = CONFIGS / f"{name}.yaml" if builtin else Path(name)
     if not path.is_file():
         raise UserError(f"no config {name!r}: give a YAML file or one of {', '.join(builtin_configs())}")
+    values = read_values(path)
+    for override in overrides:
+        _override(values, override)
+    return parse_config(values, str(path))
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, unchecked. Raises UserError."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a mapping of keys to values")
-    for override in overrides:
-        _override(values, override)
-    return parse_config(values, str(path))
+    return values
 
 
 def parse_config(values: Mapping[str, Any], source: str) -> Config:

@@ -22,7 +22,7 @@ from toolchain.errors import UserError
 from toolchain.metanetwork import MetaNetwork
 from toolchain.tasks.recommendation import Recommendation
 from toolchain.training.build import build_device_model, build_metanetwork, build_task
-from toolchain.training.config import Config, parse_config
+from toolchain.training.config import Config, parse_config, read_values
 
 CONFIG, CHECKPOINT, METRICS = "config.yaml", "checkpoint.safetensors", "metrics.json"
 
@@ -83,7 +83,7 @@ def read_config(path: Path) -> Config:
     file = path / CONFIG
     if not file.is_file():
         raise UserError(f"{path} is not a run: there is no {CONFIG} in it; make one with mnet train")
-    return parse_config(yaml.safe_load(file.read_text(encoding="utf-8")), str(file))
+    return parse_config(read_values(file), str(file))
 
 
 def write_config(path: Path, config: Config) -> None:
