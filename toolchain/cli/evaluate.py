@@ -23,11 +23,13 @@ def command(
         print(json_format.dumps(report))
         return
     metrics = list(next(iter(report["metrics"].values())))
-    setting = f"{report['protocol']}, {report['ranking']} items ranked, {report['queries']} queries"
-    table = Table("method", *metrics, title=f"{report['dataset']}/{report['model']}: {setting}")
+    table = Table("method", *metrics, title=f"{report['dataset']}/{report['model']}, {report['protocol']}")
     for method, values in report["metrics"].items():
         table.add_row(method, *(f"{values[m]['mean']:.4f} ± {values[m]['std']:.4f}" for m in metrics))
     if "gain" in report:
         table.add_row("gain", *(gain_text(report["gain"][metric]) for metric in metrics))
-    table.caption = f"mean ± deviation over seeds {report['seeds']}; 95 % interval over users"
     Console().print(table)
+    Console().print(
+        f"{report['queries']} queries, {report['ranking']} items ranked; mean ± deviation over seeds "
+        f"{report['seeds']}; 95 % interval over users"
+    )
