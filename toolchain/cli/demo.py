@@ -13,7 +13,7 @@ def command(
     data: Annotated[
         str | None, typer.Option(help="`NAME=PATH`: real data, as `movielens-100k=u.data`.")
     ] = None,
-    devices: Annotated[int, typer.Option(min=2, help="How many users to replay on host phones.")] = 100,
+    devices: Annotated[int, typer.Option(min=2, help="How many users to replay on host phones.")] = 240,
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
 ) -> None:
     """Train, export, serve, push and hot-swap; leaves report.html. Needs no network and no data."""
