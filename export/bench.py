@@ -3,10 +3,11 @@
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -84,6 +85,20 @@ def bench_bundle(bundle: Bundle, swaps: int, step: Callable[[], None] = lambda: 
         before = after
         step()
     return bench
+
+
+def bench_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What `Bench.report` holds, for people: each figure's name, and its value with its unit."""
+    inference, swap = report["inference"], report["swap"]
+    return [
+        ("generated parameters", f"{report['generated_bytes']:,} bytes"),
+        ("inference p50, constant weights", f"{inference['baked_p50_us']:.1f} µs"),
+        ("inference p50, swappable weights", f"{inference['swappable_p50_us']:.1f} µs"),
+        ("ratio", f"{inference['ratio_p50']:.3f}"),
+        (f"swap p50 | p99 of {swap['count']}", f"{swap['p50_us']:.0f} | {swap['p99_us']:.0f} µs"),
+        ("largest error against eager PyTorch", f"{report['max_abs_error']:.1e}"),
+        ("least change of the output by a swap", f"{report['output_change']:.1e}"),
+    ]
 
 
 def plot_bench(bench: Bench, path: Path) -> None:

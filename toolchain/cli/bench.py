@@ -42,15 +42,10 @@ def command(
 def _table(report: dict[str, Any]) -> "Table":
     from rich.table import Table
 
-    inference, swap = report["inference"], report["swap"]
-    table = Table(
-        "figure", "value", title=f"{report['model']} on {report['runtime']}, target {report['target']}"
-    )
-    table.add_row("generated parameters", f"{report['generated_bytes']:,} bytes")
-    table.add_row("inference p50, constant weights", f"{inference['baked_p50_us']:.1f} µs")
-    table.add_row("inference p50, swappable weights", f"{inference['swappable_p50_us']:.1f} µs")
-    table.add_row("ratio", f"{inference['ratio_p50']:.3f}")
-    table.add_row(f"swap p50 | p99 of {swap['count']}", f"{swap['p50_us']:.0f} | {swap['p99_us']:.0f} µs")
-    table.add_row("largest error against eager PyTorch", f"{report['max_abs_error']:.1e}")
-    table.add_row("least change of the output by a swap", f"{report['output_change']:.1e}")
+    from export.bench import bench_rows
+
+    title = f"{report['model']} on {report['runtime']}, target {report['target']}"
+    table = Table("figure", "value", title=title)
+    for name, value in bench_rows(report):
+        table.add_row(name, value)
     return table

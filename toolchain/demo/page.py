@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from export.bench import Bench
+from export.bench import Bench, bench_rows
 from toolchain.demo.findings import Findings
 from toolchain.report.figures import Line, histograms, lines
 from toolchain.report.page import Card, Page, Section, Table
@@ -90,15 +90,6 @@ def _quality(findings: Findings, report: dict[str, Any]) -> Section:
 
 def _inference(measured: Bench, report: dict[str, Any]) -> Section:
     bench = report["bench"]
-    inference, swap = bench["inference"], bench["swap"]
-    rows = [
-        ["inference p50, constant weights", f"{inference['baked_p50_us']:.1f} µs"],
-        ["inference p50, swappable weights", f"{inference['swappable_p50_us']:.1f} µs"],
-        ["ratio", f"{inference['ratio_p50']:.3f}"],
-        [f"swap p50 | p99 of {swap['count']}", f"{swap['p50_us']:.0f} | {swap['p99_us']:.0f} µs"],
-        ["largest error against eager PyTorch", f"{bench['max_abs_error']:.1e}"],
-        ["least change of the output by a swap", f"{bench['output_change']:.1e}"],
-    ]
     micro = {
         "constant": [second * 1e6 for second in measured.baked_s],
         "swappable": [second * 1e6 for second in measured.swappable_s],
@@ -109,7 +100,7 @@ def _inference(measured: Bench, report: dict[str, Any]) -> Section:
             f"{bench['runtime']}, one thread, this machine's CPU; both programs in turn in one process. "
             "No phone took part: trust the ratio, not the microseconds."
         ),
-        tables=[Table(["", "measured"], rows)],
+        tables=[Table(["", "measured"], bench_rows(bench))],
         figures=[histograms(micro, x="inference, µs")],
         command="mnet bench DIR/bundle",
     )
