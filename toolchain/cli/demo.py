@@ -24,13 +24,13 @@ def command(
 
     from toolchain.cli.train import data_overrides
     from toolchain.demo.page import quality_header, quality_rows
-    from toolchain.demo.story import report_of, tell
+    from toolchain.demo.story import tell
     from toolchain.training.config import load_config
 
     name = data.partition("=")[0] if data else "synthetic-drift"
     config = load_config(f"{name}/sasrec", data_overrides([data] if data else []))
     console = Console(stderr=True)
-    report = report_of(tell(config, out, devices, console), config)
+    report = tell(config, out, devices, console)
     if as_json:
         print(json.dumps(report))
         return

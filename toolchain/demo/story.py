@@ -2,7 +2,6 @@
 
 import json
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from export.bench import Bench, bench_bundle
-from export.bundle import Bundle
+from export.bench import bench_bundle
 from toolchain.demo.findings import Findings
 from toolchain.demo.page import demo_page, quality_figure
 from toolchain.errors import UserError
@@ -26,22 +24,16 @@ SWAPS = 400
 PROCESSES = 2
 
 
-@dataclass(frozen=True)
-class Told:
-    """What the story leaves besides its files: the bundle, its bench, and what the phones found."""
+def tell(config: Config, out: Path, devices: int, console: Console) -> dict[str, Any]:
+    """Run the story into `out` and return its figures, as `report.json` holds them.
 
-    bundle: Bundle
-    bench: Bench
-    findings: Findings
-
-
-def tell(config: Config, out: Path, devices: int, console: Console) -> Told:
-    """Run the story into `out`: `run/`, `bundle/`, `report.json`, `report.html`, `quality.svg`. Raises UserError."""
+    Leaves `run/`, `bundle/`, `report.json`, `report.html` and `quality.svg`. Raises UserError.
+    """
+    if config.metanetwork is None:
+        raise UserError(f"{config.name} trains no MetaNetwork; the demo needs one")
     run, folder = out / "run", out / "bundle"
     console.rule("1  Train the device model and its MetaNetwork")
     train(config, run, console)
-    if config.metanetwork is None:
-        raise UserError(f"{config.name} trains no MetaNetwork; the demo needs one")
     console.rule("2  Export an Android bundle with swappable weights")
     bundle = export_run(run, "android", folder, lambda line: console.print(f"  {line}"))
     console.rule("3  Measure on the real runtime: constant against swappable weights")
@@ -49,10 +41,20 @@ def tell(config: Config, out: Path, devices: int, console: Console) -> Told:
         task = progress.add_task("swaps", total=SWAPS)
         bench = bench_bundle(bundle, SWAPS, lambda: progress.advance(task))
     console.rule("4  Serve, and let phones drift, upload and swap")
-    events = _replay(config, run, folder, devices, console)
-    told = Told(bundle, bench, Findings.of(events))
-    _write(told, config, out)
-    return told
+    findings = Findings.of(_replay(config, run, folder, devices, console))
+    report = {
+        "dataset": config.data.name,
+        "model": config.model,
+        "seed": config.seed,
+        "ranking": config.ranking,
+        "candidates": bundle.manifest.inputs[-1].shape[-1],
+        "bench": bench.report(bundle),
+        **findings.report(),
+    }
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (out / "report.html").write_text(demo_page(findings, bench, report).html(), encoding="utf-8")
+    (out / "quality.svg").write_text(standalone(quality_figure(findings, report)), encoding="utf-8")
+    return report
 
 
 def _replay(config: Config, run: Path, bundle: Path, devices: int, console: Console) -> list[Event]:
@@ -80,26 +82,6 @@ def _replay(config: Config, run: Path, bundle: Path, devices: int, console: Cons
                     phone.next_event("replayed", timeout_s=300.0)
                     progress.advance(task)
         return [event for phone in phones for event in phone.events]
-
-
-def _write(told: Told, config: Config, out: Path) -> None:
-    report = report_of(told, config)
-    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    (out / "report.html").write_text(demo_page(told.findings, told.bench, report).html(), encoding="utf-8")
-    (out / "quality.svg").write_text(standalone(quality_figure(told.findings, report)), encoding="utf-8")
-
-
-def report_of(told: Told, config: Config) -> dict[str, Any]:
-    """The figures of the story, as `report.json` holds them."""
-    return {
-        "dataset": config.data.name,
-        "model": config.model,
-        "seed": config.seed,
-        "ranking": config.ranking,
-        "candidates": told.bundle.manifest.inputs[-1].shape[-1],
-        "bench": told.bench.report(told.bundle),
-        **told.findings.report(),
-    }
 
 
 def _progress(console: Console) -> Progress:
