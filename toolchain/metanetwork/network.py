@@ -1,101 +1,91 @@
 """MetaNetwork: any device model, with some of its parameters generated from a context."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from toolchain.metanetwork.generator import MetaGenerator
+from toolchain.metanetwork.check import generated_parameters
+from toolchain.metanetwork.context import ContextEncoder
+from toolchain.metanetwork.generator import Form, MetaGenerator
+from toolchain.metanetwork.per_pack import PerPack
 from toolchain.metanetwork.stabilizer import MetaStabilizer
 
 
 class MetaNetwork(nn.Module):
     """MetaGenerator and MetaStabilizer around a device model (Lv et al. 2022, at WWW 2023 as DUET).
 
-    The device model's own values of the generated parameters are the shared weights: the default pack, and
-    the anchor of every generated one.
+    The device model's own values of the generated parameters are the shared weights: the default pack, and, but in
+    the form `full`, the anchor of every generated one.
 
     Args:
         device_model: any module.
         generated: names of the parameters to generate, as in `device_model.named_parameters()`.
-        context_encoder: a module from a batch of contexts to one vector each, fp32 [B, width].
+        context_encoder: from a batch of contexts to one vector each, fp32 [M, width].
         width: of that vector.
-        bound: how far a generated parameter may move from the shared one.
+        form: how the generator writes a parameter down, see `MetaGenerator`.
+        rank: of the form `low-rank`.
+        bound: how far a generated parameter may move from the shared one; None for any distance.
+        windows: cuts of the context whose vectors are averaged, see `MetaStabilizer`.
 
     Raises:
-        ValueError: a generated name is not a parameter of the device model, or there is none.
+        ValueError: a generated name is not a parameter of the device model, or a shared one, or there is none.
     """
 
     def __init__(
         self,
         device_model: nn.Module,
         generated: Sequence[str],
-        context_encoder: nn.Module,
+        context_encoder: ContextEncoder,
         width: int,
-        bound: float = 1.0,
+        *,
+        form: Form = "residual",
+        rank: int | None = None,
+        bound: float | None = 1.0,
+        windows: int = 1,
     ) -> None:
         super().__init__()
-        parameters = dict(device_model.named_parameters())
-        unknown = [name for name in generated if name not in parameters]
-        if unknown or not generated:
-            raise ValueError(
-                f"cannot generate {', '.join(unknown) or 'nothing'}: the device model has {', '.join(parameters)}"
-            )
+        shared = generated_parameters(device_model, generated)
         self.device_model = device_model
         self.generated = tuple(generated)
         self.context_encoder = context_encoder
-        self.generator = MetaGenerator({name: parameters[name].shape for name in generated}, width)
-        self.stabilizer = MetaStabilizer(bound)
+        self.generator = MetaGenerator(shared, width, form, rank)
+        self.stabilizer = MetaStabilizer(bound, windows)
 
     def static(self) -> dict[str, Tensor]:
         """The shared weights [*shape] of each generated parameter: the default pack."""
         return {name: self.device_model.get_parameter(name) for name in self.generated}
 
     def generate(self, context: Tensor) -> dict[str, Tensor]:
-        """A batch of B contexts -> each generated parameter, fp32 [B, *shape]."""
-        return self.generate_from(self.context_encoder(context))
+        """A batch of M contexts -> each generated parameter, fp32 [M, *shape]."""
+        cuts = self.context_encoder.at_every_item(context, last=self.stabilizer.windows)
+        return self.generate_from(self.stabilizer.over_windows(cuts)[:, -1])
 
-    def generate_from(self, vector: Tensor) -> dict[str, Tensor]:
-        """Context vectors fp32 [B, width], already encoded -> each generated parameter, fp32 [B, *shape]."""
-        return self.stabilizer(self.static(), self.generator(vector))
+    def generate_from(self, vectors: Tensor) -> dict[str, Tensor]:
+        """Context vectors fp32 [M, width], already encoded -> each generated parameter, fp32 [M, *shape]."""
+        values = self.generator(vectors)
+        return values if self.generator.form == "full" else self.stabilizer(self.static(), values)
+
+    def under(self, parameters: Mapping[str, Tensor]) -> PerPack:
+        """The quick way to run the device model: a context manager in which pack m has row m of `parameters`.
+
+        Inside, call any method of `device_model` with inputs whose leading dimension is M * k, the rows of a pack
+        together and in order. See `PerPack` for what it covers and raises.
+        """
+        shared = {name: self.device_model.get_parameter(name) for name in self.generated}
+        return PerPack(shared, parameters)
+
+    def call(self, parameters: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
+        """The general way: run the device model on `inputs` [M, k, ...], row m under row m of `parameters`.
+
+        Works for any module; everything that it computes is computed pack by pack.
+        """
+
+        def one(pack: dict[str, Tensor], *rows: Tensor) -> Tensor:
+            return functional_call(self.device_model, pack, rows)
+
+        return vmap(one, randomness="different")(dict(parameters), *inputs)
 
     def forward(self, context: Tensor, *inputs: Tensor) -> Tensor:
-        """Run the device model on each row of `inputs` under what is generated from that row of `context`."""
+        """Run the device model on `inputs` [M, k, ...], row m under what is generated from row m of `context`."""
         return self.call(self.generate(context), *inputs)
-
-    def call(self, parameters: dict[str, Tensor], *inputs: Tensor) -> Tensor:
-        """Run the device model on each row of `inputs` [B, ...], as a batch of 1, under that row of `parameters`.
-
-        Works for any generated parameters; everything that the model computes is computed row by row.
-        """
-
-        def one(row: dict[str, Tensor], *row_inputs: Tensor) -> Tensor:
-            return functional_call(self.device_model, row, tuple(x[None] for x in row_inputs))[0]
-
-        return vmap(one, randomness="different")(parameters, *inputs)
-
-    def call_head(self, parameters: dict[str, Tensor], hidden: Tensor) -> Tensor:
-        """The quick way where all that is generated lives in `device_model.head`.
-
-        `hidden` [B, ..., d] was encoded for the whole batch at once; row b goes through the head under row b of
-        `parameters`. Under vmap each Linear becomes one bmm, and what is shared stays one matmul.
-        """
-        head = _Head(self.device_model)
-
-        def one(row: dict[str, Tensor], row_hidden: Tensor) -> Tensor:
-            return functional_call(head, {f"model.{name}": x for name, x in row.items()}, (row_hidden,))
-
-        return vmap(one)(parameters, hidden)
-
-
-class _Head(nn.Module):
-    """`functional_call` runs `forward`; this makes it a device model's head."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        head = self.model.head
-        assert callable(head)
-        return head(hidden)

@@ -1,0 +1,100 @@
+"""What can be generated, and what cannot, said by name before anything is trained."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+
+def generated_parameters(device_model: nn.Module, generated: Sequence[str]) -> dict[str, nn.Parameter]:
+    """The parameters to generate, by name.
+
+    Raises:
+        ValueError: there is none; a name is no parameter of the model; a parameter stands in several places of the
+            model, so that one name cannot stand for it.
+    """
+    names: dict[int, list[str]] = {}
+    for name, parameter in device_model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    parameters = dict(device_model.named_parameters(remove_duplicate=False))
+    unknown = [name for name in generated if name not in parameters]
+    if unknown or not generated:
+        raise ValueError(
+            f"cannot generate {', '.join(unknown) or 'nothing'}: the device model has {', '.join(parameters)}"
+        )
+    for name in generated:
+        others = [other for other in names[id(parameters[name])] if other != name]
+        if others:
+            raise ValueError(f"cannot generate {name}: it is shared with {', '.join(others)}")
+    return {name: parameters[name] for name in generated}
+
+
+@torch.no_grad()
+def check_generated(device_model: nn.Module, generated: Sequence[str], inputs: Sequence[Tensor]) -> None:
+    """Run `device_model(*inputs)` once, and refuse what would train, but not serve.
+
+    A BatchNorm directly behind a generated layer is folded into its weights by exporters, and normalises in training
+    by statistics that mix the packs.
+
+    Raises:
+        ValueError: as `generated_parameters`; a generated parameter plays no part in the forward pass; a BatchNorm
+            directly behind a generated layer.
+    """
+    watch = _Watch(device_model, generated_parameters(device_model, generated))
+    with _in_eval_mode(device_model), watch:
+        device_model(*inputs)
+    idle = [name for name in generated if name not in watch.used]
+    if idle:
+        raise ValueError(f"cannot generate {', '.join(idle)}: the forward pass does not use it")
+
+
+class _Watch(TorchFunctionMode):
+    """Notes which generated parameters are used, and refuses a batch_norm on what comes out of their layers."""
+
+    def __init__(self, device_model: nn.Module, parameters: dict[str, nn.Parameter]) -> None:
+        super().__init__()
+        self.used: set[str] = set()
+        self._names = {id(parameter): name for name, parameter in parameters.items()}
+        self._modules = {id(module.running_mean): name for name, module in _batch_norms(device_model)}
+        self._outputs: list[tuple[Any, str]] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is functional.batch_norm:
+            for output, name in self._outputs:
+                if output is args[0]:
+                    norm = self._modules.get(id(args[1]), "a batch_norm")
+                    raise ValueError(
+                        f"cannot generate {name}: {norm} is a BatchNorm directly behind it; "
+                        "use GroupNorm there, or no norm"
+                    )
+        result = func(*args, **kwargs)
+        for value in (*args, *kwargs.values()):
+            for part in value if isinstance(value, list | tuple) else (value,):
+                if id(part) in self._names and isinstance(result, Tensor):
+                    self.used.add(self._names[id(part)])
+                    self._outputs.append((result, self._names[id(part)]))
+        return result
+
+
+def _batch_norms(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    for name, module in model.named_modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
+            yield name, module
+
+
+@contextmanager
+def _in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """An example must not move running statistics."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

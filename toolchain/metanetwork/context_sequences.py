@@ -1,0 +1,198 @@
+"""Context encoders for sequences of item ids: moving averages, a GRU, self-attention."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from toolchain.metanetwork.context import ContextEncoder
+
+
+class ItemContextEncoder(ContextEncoder):
+    """The part that they share: embeddings of the items, which also score what the vector expects next.
+
+    A context is int64 [B, T], T up to `length`, ids 1..n_items, left-padded with 0. How many items of padding there
+    are makes no difference to a vector.
+    """
+
+    def __init__(self, n_items: int, width: int, length: int, dropout: float) -> None:
+        super().__init__()
+        self.length = length
+        self.item_embedding = nn.Embedding(n_items + 1, width, padding_idx=0)
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(width)
+        nn.init.normal_(self.item_embedding.weight, std=0.05)
+        with torch.no_grad():
+            self.item_embedding.weight[0].zero_()
+
+    def scores(self, vector: Tensor) -> Tensor:
+        """fp32 [..., width] -> logits of the next item [..., n_items], item i in column i - 1."""
+        return functional.linear(vector, self.item_embedding.weight[1:])
+
+    def _embed(self, context: Tensor) -> Tensor:
+        return self.item_embedding(context) * self.item_embedding.embedding_dim**0.5
+
+
+class MovingAverages(ItemContextEncoder):
+    """Moving averages of the items' embeddings over several half-lives, then an MLP.
+
+    A user's taste is a slow average, the present mood a quick one; the half-lives start between one item and
+    the whole context and are learned, as in the multi-dimensional damped average of Mega (Ma et al. 2022,
+    arXiv:2209.10655). With few users this beat causal self-attention and a GRU of the same width.
+
+    Args:
+        n_items: size of the catalogue.
+        width: of the embeddings and of the vector, a multiple of `averages`.
+        length: items of a context.
+        averages: half-lives; each serves width / averages channels.
+        blocks: of the MLP.
+        dropout: of whole items in the averages, and of activations.
+
+    Raises:
+        ValueError: `width` is not a multiple of `averages`.
+    """
+
+    age: Tensor
+    past: Tensor
+
+    def __init__(
+        self, n_items: int, width: int, length: int, averages: int = 8, blocks: int = 2, dropout: float = 0.2
+    ) -> None:
+        if width % averages:
+            raise ValueError(f"width {width} is not a multiple of averages {averages}")
+        super().__init__(n_items, width, length, dropout)
+        half_lives = torch.logspace(0, math.log10(length), averages)
+        self.decay = nn.Parameter(torch.logit(0.5 ** (1 / half_lives)))
+        self.averages_norm = nn.LayerNorm(width)
+        self.blocks = nn.ModuleList(_mlp(width, dropout) for _ in range(blocks))
+        age = torch.arange(length)[:, None] - torch.arange(length)
+        self.register_buffer("age", age.clamp(min=0).float(), persistent=False)
+        self.register_buffer("past", (age >= 0).float(), persistent=False)
+
+    def at_every_item(self, context: Tensor, last: int | None = None) -> Tensor:
+        """As `ContextEncoder.at_every_item`; T = `length`."""
+        present = (context != 0).float()
+        x = self.dropout(self.averages_norm(self._moving_averages(context, present, last)))
+        present = present[:, -x.shape[1] :]
+        for block in self.blocks:
+            x = x + block(x)
+        return self.norm(x) * present[..., None]
+
+    def _moving_averages(self, context: Tensor, present: Tensor, last: int | None) -> Tensor:
+        """fp32 [B, length or last, width]: in each group sum_s decay^(t-s) x_s / sum_s decay^(t-s), s <= t."""
+        t = slice(None if last is None else -last, None)
+        weights = torch.sigmoid(self.decay)[:, None, None] ** self.age[t] * self.past[t]
+        kept = self.dropout(present)[..., None]
+        x = self._embed(context) * kept
+        x = x.unflatten(2, (len(weights), -1)).transpose(1, 2)
+        total = weights @ kept[:, None]
+        return (weights @ x / total.clamp(min=1e-6)).transpose(1, 2).flatten(2)
+
+
+class GRUContext(ItemContextEncoder):
+    """A GRU over the items.
+
+    Args:
+        n_items, width, length: as of `MovingAverages`.
+        blocks: layers of the GRU.
+        dropout: of embeddings, and between layers.
+    """
+
+    def __init__(self, n_items: int, width: int, length: int, blocks: int = 1, dropout: float = 0.2) -> None:
+        super().__init__(n_items, width, length, dropout)
+        self.gru = nn.GRU(width, width, blocks, batch_first=True, dropout=dropout if blocks > 1 else 0.0)
+
+    def at_every_item(self, context: Tensor, last: int | None = None) -> Tensor:
+        """As `ContextEncoder.at_every_item`."""
+        present = context != 0
+        # The state must still be zero at the first item, so the items move to the left while the GRU runs.
+        padding = present.int().argmax(dim=1, keepdim=True)
+        place = torch.arange(context.shape[1], device=context.device) - padding
+        x = self.dropout(self._embed(context.gather(1, (place + 2 * padding) % context.shape[1])))
+        x = self.gru(x)[0]
+        x = x.gather(1, place.clamp(min=0)[..., None].expand(-1, -1, x.shape[2]))
+        kept = slice(None if last is None else -last, None)
+        return self.norm(x[:, kept]) * present[:, kept, None]
+
+
+class SelfAttentionContext(ItemContextEncoder):
+    """Causal self-attention over the items; a learned bias of each head for each distance stands for their order.
+
+    Distances, not positions (Shaw et al., NAACL 2018; the bias as in T5), so that a vector depends on the items
+    up to it and not on where in a batch they lie.
+
+    Args:
+        n_items, length: as of `MovingAverages`.
+        width: of the embeddings and of the vector, a multiple of `heads`.
+        blocks: of attention and MLP.
+        heads: of attention.
+        dropout: of embeddings and activations.
+
+    Raises:
+        ValueError: `width` is not a multiple of `heads`.
+    """
+
+    def __init__(
+        self, n_items: int, width: int, length: int, blocks: int = 2, heads: int = 2, dropout: float = 0.2
+    ) -> None:
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of heads {heads}")
+        super().__init__(n_items, width, length, dropout)
+        self.attention = nn.ModuleList(_Attention(width, heads, length, dropout) for _ in range(blocks))
+        self.blocks = nn.ModuleList(_mlp(width, dropout) for _ in range(blocks))
+
+    def at_every_item(self, context: Tensor, last: int | None = None) -> Tensor:
+        """As `ContextEncoder.at_every_item`."""
+        present = context != 0
+        x = self.dropout(self._embed(context))
+        for attention, block in zip(self.attention, self.blocks, strict=True):
+            x = x + attention(x, present)
+            x = x + block(x)
+        kept = slice(None if last is None else -last, None)
+        return self.norm(x[:, kept]) * present[:, kept, None]
+
+
+class _Attention(nn.Module):
+    """LayerNorm, then multi-head attention of each position to itself and to the items before it."""
+
+    age: Tensor
+
+    def __init__(self, width: int, heads: int, length: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.distance = nn.Parameter(torch.zeros(heads, length))
+        self.dropout = nn.Dropout(dropout)
+        self.register_buffer("age", torch.arange(length)[:, None] - torch.arange(length), persistent=False)
+
+    def forward(self, x: Tensor, present: Tensor) -> Tensor:
+        """fp32 [B, T, width], bool [B, T] -> fp32 [B, T, width]."""
+        age = self.age[: x.shape[1], : x.shape[1]]
+        # Padding sees itself: a row that sees nothing would be NaN.
+        seen = (age >= 0) & (present[:, None, None] | (age == 0))
+        mask = self.distance[:, age.clamp(min=0)].masked_fill(~seen, -torch.inf)
+        query, key, value = (
+            part.unflatten(2, (len(self.distance), -1)).transpose(1, 2)
+            for part in self.query_key_value(self.norm(x)).chunk(3, dim=2)
+        )
+        y = functional.scaled_dot_product_attention(query, key, value, mask)
+        return self.dropout(self.out(y.transpose(1, 2).flatten(2)))
+
+
+def _mlp(width: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.LayerNorm(width),
+        nn.Linear(width, 2 * width),
+        nn.GELU(),
+        nn.Dropout(dropout),
+        nn.Linear(2 * width, width),
+    )
+
+
+SEQUENCE_ENCODERS: dict[str, type[ItemContextEncoder]] = {
+    "moving-averages": MovingAverages,
+    "gru": GRUContext,
+    "self-attention": SelfAttentionContext,
+}

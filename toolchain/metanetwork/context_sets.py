@@ -1,0 +1,45 @@
+"""The context encoder for samples without order: a set of embeddings."""
+
+import torch
+from torch import Tensor, nn
+
+from toolchain.metanetwork.context import ContextEncoder
+
+
+class SetContext(ContextEncoder):
+    """Mean and spread over the samples of what an MLP makes of each, then another MLP (Deep Sets, Zaheer et al. 2017).
+
+    The spread (standard deviation) is a part of what a set shows: features that vary little tell of a camera, soft
+    predictions that vary little of a narrow choice of classes. The vector is the same for any order of the samples.
+    A sample is an embedding fp32 [e], not all of it zero; a sample of zeros is padding.
+
+    Args:
+        features: e.
+        width: of the vector.
+        classes: of `scores`.
+        dropout: of activations.
+    """
+
+    def __init__(self, features: int, width: int, classes: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.each = nn.Sequential(nn.Linear(features, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.all = nn.Sequential(
+            nn.LayerNorm(2 * width), nn.Linear(2 * width, 2 * width), nn.GELU(), nn.Dropout(dropout),
+            nn.Linear(2 * width, width), nn.LayerNorm(width),
+        )  # fmt: skip
+        self.classes = nn.Linear(width, classes)
+
+    def at_every_item(self, context: Tensor, last: int | None = None) -> Tensor:
+        """`context` fp32 [B, n, e] -> as `ContextEncoder.at_every_item`, from the samples up to each."""
+        present = (context != 0).any(dim=2, keepdim=True).to(context.dtype)
+        x = self.each(context) * present
+        count = present.cumsum(1).clamp(min=1)
+        mean = x.cumsum(1) / count
+        variance = x.square().cumsum(1) / count - mean.square()
+        pooled = torch.cat([mean, (variance.clamp(min=0) + 1e-6).sqrt()], dim=2)
+        kept = slice(None if last is None else -last, None)
+        return self.all(pooled[:, kept]) * (present.cumsum(1) > 0)[:, kept]
+
+    def scores(self, vector: Tensor) -> Tensor:
+        """fp32 [..., width] -> logits of a sample's class [..., classes]."""
+        return self.classes(vector)

@@ -1,0 +1,190 @@
+"""Run a module with one set of weights for each pack of a batch, at the speed of a batch.
+
+Inside `PerPack` the torch functions that take a generated parameter compute with its value of each pack instead: a
+Linear becomes one batched matmul, a convolution one grouped convolution. Everything else runs as it always does, on
+the whole batch.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import vmap
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode, resolve_name
+
+
+class Packs(NamedTuple):
+    """The value of one generated parameter in each of M packs: `values` fp32 [M, *shape]."""
+
+    values: Tensor
+
+
+class PerPack(TorchFunctionMode):
+    """The batched way to give every pack weights of its own.
+
+    The leading dimension of what goes in must be M * k: the rows of pack 0, then those of pack 1, and so on. There is
+    a rule for linear, conv2d, layer_norm, group_norm, and for a parameter that is added to, subtracted from,
+    multiplied with or divided into a batch; gradients flow to the values.
+
+    Args:
+        shared: the parameters of the module that are generated, by name.
+        parameters: their values, fp32 [M, *shape] each.
+
+    Raises:
+        TypeError: on any other operation with a generated parameter, naming both.
+        ValueError: a batch does not fall into M packs; a value is missing or has another shape.
+    """
+
+    def __init__(self, shared: Mapping[str, nn.Parameter], parameters: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        if shared.keys() != parameters.keys():
+            raise ValueError(f"expected values of {', '.join(shared)}, got {', '.join(parameters)}")
+        self.n_packs = len(next(iter(parameters.values())))
+        for name, parameter in shared.items():
+            if parameters[name].shape != (self.n_packs, *parameter.shape):
+                raise ValueError(
+                    f"{name}: expected {[self.n_packs, *parameter.shape]}, got {list(parameters[name].shape)}"
+                )
+        self._names = {id(parameter): name for name, parameter in shared.items()}
+        self._packs = {id(parameter): Packs(parameters[name]) for name, parameter in shared.items()}
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        names = [name for value in (*args, *kwargs.values()) for name in self._found(value)]
+        if not names:
+            return func(*args, **kwargs)
+        rule = RULES.get(func)
+        if rule is None:
+            return self._about(names[0], func, args, kwargs)
+        try:
+            return rule(
+                self.n_packs,
+                *(self._packs.get(id(value), value) for value in args),
+                **{key: self._packs.get(id(value), value) for key, value in kwargs.items()},
+            )
+        except NoRuleError as error:
+            raise self._refusal(names[0], func, str(error)) from None
+
+    def _found(self, value: Any) -> list[str]:
+        """Names of the generated parameters that `value` is or lists."""
+        values = value if isinstance(value, list | tuple) else (value,)
+        return [self._names[id(v)] for v in values if id(v) in self._names]
+
+    def _about(self, name: str, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """A question about a parameter's shape or dtype has the same answer in every pack; nothing else has."""
+        if func in QUESTIONS or getattr(func, "__name__", "") == "__get__":
+            answer = func(*args, **kwargs)
+            if not isinstance(answer, Tensor):
+                return answer
+        raise self._refusal(name, func, "there is no batched rule for it")
+
+    def _refusal(self, name: str, func: Callable[..., Any], why: str) -> TypeError:
+        operation = resolve_name(func) or getattr(func, "__name__", str(func))
+        return TypeError(f"{name} is generated and goes into {operation}: {why}; MetaNetwork.call runs any module")
+
+
+class NoRuleError(Exception):
+    """A rule does not cover these arguments."""
+
+
+QUESTIONS = (Tensor.size, Tensor.dim, Tensor.numel, Tensor.__len__, Tensor.is_floating_point, Tensor.is_contiguous)
+
+
+def _rows(n_packs: int, x: Any) -> Tensor:
+    """[M * k, ...] -> [M, k, ...]."""
+    if not isinstance(x, Tensor):
+        raise NoRuleError("it must meet a batch there")
+    if x.dim() < 2 or len(x) % n_packs:
+        raise ValueError(f"a batch of shape {list(x.shape)} does not fall into {n_packs} packs")
+    return x.unflatten(0, (n_packs, len(x) // n_packs))
+
+
+def _beside(value: Any, x: Tensor, trailing: int = 0) -> Any:
+    """Shape a parameter to broadcast with rows `x` [M, k, ...], `trailing` dimensions of which come after its own."""
+    if isinstance(value, Packs):
+        packs = value.values
+        shape = packs.shape[1:] + (1,) * trailing
+        missing = x.dim() - 1 - len(shape)
+        if missing < 1 and shape[0] != 1:
+            raise NoRuleError("it has a dimension for the batch")
+        return packs.reshape(len(packs), *(1,) * missing, *shape)
+    return value.view(*value.shape, *(1,) * trailing) if isinstance(value, Tensor) else value
+
+
+def _linear(n_packs: int, input: Any, weight: Any, bias: Any = None) -> Tensor:  # noqa: A002
+    rows = _rows(n_packs, input)
+    flat = rows.flatten(1, -2)
+    if isinstance(weight, Packs):
+        matrix = weight.values.transpose(1, 2)
+        if bias is None:
+            out = torch.bmm(flat, matrix)
+        else:
+            out = torch.baddbmm(_beside(bias, flat), flat, matrix)
+    else:
+        out = functional.linear(flat, weight) + _beside(bias, flat)
+    return out.view(*input.shape[:-1], out.shape[-1])
+
+
+def _conv2d(n_packs: int, input: Any, weight: Any, bias: Any = None, *settings: Any, **named: Any) -> Tensor:  # noqa: A002
+    rows = _rows(n_packs, input)
+    if rows.dim() != 5:
+        raise NoRuleError("it must meet a batch there")
+    values = [value.values if isinstance(value, Packs) else value for value in (weight, bias)]
+    packed = [0 if isinstance(value, Packs) else None for value in (weight, bias)]
+
+    def convolve(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        return functional.conv2d(x, w, b, *settings, **named)
+
+    return vmap(convolve, in_dims=(0, *packed))(rows, *values).flatten(0, 1)
+
+
+def _layer_norm(
+    n_packs: int, input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5  # noqa: A002
+) -> Tensor:
+    return _affine(n_packs, functional.layer_norm(input, normalized_shape, eps=eps), weight, bias, 0)
+
+
+def _group_norm(
+    n_packs: int, input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5  # noqa: A002
+) -> Tensor:
+    return _affine(n_packs, functional.group_norm(input, num_groups, eps=eps), weight, bias, input.dim() - 2)
+
+
+def _affine(n_packs: int, normal: Tensor, weight: Any, bias: Any, trailing: int) -> Tensor:
+    rows = _rows(n_packs, normal)
+    if weight is not None:
+        rows = rows * _beside(weight, rows, trailing)
+    if bias is not None:
+        rows = rows + _beside(bias, rows, trailing)
+    return rows.flatten(0, 1)
+
+
+def _elementwise(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def rule(n_packs: int, input: Any, other: Any, **named: Any) -> Tensor:  # noqa: A002
+        rows = _rows(n_packs, other if isinstance(input, Packs) else input)
+        left, right = (_beside(x, rows) if isinstance(x, Packs) else rows for x in (input, other))
+        return operation(left, right, **named).flatten(0, 1)
+
+    return rule
+
+
+RULES: dict[Callable[..., Any], Callable[..., Tensor]] = {
+    functional.linear: _linear,
+    functional.conv2d: _conv2d,
+    functional.layer_norm: _layer_norm,
+    functional.group_norm: _group_norm,
+    **{
+        spelling: _elementwise(operation)
+        for operation, method in (
+            (torch.add, Tensor.add),
+            (torch.sub, Tensor.sub),
+            (torch.mul, Tensor.mul),
+            (torch.div, Tensor.div),
+        )
+        for spelling in (operation, method)
+    },
+}
