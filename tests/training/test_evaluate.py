@@ -58,7 +58,8 @@ def test_the_batched_test_is_what_one_device_after_the_other_gets(small_run: Pat
             )[0]
             hidden = run.metanetwork.device_model.encode(history)[:, -1]
             parameters = pack or {name: value[None] for name, value in run.metanetwork.static().items()}
-            logits = run.metanetwork.call_head(parameters, hidden)
+            with run.metanetwork.under(parameters):
+                logits = run.metanetwork.device_model.head(hidden)
             target = torch.tensor([interactions.items[row]])
             seen = [item - 1 for item in interactions.items[start:row] if item != target]
             logits[:, seen] = -torch.inf

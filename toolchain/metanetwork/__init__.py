@@ -12,6 +12,7 @@ from toolchain.metanetwork.context_sequences import (
 from toolchain.metanetwork.context_sets import SetContext
 from toolchain.metanetwork.generator import Form, MetaGenerator
 from toolchain.metanetwork.network import MetaNetwork
+from toolchain.metanetwork.per_pack import call, under
 from toolchain.metanetwork.stabilizer import MetaStabilizer, smooth
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "MovingAverages",
     "SelfAttentionContext",
     "SetContext",
+    "call",
     "check_generated",
     "smooth",
+    "under",
 ]

@@ -26,6 +26,9 @@ def generated_parameters(device_model: nn.Module, generated: Sequence[str]) -> d
         raise ValueError(
             f"cannot generate {', '.join(unknown) or 'nothing'}: the device model has {', '.join(parameters)}"
         )
+    if len(set(generated)) < len(generated):
+        twice = next(name for name in generated if list(generated).count(name) > 1)
+        raise ValueError(f"cannot generate {twice}: it is named twice")
     for name in generated:
         others = [other for other in names[id(parameters[name])] if other != name]
         if others:
@@ -92,9 +95,10 @@ def _batch_norms(model: nn.Module) -> Iterator[tuple[str, Any]]:
 @contextmanager
 def _in_eval_mode(model: nn.Module) -> Iterator[None]:
     """An example must not move running statistics."""
-    was_training = model.training
+    training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        for module in training:
+            module.training = True

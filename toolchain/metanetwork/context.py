@@ -14,6 +14,8 @@ class ContextEncoder(nn.Module, ABC):
     The vector of an empty context is zero. Encoders are causal: one pass gives the vector of every cut.
     """
 
+    width: int
+
     @abstractmethod
     def at_every_item(self, context: Tensor, last: int | None = None) -> Tensor:
         """`context` [B, T, ...] -> fp32 [B, T, width], or [B, last, width] of the last positions.

@@ -14,10 +14,14 @@ class ItemContextEncoder(ContextEncoder):
 
     A context is int64 [B, T], T up to `length`, ids 1..n_items, left-padded with 0. How many items of padding there
     are makes no difference to a vector.
+
+    Attributes:
+        length: the most items that a context holds.
     """
 
     def __init__(self, n_items: int, width: int, length: int, dropout: float) -> None:
         super().__init__()
+        self.width = width
         self.length = length
         self.item_embedding = nn.Embedding(n_items + 1, width, padding_idx=0)
         self.dropout = nn.Dropout(dropout)
@@ -107,11 +111,11 @@ class GRUContext(ItemContextEncoder):
         """As `ContextEncoder.at_every_item`."""
         present = context != 0
         # The state must still be zero at the first item, so the items move to the left while the GRU runs.
+        place = torch.arange(context.shape[1], device=context.device)
         padding = present.int().argmax(dim=1, keepdim=True)
-        place = torch.arange(context.shape[1], device=context.device) - padding
-        x = self.dropout(self._embed(context.gather(1, (place + 2 * padding) % context.shape[1])))
-        x = self.gru(x)[0]
-        x = x.gather(1, place.clamp(min=0)[..., None].expand(-1, -1, x.shape[2]))
+        items = context.gather(1, (place + padding) % len(place))
+        x = self.gru(self.dropout(self._embed(items)))[0]
+        x = x.gather(1, (place - padding).clamp(min=0)[..., None].expand_as(x))
         kept = slice(None if last is None else -last, None)
         return self.norm(x[:, kept]) * present[:, kept, None]
 

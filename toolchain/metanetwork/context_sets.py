@@ -22,6 +22,7 @@ class SetContext(ContextEncoder):
 
     def __init__(self, features: int, width: int, classes: int, dropout: float = 0.1) -> None:
         super().__init__()
+        self.width = width
         self.each = nn.Sequential(nn.Linear(features, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
         self.all = nn.Sequential(
             nn.LayerNorm(2 * width), nn.Linear(2 * width, 2 * width), nn.GELU(), nn.Dropout(dropout),

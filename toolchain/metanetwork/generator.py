@@ -41,7 +41,9 @@ class MetaGenerator(nn.Module):
         if form not in ("residual", "full", "low-rank"):
             raise ValueError(f"unknown form {form!r}: residual, full or low-rank")
         if (form == "low-rank") != (rank is not None) or (rank is not None and rank < 1):
-            raise ValueError(f"form {form} with rank {rank}: low-rank takes a rank of at least 1, the others none")
+            raise ValueError(
+                f"form {form} with rank {rank}: low-rank takes a rank of at least 1, the others none"
+            )
         self.form = form
         self.hidden = nn.Sequential(nn.Linear(width, width), nn.GELU())
         self.projections = nn.ModuleDict(
@@ -76,7 +78,9 @@ class MetaGenerator(nn.Module):
         # The context vector is the output of a LayerNorm: standard normal numbers stand for it.
         second_moment = self.hidden(torch.randn(1024, width)).square().mean()
         spread = value.std(correction=0)
-        return _projection(width, value.numel(), float(spread * (width * second_moment) ** -0.5), float(value.mean()))
+        return _projection(
+            width, value.numel(), float(spread * (width * second_moment) ** -0.5), float(value.mean())
+        )
 
 
 class _LowRank(nn.Module):

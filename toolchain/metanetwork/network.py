@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
 
 from toolchain.metanetwork.check import generated_parameters
 from toolchain.metanetwork.context import ContextEncoder
 from toolchain.metanetwork.generator import Form, MetaGenerator
-from toolchain.metanetwork.per_pack import PerPack
+from toolchain.metanetwork.per_pack import PerPack, call, under
 from toolchain.metanetwork.stabilizer import MetaStabilizer
 
 
@@ -21,8 +20,7 @@ class MetaNetwork(nn.Module):
     Args:
         device_model: any module.
         generated: names of the parameters to generate, as in `device_model.named_parameters()`.
-        context_encoder: from a batch of contexts to one vector each, fp32 [M, width].
-        width: of that vector.
+        context_encoder: from a batch of contexts to one vector each, fp32 [M, context_encoder.width].
         form: how the generator writes a parameter down, see `MetaGenerator`.
         rank: of the form `low-rank`.
         bound: how far a generated parameter may move from the shared one; None for any distance.
@@ -37,7 +35,6 @@ class MetaNetwork(nn.Module):
         device_model: nn.Module,
         generated: Sequence[str],
         context_encoder: ContextEncoder,
-        width: int,
         *,
         form: Form = "residual",
         rank: int | None = None,
@@ -49,7 +46,7 @@ class MetaNetwork(nn.Module):
         self.device_model = device_model
         self.generated = tuple(generated)
         self.context_encoder = context_encoder
-        self.generator = MetaGenerator(shared, width, form, rank)
+        self.generator = MetaGenerator(shared, context_encoder.width, form, rank)
         self.stabilizer = MetaStabilizer(bound, windows)
 
     def static(self) -> dict[str, Tensor]:
@@ -69,22 +66,16 @@ class MetaNetwork(nn.Module):
     def under(self, parameters: Mapping[str, Tensor]) -> PerPack:
         """The quick way to run the device model: a context manager in which pack m has row m of `parameters`.
 
-        Inside, call any method of `device_model` with inputs whose leading dimension is M * k, the rows of a pack
-        together and in order. See `PerPack` for what it covers and raises.
+        See `toolchain.metanetwork.under`, which does it for any module.
         """
-        shared = {name: self.device_model.get_parameter(name) for name in self.generated}
-        return PerPack(shared, parameters)
+        return under(self.device_model, parameters)
 
     def call(self, parameters: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
         """The general way: run the device model on `inputs` [M, k, ...], row m under row m of `parameters`.
 
-        Works for any module; everything that it computes is computed pack by pack.
+        See `toolchain.metanetwork.call`, which does it for any module.
         """
-
-        def one(pack: dict[str, Tensor], *rows: Tensor) -> Tensor:
-            return functional_call(self.device_model, pack, rows)
-
-        return vmap(one, randomness="different")(dict(parameters), *inputs)
+        return call(self.device_model, parameters, *inputs)
 
     def forward(self, context: Tensor, *inputs: Tensor) -> Tensor:
         """Run the device model on `inputs` [M, k, ...], row m under what is generated from row m of `context`."""

@@ -1,8 +1,8 @@
-"""Run a module with one set of weights for each pack of a batch, at the speed of a batch.
+"""Run a module with weights of its own for each pack of a batch: `call` any module, `under` at the speed of a batch.
 
-Inside `PerPack` the torch functions that take a generated parameter compute with its value of each pack instead: a
+Inside `under` the torch functions that take a generated parameter compute with its value of each pack instead: a
 Linear becomes one batched matmul, a convolution one grouped convolution. Everything else runs as it always does, on
-the whole batch.
+the whole batch. Both give the same numbers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import vmap
+from torch.func import functional_call, vmap
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode, resolve_name
 
@@ -21,34 +21,54 @@ class Packs(NamedTuple):
     values: Tensor
 
 
-class PerPack(TorchFunctionMode):
-    """The batched way to give every pack weights of its own.
+def call(module: nn.Module, parameters: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
+    """Run `module` on `inputs` [M, k, ...], pack m under row m of `parameters` {name: [M, *shape]} -> [M, k, ...].
 
-    The leading dimension of what goes in must be M * k: the rows of pack 0, then those of pack 1, and so on. There is
-    a rule for linear, conv2d, layer_norm, group_norm, and for a parameter that is added to, subtracted from,
-    multiplied with or divided into a batch; gradients flow to the values.
-
-    Args:
-        shared: the parameters of the module that are generated, by name.
-        parameters: their values, fp32 [M, *shape] each.
-
-    Raises:
-        TypeError: on any other operation with a generated parameter, naming both.
-        ValueError: a batch does not fall into M packs; a value is missing or has another shape.
+    For any module; everything that it computes is computed pack by pack.
     """
 
-    def __init__(self, shared: Mapping[str, nn.Parameter], parameters: Mapping[str, Tensor]) -> None:
+    def one(pack: dict[str, Tensor], *rows: Tensor) -> Tensor:
+        return functional_call(module, pack, rows)
+
+    return vmap(one, randomness="different")(dict(parameters), *inputs)
+
+
+def under(module: nn.Module, parameters: Mapping[str, Tensor]) -> "PerPack":
+    """`with under(module, parameters):` any method of `module` has row m of `parameters` in the m-th pack of a batch.
+
+    The leading dimension of what goes in must be M * k: the k rows of pack 0, then those of pack 1, and so on. There
+    is a rule for linear, conv2d, layer_norm and group_norm, and for a parameter that is added to a batch, subtracted,
+    multiplied or divided; gradients flow to the values. What a module computes from its parameters alone, or after it
+    has put rows of different packs together, is not covered.
+
+    Args:
+        module: any module.
+        parameters: of some of its parameters, by name, the value in each of M packs: fp32 [M, *shape].
+
+    Raises:
+        ValueError: a name is no parameter of the module, or a value has another shape; later, inside: a batch does
+            not fall into M packs.
+        NotImplementedError: inside, on any other operation with such a parameter, naming both.
+    """
+    return PerPack(module, parameters)
+
+
+class PerPack(TorchFunctionMode):
+    """The mode behind `under`."""
+
+    def __init__(self, module: nn.Module, parameters: Mapping[str, Tensor]) -> None:
         super().__init__()
-        if shared.keys() != parameters.keys():
-            raise ValueError(f"expected values of {', '.join(shared)}, got {', '.join(parameters)}")
         self.n_packs = len(next(iter(parameters.values())))
-        for name, parameter in shared.items():
-            if parameters[name].shape != (self.n_packs, *parameter.shape):
-                raise ValueError(
-                    f"{name}: expected {[self.n_packs, *parameter.shape]}, got {list(parameters[name].shape)}"
-                )
-        self._names = {id(parameter): name for name, parameter in shared.items()}
-        self._packs = {id(parameter): Packs(parameters[name]) for name, parameter in shared.items()}
+        self._names: dict[int, str] = {}
+        self._packs: dict[int, Packs] = {}
+        own = dict(module.named_parameters(remove_duplicate=False))
+        for name, values in parameters.items():
+            if name not in own:
+                raise ValueError(f"{name} is no parameter of the module")
+            if values.shape != (expected := (self.n_packs, *own[name].shape)):
+                raise ValueError(f"{name}: expected {list(expected)}, got {list(values.shape)}")
+            self._names[id(own[name])] = name
+            self._packs[id(own[name])] = Packs(values)
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -66,7 +86,7 @@ class PerPack(TorchFunctionMode):
                 *(self._packs.get(id(value), value) for value in args),
                 **{key: self._packs.get(id(value), value) for key, value in kwargs.items()},
             )
-        except NoRuleError as error:
+        except _NoRule as error:
             raise self._refusal(names[0], func, str(error)) from None
 
     def _found(self, value: Any) -> list[str]:
@@ -82,22 +102,32 @@ class PerPack(TorchFunctionMode):
                 return answer
         raise self._refusal(name, func, "there is no batched rule for it")
 
-    def _refusal(self, name: str, func: Callable[..., Any], why: str) -> TypeError:
+    def _refusal(self, name: str, func: Callable[..., Any], why: str) -> NotImplementedError:
         operation = resolve_name(func) or getattr(func, "__name__", str(func))
-        return TypeError(f"{name} is generated and goes into {operation}: {why}; MetaNetwork.call runs any module")
+        # No TypeError: Python's operators take that for "not my type" and drop the message.
+        return NotImplementedError(
+            f"{name} is generated and goes into {operation}: {why}; MetaNetwork.call runs any module"
+        )
 
 
-class NoRuleError(Exception):
+class _NoRule(Exception):
     """A rule does not cover these arguments."""
 
 
-QUESTIONS = (Tensor.size, Tensor.dim, Tensor.numel, Tensor.__len__, Tensor.is_floating_point, Tensor.is_contiguous)
+QUESTIONS = (
+    Tensor.size,
+    Tensor.dim,
+    Tensor.numel,
+    Tensor.__len__,
+    Tensor.is_floating_point,
+    Tensor.is_contiguous,
+)
 
 
 def _rows(n_packs: int, x: Any) -> Tensor:
     """[M * k, ...] -> [M, k, ...]."""
     if not isinstance(x, Tensor):
-        raise NoRuleError("it must meet a batch there")
+        raise _NoRule("it must meet a batch there")
     if x.dim() < 2 or len(x) % n_packs:
         raise ValueError(f"a batch of shape {list(x.shape)} does not fall into {n_packs} packs")
     return x.unflatten(0, (n_packs, len(x) // n_packs))
@@ -110,29 +140,26 @@ def _beside(value: Any, x: Tensor, trailing: int = 0) -> Any:
         shape = packs.shape[1:] + (1,) * trailing
         missing = x.dim() - 1 - len(shape)
         if missing < 1 and shape[0] != 1:
-            raise NoRuleError("it has a dimension for the batch")
+            raise _NoRule("it has a dimension for the batch")
         return packs.reshape(len(packs), *(1,) * missing, *shape)
     return value.view(*value.shape, *(1,) * trailing) if isinstance(value, Tensor) else value
 
 
-def _linear(n_packs: int, input: Any, weight: Any, bias: Any = None) -> Tensor:  # noqa: A002
+def _linear(n_packs: int, input: Any, weight: Any, bias: Any = None) -> Tensor:
     rows = _rows(n_packs, input)
     flat = rows.flatten(1, -2)
     if isinstance(weight, Packs):
         matrix = weight.values.transpose(1, 2)
-        if bias is None:
-            out = torch.bmm(flat, matrix)
-        else:
-            out = torch.baddbmm(_beside(bias, flat), flat, matrix)
+        out = torch.bmm(flat, matrix) if bias is None else torch.baddbmm(_beside(bias, flat), flat, matrix)
     else:
         out = functional.linear(flat, weight) + _beside(bias, flat)
     return out.view(*input.shape[:-1], out.shape[-1])
 
 
-def _conv2d(n_packs: int, input: Any, weight: Any, bias: Any = None, *settings: Any, **named: Any) -> Tensor:  # noqa: A002
+def _conv2d(n_packs: int, input: Any, weight: Any, bias: Any = None, *settings: Any, **named: Any) -> Tensor:
     rows = _rows(n_packs, input)
     if rows.dim() != 5:
-        raise NoRuleError("it must meet a batch there")
+        raise _NoRule("it must meet a batch there")
     values = [value.values if isinstance(value, Packs) else value for value in (weight, bias)]
     packed = [0 if isinstance(value, Packs) else None for value in (weight, bias)]
 
@@ -143,13 +170,23 @@ def _conv2d(n_packs: int, input: Any, weight: Any, bias: Any = None, *settings: 
 
 
 def _layer_norm(
-    n_packs: int, input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5  # noqa: A002
+    n_packs: int,
+    input: Any,
+    normalized_shape: Any,
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
 ) -> Tensor:
     return _affine(n_packs, functional.layer_norm(input, normalized_shape, eps=eps), weight, bias, 0)
 
 
 def _group_norm(
-    n_packs: int, input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5  # noqa: A002
+    n_packs: int,
+    input: Any,
+    num_groups: int,
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
 ) -> Tensor:
     return _affine(n_packs, functional.group_norm(input, num_groups, eps=eps), weight, bias, input.dim() - 2)
 
@@ -164,7 +201,7 @@ def _affine(n_packs: int, normal: Tensor, weight: Any, bias: Any, trailing: int)
 
 
 def _elementwise(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def rule(n_packs: int, input: Any, other: Any, **named: Any) -> Tensor:  # noqa: A002
+    def rule(n_packs: int, input: Any, other: Any, **named: Any) -> Tensor:
         rows = _rows(n_packs, other if isinstance(input, Packs) else input)
         left, right = (_beside(x, rows) if isinstance(x, Packs) else rows for x in (input, other))
         return operation(left, right, **named).flatten(0, 1)

@@ -50,7 +50,9 @@ class MetaStabilizer(nn.Module):
         return residual if self.bound is None else self.bound * torch.tanh(residual / self.bound)
 
 
-def smooth(previous: Mapping[str, Tensor], generated: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+def smooth(
+    previous: Mapping[str, Tensor], generated: Mapping[str, Tensor], share: float
+) -> dict[str, Tensor]:
     """The next release of a device: `share` (0 to 1) of the `previous` one, the rest newly `generated`."""
     return {name: torch.lerp(value, previous[name], share) for name, value in generated.items()}
 

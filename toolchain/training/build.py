@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from device_models.sasrec import SASRec, SASRecConfig
 from toolchain.data import Interactions, load_interactions
 from toolchain.errors import UserError
-from toolchain.metanetwork import ItemContextEncoder, MetaNetwork
+from toolchain.metanetwork import MetaNetwork, MovingAverages
 from toolchain.tasks.protocols import split_interactions
 from toolchain.tasks.recommendation import Recommendation
 from toolchain.tasks.windows import Windows
@@ -19,11 +19,11 @@ def build_device_model(config: Config, n_items: int) -> SASRec:
 
 def build_metanetwork(config: Config, settings: MetaNetworkConfig, n_items: int) -> MetaNetwork:
     sizes = settings.context
-    encoder = ItemContextEncoder(
+    encoder = MovingAverages(
         n_items, sizes.width, sizes.length, sizes.averages, sizes.blocks, sizes.dropout
     )
     device_model = build_device_model(config, n_items)
-    return MetaNetwork(device_model, SASRec.generated, encoder, sizes.width, settings.bound)
+    return MetaNetwork(device_model, SASRec.generated, encoder, bound=settings.bound)
 
 
 def build_task(config: Config, n_items: int) -> Recommendation:

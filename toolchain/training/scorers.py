@@ -95,7 +95,10 @@ class GeneratedScorer(nn.Module):
             name: torch.where(pushed.view(-1, *[1] * shared.dim()), generated[name], shared)
             for name, shared in network.static().items()
         }
-        logits = network.call_head(parameters, hidden_states(network.device_model, packs, used))
+        hidden = hidden_states(network.device_model, packs, used)
+        assert isinstance(network.device_model, SASRec)
+        with network.under(parameters):
+            logits = network.device_model.head(hidden)
         return Scores(without_seen(logits, packs, used), packs.target[used])
 
 
