@@ -86,12 +86,13 @@ class MovingAverages(ItemContextEncoder):
     def _moving_averages(self, context: Tensor, present: Tensor, last: int | None) -> Tensor:
         """fp32 [B, length or last, width]: in each group sum_s decay^(t-s) x_s / sum_s decay^(t-s), s <= t."""
         t = slice(None if last is None else -last, None)
-        weights = torch.sigmoid(self.decay)[:, None, None] ** self.age[t] * self.past[t]
-        kept = self.dropout(present)[..., None]
-        x = self._embed(context) * kept
-        x = x.unflatten(2, (len(weights), -1)).transpose(1, 2)
-        total = weights @ kept[:, None]
-        return (weights @ x / total.clamp(min=1e-6)).transpose(1, 2).flatten(2)
+        weights = torch.exp(functional.logsigmoid(self.decay)[:, None, None] * self.age[t]) * self.past[t]
+        kept = self.dropout(present)
+        x = (self._embed(context) * kept[..., None]).unflatten(2, (len(weights), -1))
+        # Group by group, so that no group's weights are copied for each row of the batch.
+        sums = (weights @ x.permute(2, 1, 0, 3).flatten(2)).unflatten(2, (len(x), -1))
+        total = weights @ kept.T
+        return (sums / total.clamp(min=1e-6)[..., None]).permute(2, 1, 0, 3).flatten(2)
 
 
 class GRUContext(ItemContextEncoder):
