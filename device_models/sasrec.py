@@ -115,6 +115,7 @@ class CausalItemEncoder(nn.Module):
 class SASRec(nn.Module):
     """The device model: `encode` is the base, `head` holds the layers that the cloud generates."""
 
+    config_class = SASRecConfig
     generated: ClassVar[tuple[str, ...]] = (
         "head_in.weight",
         "head_in.bias",
@@ -125,6 +126,7 @@ class SASRec(nn.Module):
     def __init__(self, config: SASRecConfig) -> None:
         super().__init__()
         self.config = config
+        self.history = config.history
         self.encoder = CausalItemEncoder(config)
         self.head_in = nn.Linear(config.width, config.width)
         self.head_out = nn.Linear(config.width, config.width)

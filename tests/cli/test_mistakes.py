@@ -30,8 +30,8 @@ def test_unknown_config() -> None:
 
 
 def test_unknown_key_in_the_config(tmp_path: Path) -> None:
-    done = mnet("train", "synthetic-drift/sasrec", "--set", "device_model.widht=3", "--out", tmp_path / "run")
-    assert_mistake(done, "device_model.widht")
+    done = mnet("train", "synthetic-drift/sasrec", "--set", "model.widht=3", "--out", tmp_path / "run")
+    assert_mistake(done, "widht")
     assert not (tmp_path / "run").exists()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from export.bundle import Bundle
 from toolchain.cloud.keys import read_key
 from toolchain.fleet.processes import ServerProcess
-from toolchain.fleet.replay import Replay, draw_timelines, shards
+from toolchain.fleet.replay import Replay, draw_timelines, recommender, shards
 from toolchain.training.run import load_run
 
 
@@ -14,7 +14,7 @@ def test_a_replay_pushes_on_time_and_ranks_every_item(
     server: ServerProcess, tiny_run: Path, tiny_bundle: Path
 ) -> None:
     run, events = load_run(tiny_run), list[dict[str, Any]]()
-    timeline = draw_timelines(run.config)[0]
+    timeline = draw_timelines(run)[0]
     key = read_key(server.enrolment_key)
     replay = Replay(
         run,
@@ -26,23 +26,24 @@ def test_a_replay_pushes_on_time_and_ranks_every_item(
     replay.run([timeline])
     swapped = [event["version"] for event in events if event["event"] == "swapped"]
     predicted = [event for event in events if event["event"] == "predicted"]
+    refresh = recommender(run).settings.refresh
     ahead = len(timeline.items) - timeline.start
-    assert swapped == list(range(1, -(-ahead // run.config.refresh) + 1))
+    assert swapped == list(range(1, -(-ahead // refresh) + 1))
     assert [event["step"] for event in predicted] == [
         timeline.start - timeline.origin + step for step in range(ahead)
     ]
     for event in predicted:
         assert event["rank"].keys() == {"static", "default", "first", "live"}
-        assert all(0 <= rank < run.task.candidates for rank in event["rank"].values())
+        assert all(0 <= rank < recommender(run).candidates for rank in event["rank"].values())
     # Until the second push the first one is the newest.
-    for event in predicted[: run.config.refresh]:
+    for event in predicted[:refresh]:
         assert event["rank"]["first"] == event["rank"]["live"]
     assert events[-1] == {"event": "replayed", "user": timeline.user}
 
 
 def test_timelines_are_the_same_at_every_call(tiny_run: Path) -> None:
-    config = load_run(tiny_run).config
-    assert draw_timelines(config) == draw_timelines(config)
+    run = load_run(tiny_run)
+    assert draw_timelines(run) == draw_timelines(run)
 
 
 def test_shards_cover_everything_once() -> None:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from toolchain.tasks.recommendation import Recommendation, next_item_loss
+from toolchain.tasks.recommendation import Recommendation
+from toolchain.tasks.windows import Packs
 
 TASK = Recommendation(n_items=20, history=3, context_length=5, candidates=4)
 
@@ -42,8 +43,10 @@ def test_example_inputs_are_valid_and_follow_from_the_generator() -> None:
 
 
 def test_the_loss_is_the_log_probability_of_the_targets_that_exist() -> None:
-    logits = torch.randn(2, 3, 20)
+    logits = torch.randn(6, 20)
     target = torch.tensor([[4, 0, 1], [0, 20, 0]])
-    probability = logits.softmax(dim=2)
-    wanted = -torch.stack([probability[0, 0, 3], probability[0, 2, 0], probability[1, 1, 19]]).log().mean()
-    torch.testing.assert_close(next_item_loss(logits, target), wanted)
+    nothing = torch.zeros(0)
+    batch = Packs(nothing, nothing, nothing, nothing, target, nothing, nothing, nothing)
+    probability = logits.softmax(dim=1)
+    wanted = -torch.stack([probability[0, 3], probability[2, 0], probability[4, 19]]).log().mean()
+    torch.testing.assert_close(TASK.loss(logits, batch), wanted)

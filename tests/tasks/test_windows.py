@@ -45,53 +45,53 @@ def past(data: Interactions, item: int) -> list[int]:
     return data.items[data.offsets[data.users[row]] : row].tolist()
 
 
-def check(data: Interactions, packs: Packs, contexts: list[list[list[int]]]) -> None:
+def contexts(packs: Packs) -> list[list[int]]:
+    """The items that each pack is generated from."""
+    cuts = zip(packs.row.tolist(), packs.cut.tolist(), strict=True)
+    return [[x for x in packs.context[row, : cut + 1].tolist() if x] for row, cut in cuts]
+
+
+def check(data: Interactions, packs: Packs) -> None:
     """Histories end right before their targets; a pack's context right before the first of its targets."""
-    for row in range(len(packs.user)):
-        for pack in range(packs.target.shape[1]):
-            for j, item in enumerate(packs.target[row, pack].tolist()):
-                if not item:
-                    continue
-                before = past(data, item)
-                seen = [x for x in packs.history[row, pack, j].tolist() if x]
-                assert seen == before[-L:]
-                context = contexts[row][pack]
-                known = before[: len(before) - j] if j <= len(before) else []
-                assert context == known[len(known) - len(context) :]
+    for pack, context in enumerate(contexts(packs)):
+        for j, item in enumerate(packs.target[pack].tolist()):
+            if not item:
+                continue
+            before = past(data, item)
+            seen = [x for x in packs.history[pack, j].tolist() if x]
+            assert seen == before[-L:]
+            known = before[: len(before) - j] if j <= len(before) else []
+            assert context == known[len(known) - len(context) :]
 
 
 def test_a_pack_knows_what_came_before_its_targets_and_no_more(data: Interactions) -> None:
     cutter = windows(data, rolling(data))
     for packs in cutter.test(5):
-        contexts = [[[x for x in row if x]] for row in packs.context.tolist()]
-        check(data, packs, contexts)
+        check(data, packs)
         # In evaluation the context is as long as it can be.
-        for context, item in zip(contexts, packs.target[:, 0, 0].tolist(), strict=True):
-            assert context[0] == past(data, item)[-T:]
+        for context, item in zip(contexts(packs), packs.target[:, 0].tolist(), strict=True):
+            assert context == past(data, item)[-T:]
     for packs in cutter.training(5, seed=1):
-        rows = packs.context.tolist()
-        check(data, packs, [[[x for x in row[: cut + K] if x] for cut in range(0, T, K)] for row in rows])
+        check(data, packs)
 
 
 def test_every_user_gets_a_new_pack_every_k_interactions(data: Interactions) -> None:
     split = rolling(data)
     (packs,) = windows(data, split).test(1000)
-    served = (packs.target[:, 0] != 0).sum(dim=1)
+    served = (packs.target != 0).sum(dim=1)
     for user, count in enumerate(split.end - split.test):
         expected = [K] * (count // K) + ([int(count % K)] if count % K else [])
-        assert served[packs.user == user].tolist() == expected
+        assert served[packs.user[packs.row] == user].tolist() == expected
 
 
 def test_a_shared_window_ends_before_the_last_target_of_its_pack(data: Interactions) -> None:
     cutter = windows(data, rolling(data), shared_windows=True, history=4)
     for packs in cutter.training(5, seed=0):
-        assert packs.history.shape[2:] == (1, 4)
-        for window, item in zip(
-            packs.history[:, :, 0].flatten(0, 1), packs.target[..., -1].flatten(), strict=True
-        ):
+        assert packs.history.shape[1:] == (1, 4)
+        for window, item in zip(packs.history[:, 0], packs.target[:, -1], strict=True):
             if item:
                 assert [x for x in window.tolist() if x] == past(data, int(item))[-4:]
-    assert next(iter(cutter.test(5))).history.shape[2] == K
+    assert next(iter(cutter.test(5))).history.shape[1] == K
 
 
 def test_unseen_leaves_out_what_the_user_took_before(data: Interactions) -> None:
@@ -99,13 +99,13 @@ def test_unseen_leaves_out_what_the_user_took_before(data: Interactions) -> None
     again = from_columns("again", users, items, np.arange(6), n_items=5)
     split = Split(np.array([1]), np.array([3]), np.array([6]))
     (packs,) = windows(again, split, ranking="unseen", refresh=3).test(5)
-    assert packs.target.tolist() == [[[1, 4, 0]]], "the last one is no new item"
-    seen = packs.first_seen[:, None, None] < packs.position[..., None]
-    assert seen[0, 0, 0].tolist() == [False, True, True, False, False]
-    assert seen[0, 0, 1].tolist() == [True, True, True, False, False]
+    assert packs.target.tolist() == [[1, 4, 0]], "the last one is no new item"
+    seen = packs.first_seen[packs.row][:, None] < packs.position[..., None]
+    assert seen[0, 0].tolist() == [False, True, True, False, False]
+    assert seen[0, 1].tolist() == [True, True, True, False, False]
     (packs,) = windows(again, split, refresh=3).test(5)
-    assert packs.target.tolist() == [[[1, 4, 3]]]
-    assert not (packs.first_seen[:, None, None] < packs.position[..., None]).any()
+    assert packs.target.tolist() == [[1, 4, 3]]
+    assert not (packs.first_seen[packs.row][:, None] < packs.position[..., None]).any()
 
 
 def test_an_epoch_follows_from_its_seed(data: Interactions) -> None:

@@ -10,11 +10,19 @@ import pytest
 
 CONFIG = """\
 data: {{name: movielens-100k, path: {data}}}
-rolling: {{train: 0.6, validation: 0.2}}
-device_model: {{width: 8, blocks: 1, history: 5, candidates: 20}}
+task: {{name: recommendation, rolling: {{train: 0.6, validation: 0.2}}, candidates: 20}}
+model: {{name: sasrec, width: 8, blocks: 1, history: 5}}
 static: {{epochs: 5, learning_rate: 0.02, batch_size: 16}}
+cloud:
+  model: {{name: sasrec, width: 16, blocks: 1, history: 10}}
+  fit: {{epochs: 2, learning_rate: 0.02, batch_size: 16}}
+distillation:
+  fit: {{epochs: 2, learning_rate: 0.02, batch_size: 16}}
+fine_tuning: {{learning_rates: [0.01], steps: [1, 2]}}
+direct:
+  fit: {{epochs: 2, learning_rate: 0.01, batch_size: 16}}
 metanetwork:
-  context: {{width: 8, averages: 2, blocks: 1, length: 10}}
+  context: {{name: moving-averages, width: 8, averages: 2, blocks: 1, length: 10}}
   fit: {{epochs: 3, learning_rate: 0.01, batch_size: 16}}
 """
 

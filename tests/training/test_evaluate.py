@@ -1,6 +1,7 @@
 """Evaluation: the report, the bootstrap, and that a method is tested as it would be used."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +11,29 @@ from rich.console import Console
 
 from toolchain.errors import UserError
 from toolchain.tasks.ranking import metric_values, ranks
-from toolchain.training.build import load_material
-from toolchain.training.evaluate import bootstrap_gain, evaluate, score
+from toolchain.tasks.recommendation import Recommendation
+from toolchain.training.build import load_data
+from toolchain.training.evaluate import evaluate, score
+from toolchain.training.gains import bootstrap_gain
 from toolchain.training.run import load_run
-from toolchain.training.scorers import GeneratedScorer
+from toolchain.training.scorers import FineTunedScorer, GeneratedScorer
 
 QUIET = Console(quiet=True)
 
 
 def test_the_report_has_every_method_and_the_gain(small_run: Path) -> None:
     report = evaluate([small_run, small_run], QUIET)
-    assert set(report["metrics"]) == {"static", "default pack", "metanetwork"}
-    for metric, gain in report["gain"].items():
+    assert set(report["metrics"]) == {
+        "static",
+        "cloud",
+        "distillation",
+        "direct",
+        "metanetwork",
+        "default pack",
+        "fine-tuning",
+        "popularity",
+    }
+    for metric, gain in report["gain"]["metanetwork"].items():
         base, ours = (report["metrics"][method][metric]["mean"] for method in ("static", "metanetwork"))
         assert gain["relative"] == pytest.approx(ours / base - 1)
         assert gain["low"] <= gain["relative"] <= gain["high"]
@@ -32,42 +44,59 @@ def test_the_report_has_every_method_and_the_gain(small_run: Path) -> None:
 
 
 def test_runs_of_different_configs_are_not_averaged(small_run: Path, tmp_path: Path) -> None:
-    for file in ("config.yaml", "checkpoint.safetensors"):
+    for file in ("config.yaml", "facts.json", "checkpoint.safetensors"):
         (tmp_path / file).write_bytes((small_run / file).read_bytes())
     text = (tmp_path / "config.yaml").read_text()
-    (tmp_path / "config.yaml").write_text(text.replace("protocol: rolling", "protocol: leave-one-out"))
+    (tmp_path / "config.yaml").write_text(text.replace("candidates: 20", "candidates: 21"))
     with pytest.raises(UserError, match="differ in more than the seed"):
         evaluate([small_run, tmp_path], QUIET)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def test_the_batched_test_is_what_one_device_after_the_other_gets(small_run: Path) -> None:
     run = load_run(small_run)
-    data = load_material(run.config)
-    users, values = score(GeneratedScorer(run.metanetwork), data.windows)
-    split, interactions = data.windows.split, data.interactions
+    task, network = run.task, run.metanetwork
+    assert isinstance(task, Recommendation)
+    interactions = load_data(run.config)
+    windows = task.splits(interactions)
+    users, values = score(task, GeneratedScorer(task, network), windows)
+    split, refresh = windows.split, task.settings.refresh
+    everything = list(range(1, task.n_items + 1))
+    wide = replace(task, candidates=task.n_items)
     query = 0
     for user in np.unique(users)[:5]:
         start, begin, end = interactions.offsets[user], split.test[user], split.end[user]
         for row in range(begin, end):
-            if (row - begin) % run.config.refresh == 0:
-                context = run.task.context(interactions.items[start:row].tolist())
-                pack = run.metanetwork.generate(context) if row > start else None
-            history = run.task.device_inputs(
-                interactions.items[start:row].tolist(), range(1, run.task.candidates + 1)
-            )[0]
-            hidden = run.metanetwork.device_model.encode(history)[:, -1]
-            parameters = pack or {name: value[None] for name, value in run.metanetwork.static().items()}
-            with run.metanetwork.under(parameters):
-                logits = run.metanetwork.device_model.head(hidden)
+            if (row - begin) % refresh == 0:
+                context = task.context(interactions.items[start:row].tolist())
+                pack = network.generate(context) if row > start else None
+            inputs = wide.device_inputs(interactions.items[start:row].tolist(), everything)
+            parameters = pack or {name: value[None] for name, value in network.static().items()}
+            logits = network.call(parameters, *(x[None] for x in inputs))[0]
             target = torch.tensor([interactions.items[row]])
             seen = [item - 1 for item in interactions.items[start:row] if item != target]
             logits[:, seen] = -torch.inf
-            expected = metric_values(ranks(logits, target))
-            for metric, value in expected.items():
+            for metric, value in metric_values(ranks(logits, target)).items():
                 assert values[metric][query] == pytest.approx(value.item())
             query += 1
     assert query > 20
+
+
+def test_fine_tuning_is_what_one_device_alone_would_do(small_run: Path) -> None:
+    run = load_run(small_run)
+    batch = next(iter(run.task.splits(load_data(run.config)).test(3)))
+    names = run.static.generated
+    together = FineTunedScorer(run.task, run.static, names, 0.05, 2)(batch)
+    before = run.task.logits(run.static, batch)
+    assert (together - before).abs().max() > 100 * 1e-4
+    optimizer = torch.optim.Adam([run.static.get_parameter(name) for name in names], 0.05)
+    for _ in range(2):
+        optimizer.zero_grad()
+        run.task.own_loss(run.static, batch)[0].backward()
+        optimizer.step()
+    of_first = slice(0, batch.target.shape[1])
+    alone = run.task.logits(run.static, batch)[of_first]
+    torch.testing.assert_close(together[of_first], alone, atol=1e-4, rtol=1e-4)
 
 
 def test_the_interval_is_over_users_and_paired() -> None:
@@ -75,7 +104,7 @@ def test_the_interval_is_over_users_and_paired() -> None:
     users = np.repeat(np.arange(100), 10)
     base = rng.random(1000)
     assert bootstrap_gain(users, base, base * 1.1) == pytest.approx(
-        {"relative": 0.1, "low": 0.1, "high": 0.1}
+        {"relative": 0.1, "low": 0.1, "high": 0.1, "p": 2e-4}
     )
     # One user's gain does not become certain because the user has many queries.
     lucky = base + (users == 7) * 5.0
@@ -89,4 +118,4 @@ def test_no_gain_over_a_baseline_that_never_scores() -> None:
     assert bootstrap_gain(users, np.zeros(3), np.ones(3)) is None
     # One user of two scores: resamples without that user say nothing and are left out.
     gain = bootstrap_gain(users, np.array([1.0, 0.0, 0.0]), np.array([2.0, 0.0, 0.0]))
-    assert gain == pytest.approx({"relative": 1.0, "low": 1.0, "high": 1.0})
+    assert gain == pytest.approx({"relative": 1.0, "low": 1.0, "high": 1.0, "p": 2e-4})

@@ -27,10 +27,13 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 def test_the_folder_holds_all_that_was_promised(small_run: Path, config_file: Path) -> None:
     assert read_config(small_run) == load_config(str(config_file))
     metrics = json.loads((small_run / "metrics.json").read_text())
-    assert metrics.keys() == {"static", "metanetwork"}
+    assert metrics.keys() == {"static", "cloud", "distillation", "direct", "metanetwork", "fine-tuning"}
     curves = pd.read_csv(small_run / "curves.csv")
     assert curves.groupby("fit")["epoch"].apply(list).to_dict() == {
         "static": [0, 1, 2, 3, 4],
+        "cloud": [0, 1],
+        "distillation": [0, 1],
+        "direct": [0, 1],
         "metanetwork": [0, 1, 2],
     }
     for fit, rows in curves.groupby("fit"):
@@ -91,19 +94,22 @@ def test_a_run_of_another_config_is_not_overwritten(small_run: Path, config_file
 def one_epoch(config_file: Path) -> Config:
     """The config without a MetaNetwork, cut short."""
     values = yaml.safe_load(config_file.read_text())
-    return parse_config({**values, "static": {"epochs": 1}, "metanetwork": None}, "test")
+    return parse_config(
+        {key: values[key] for key in ("task", "data", "model")} | {"static": {"epochs": 1}}, "test"
+    )
 
 
 def test_a_static_run_says_that_it_has_no_metanetwork(config_file: Path, tmp_path: Path) -> None:
     train(one_epoch(config_file), tmp_path / "run", QUIET)
-    with pytest.raises(UserError, match="trained a static model only"):
+    with pytest.raises(UserError, match="trained no MetaNetwork"):
         _ = load_run(tmp_path / "run").metanetwork
 
 
 def test_what_is_not_a_run_is_named(small_run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is not a run: there is no config\.yaml"):
         load_run(tmp_path)
-    (tmp_path / "config.yaml").write_bytes((small_run / "config.yaml").read_bytes())
+    for file in ("config.yaml", "facts.json"):
+        (tmp_path / file).write_bytes((small_run / file).read_bytes())
     good = (small_run / "checkpoint.safetensors").read_bytes()
     for bad in (b"", good[:100], good[:-4]):
         (tmp_path / "checkpoint.safetensors").write_bytes(bad)

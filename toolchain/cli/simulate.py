@@ -29,7 +29,7 @@ def command(
 
     torch.set_num_threads(1)
     loaded = load_run(run)
-    timelines = draw_timelines(loaded.config)[skip : skip + devices]
+    timelines = draw_timelines(loaded)[skip : skip + devices]
     if len(timelines) < devices:
         raise UserError(f"{run}: only {len(timelines)} test users are left after --skip {skip}")
 

@@ -55,7 +55,7 @@ class PackGenerator:
             if not torch.isfinite(values).all():
                 raise ValueError(f"the generated {name} is not finite")
         # What the devices' self-tests must reproduce on their own runtimes, under these very weights.
-        outputs = network.call(batch, *(golden.expand(ROWS, *golden.shape[1:]) for golden in self._golden))
+        outputs = network.call(batch, *(golden.expand(ROWS, *golden.shape) for golden in self._golden))
         return [
             write_pack(
                 {name: values[row] for name, values in batch.items()},

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from toolchain.fleet.processes import Event
 from toolchain.tasks.ranking import METRICS, metric_values
-from toolchain.training.evaluate import bootstrap_gain
+from toolchain.training.gains import bootstrap_gain
 
 VERSIONS = ("static", "default", "first", "live")
 NDCG = METRICS[0]

@@ -6,7 +6,7 @@ from export.bench import Bench, bench_rows
 from toolchain.demo.findings import Findings
 from toolchain.report.figures import Line, histograms, lines
 from toolchain.report.page import Card, Page, Section, Table
-from toolchain.training.evaluate import gain_text
+from toolchain.training.gains import gain_text
 
 NAMES = {"static": "static model", "first": "first push kept", "live": "swapped at every push"}
 STRETCH = 5

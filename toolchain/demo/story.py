@@ -15,10 +15,11 @@ from toolchain.demo.page import demo_page, quality_figure
 from toolchain.errors import UserError
 from toolchain.exporting import export_run
 from toolchain.fleet.processes import Event, ServerProcess, SimulateProcess
-from toolchain.fleet.replay import draw_timelines, shards
+from toolchain.fleet.replay import draw_timelines, recommender, shards
 from toolchain.report.figures import standalone
 from toolchain.training.config import Config
 from toolchain.training.recipe import train
+from toolchain.training.run import load_run
 
 SWAPS = 400
 PROCESSES = 2
@@ -27,10 +28,13 @@ PROCESSES = 2
 def tell(config: Config, out: Path, devices: int, console: Console) -> dict[str, Any]:
     """Run the story into `out` and return its figures, as `report.json` holds them.
 
+    Of the config's methods only the two that the phones compare are trained.
+
     Leaves `run/`, `bundle/`, `report.json`, `report.html` and `quality.svg`. Raises UserError.
     """
     if config.metanetwork is None:
         raise UserError(f"{config.name} trains no MetaNetwork; the demo needs one")
+    config = config.model_copy(update=dict.fromkeys(("cloud", "distillation", "fine_tuning", "direct")))
     run, folder = out / "run", out / "bundle"
     console.rule("1  Train the device model and its MetaNetwork")
     train(config, run, console)
@@ -41,12 +45,12 @@ def tell(config: Config, out: Path, devices: int, console: Console) -> dict[str,
         task = progress.add_task("swaps", total=SWAPS)
         bench = bench_bundle(bundle, SWAPS, lambda: progress.advance(task))
     console.rule("4  Serve, and let phones drift, upload and swap")
-    findings = Findings.of(_replay(config, run, folder, devices, console))
+    findings = Findings.of(_replay(run, folder, devices, console))
     report = {
         "dataset": config.data.name,
-        "model": config.model,
+        "model": config.model.name,
+        "ranking": recommender(load_run(run)).settings.ranking,
         "seed": config.seed,
-        "ranking": config.ranking,
         "candidates": bundle.manifest.inputs[-1].shape[-1],
         "bench": bench.report(bundle),
         **findings.report(),
@@ -57,9 +61,9 @@ def tell(config: Config, out: Path, devices: int, console: Console) -> dict[str,
     return report
 
 
-def _replay(config: Config, run: Path, bundle: Path, devices: int, console: Console) -> list[Event]:
+def _replay(run: Path, bundle: Path, devices: int, console: Console) -> list[Event]:
     """Start the server and the phones as processes of their own; everything that the phones reported."""
-    available = len(draw_timelines(config))
+    available = len(draw_timelines(load_run(run)))
     devices = min(devices, available)
     with (
         TemporaryDirectory(prefix="mnet-demo-") as state,

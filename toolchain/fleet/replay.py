@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from export.bundle import Bundle
 from export.session import Snapshot
+from toolchain.errors import UserError
 from toolchain.fleet.client import CloudClient
 from toolchain.fleet.following import POLL_S
 from toolchain.fleet.phone import Phone, Report
 from toolchain.tasks.ranking import ranks
-from toolchain.training.build import load_material
-from toolchain.training.config import Config
+from toolchain.tasks.recommendation import Recommendation
+from toolchain.training.build import load_data
 from toolchain.training.run import Run
 
 LONGEST = 60
@@ -34,13 +35,13 @@ class Timeline:
     origin: int
 
 
-def draw_timelines(config: Config) -> list[Timeline]:
+def draw_timelines(run: Run) -> list[Timeline]:
     """Every user with a history and at least 5 test interactions, in a seeded random order.
 
     The first 60 of them are used. The origin is the drift where the data set knows its date, else the start.
     """
-    material = load_material(config)
-    interactions, split = material.interactions, material.windows.split
+    interactions = load_data(run.config)
+    split = recommender(run).splits(interactions).split
     found = []
     for user in range(interactions.n_users):
         first, start = int(interactions.offsets[user]), int(split.test[user])
@@ -50,8 +51,15 @@ def draw_timelines(config: Config) -> list[Timeline]:
         drift = interactions.drift_time
         origin = start - first if drift is None else interactions.before(user, drift)
         found.append(Timeline(user, interactions.items[first:end].tolist(), start - first, origin))
-    order = np.random.default_rng(config.seed).permutation(len(found))
+    order = np.random.default_rng(run.config.seed).permutation(len(found))
     return [found[k] for k in order]
+
+
+def recommender(run: Run) -> Recommendation:
+    """The task of a run whose users can be replayed. Raises UserError for another one."""
+    if not isinstance(run.task, Recommendation):
+        raise UserError(f"{run.path}: only recommendation runs can be replayed, this one is {run.task.name}")
+    return run.task
 
 
 class Replay:
@@ -64,12 +72,12 @@ class Replay:
 
     def __init__(self, run: Run, bundle: Bundle, server: str, key: str, report: Report) -> None:
         self._bundle = bundle
-        self._task = run.task
+        self._task = recommender(run)
         self._static = Snapshot(0, lambda inputs: [run.static(*inputs)])
         self._server = server
         self._key = key
-        self._refresh = run.config.refresh
-        self._ranking = run.config.ranking
+        self._refresh = self._task.settings.refresh
+        self._ranking = self._task.settings.ranking
         self._report = report
 
     @torch.inference_mode()

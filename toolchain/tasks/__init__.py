@@ -1,1 +1,15 @@
-"""What a sample, a context, a loss and a metric are. A new task is one module here and one in `data/`."""
+"""What a sample, a context, a loss and a metric are. A new task is one module here and a line in `TASKS`."""
+
+from toolchain.settings import find_part
+from toolchain.tasks.task import Task
+
+TASKS = {
+    "recommendation": "toolchain.tasks.recommendation:Recommendation",
+}
+
+
+def find_task(name: str) -> type[Task]:
+    """The task `name`: a built-in one, or `package.module:Class`. Raises UserError."""
+    task = find_part(name, TASKS, "task")
+    assert issubclass(task, Task)
+    return task

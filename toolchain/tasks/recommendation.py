@@ -1,17 +1,64 @@
 """Next-item recommendation: a sample is an item id, a context the recent item ids of a user, oldest first."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Self, cast
 
+import numpy as np
 import torch
-from torch import Tensor
+from pydantic import Field, model_validator
+from torch import Tensor, nn
 from torch.nn import functional
+
+from toolchain.data import Interactions, load_interactions
+from toolchain.errors import UserError
+from toolchain.metanetwork import MetaNetwork
+from toolchain.settings import Part, Strict
+from toolchain.tasks.protocols import Protocol, split_interactions
+from toolchain.tasks.ranking import METRICS, metric_values, ranks
+from toolchain.tasks.task import Task
+from toolchain.tasks.windows import Packs, Ranking, Windows
+
+# Softmax gives exactly 0 for it in fp32; being finite it makes no NaN of a row that is all padding.
+MASKED = -1e9
+
+
+class RollingDates(Strict):
+    """Where the dates of the rolling protocol lie, in parts of all interactions by time."""
+
+    train: float = Field(0.7, gt=0, lt=1)
+    validation: float = Field(0.1, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _leaves_a_test(self) -> Self:
+        if self.train + self.validation >= 1:
+            raise ValueError("train and validation leave nothing to test on")
+        return self
+
+
+class RecommendationSettings(Strict):
+    """The `task` section.
+
+    `ranking: unseen` leaves out what a user has taken, as a phone can; `refresh` is how many interactions one pack
+    serves; `candidates` how many items one inference on the device scores; `shared_windows` trains the targets of a
+    pack on one window of the history, cheaper where that is long.
+    """
+
+    protocol: Protocol = "rolling"
+    rolling: RollingDates = RollingDates()
+    ranking: Ranking = "unseen"
+    refresh: int = Field(5, gt=0)
+    candidates: int = Field(100, gt=0)
+    shared_windows: bool = False
 
 
 @dataclass(frozen=True)
-class Recommendation:
-    """The task as the exporter, the cloud and the device see it.
+class Recommendation(Task[Packs]):
+    """Next-item recommendation.
+
+    A device model of it has `history`, the number of items that it looks back on, `encode(history, last)` and
+    `head(hidden, candidates)`; see `device_models.sasrec.SASRec`.
 
     Attributes:
         n_items: size of the catalogue; ids are 1..n_items.
@@ -24,10 +71,39 @@ class Recommendation:
     history: int
     context_length: int
     candidates: int
+    settings: RecommendationSettings = field(default_factory=RecommendationSettings)
 
     name: ClassVar[str] = "recommendation"
     input_names: ClassVar[tuple[str, ...]] = ("history", "candidates")
-    output_names: ClassVar[tuple[str, ...]] = ("logits",)
+    metrics: ClassVar[tuple[str, ...]] = METRICS
+    Settings: ClassVar[type[Strict]] = RecommendationSettings
+    models: ClassVar[Mapping[str, str]] = {"sasrec": "device_models.sasrec:SASRec"}
+    encoders: ClassVar[Mapping[str, str]] = {
+        "moving-averages": "toolchain.metanetwork:MovingAverages",
+        "gru": "toolchain.metanetwork:GRUContext",
+        "self-attention": "toolchain.metanetwork:SelfAttentionContext",
+    }
+
+    @classmethod
+    def create(
+        cls, settings: RecommendationSettings, facts: Mapping[str, Any], model: Part, context: Part | None
+    ) -> Self:
+        history = _length(model, "history", "model")
+        length = _length(context, "length", "metanetwork.context") if context else 20 * settings.refresh
+        if length % settings.refresh:
+            raise UserError(
+                f"metanetwork.context.length ({length}) must be a multiple of task.refresh ({settings.refresh})"
+            )
+        n_items = facts["n_items"]
+        return cls(n_items, history, length, min(settings.candidates, n_items), settings)
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        return {"n_items": self.n_items}
+
+    @property
+    def encoder_sizes(self) -> dict[str, Any]:
+        return {"n_items": self.n_items}
 
     def example_inputs(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Random valid device inputs of batch 1: history int64 [1, L] (at least one item), candidates int64 [1, C]."""
@@ -61,10 +137,111 @@ class Recommendation:
         recent = list(items)[-length:]
         return torch.tensor([[0] * (length - len(recent)) + recent], dtype=torch.int64)
 
+    @classmethod
+    def load(cls, name: str, path: Path | None) -> Interactions:
+        return load_interactions(name, path)
 
-def next_item_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy of the softmax over the whole catalogue, averaged over the targets that exist.
+    @classmethod
+    def facts(cls, data: Interactions) -> dict[str, Any]:
+        return {"n_items": data.n_items}
 
-    `logits` fp32 [..., n_items], item i in column i - 1; `target` int64 [...], 0 where there is nothing to predict.
-    """
-    return functional.cross_entropy(logits.flatten(0, -2), target.flatten() - 1, ignore_index=-1)
+    def splits(self, data: Interactions, *models: nn.Module) -> Windows:
+        settings = self.settings
+        split = split_interactions(
+            data, settings.protocol, settings.rolling.train, settings.rolling.validation
+        )
+        for part, begins, ends in (
+            ("train", data.offsets[:-1], split.validation),
+            ("validate", split.validation, split.test),
+            ("test", split.test, split.end),
+        ):
+            if (begins == ends).all():
+                raise UserError(f"{data.name}: {settings.protocol} leaves nothing to {part} on")
+        return Windows(
+            data,
+            split,
+            ranking=settings.ranking,
+            refresh=settings.refresh,
+            context_length=self.context_length,
+            history=max(_history(model) for model in models) if models else self.history,
+            shared_windows=settings.shared_windows,
+        )
+
+    def baselines(self, data: Interactions) -> dict[str, Callable[[Packs], Tensor]]:
+        """`popularity`: how often each item was taken in the training rows, the same for everyone."""
+        split = split_interactions(
+            data, self.settings.protocol, self.settings.rolling.train, self.settings.rolling.validation
+        )
+        trained = np.arange(len(data.items)) < split.validation[data.users]
+        taken = np.bincount(data.items[trained], minlength=self.n_items + 1)[1:]
+        popularity = torch.from_numpy(taken).float()
+
+        def scores(batch: Packs) -> Tensor:
+            everyone = popularity.to(batch.target.device).expand(*batch.target.shape, -1)
+            return without_seen(everyone, batch).flatten(0, 1)
+
+        return {"popularity": scores}
+
+    def logits(self, model: nn.Module, batch: Packs) -> Tensor:
+        """fp32 [M * k, n_items], item i in column i - 1, less what the user had seen before the target."""
+        packs, k = batch.target.shape
+        history = batch.history[..., -_history(model) :]
+        hidden = model.encode(history.flatten(0, 1), last=k // history.shape[1])  # type: ignore[operator]
+        logits = model.head(hidden).view(packs, k, -1)  # type: ignore[operator]
+        return without_seen(logits, batch).flatten(0, 1)
+
+    def targets(self, batch: Packs) -> Tensor:
+        return batch.target.flatten() - 1
+
+    def vectors(self, network: MetaNetwork, batch: Packs) -> Tensor:
+        """fp32 [M, width]: one causal pass over each row of items, read at every cut."""
+        average = network.stabilizer
+        at_end = bool((batch.cut == self.context_length - 1).all())
+        vectors = network.context_encoder.at_every_item(
+            batch.context, last=average.windows if at_end else None
+        )
+        return average.over_windows(vectors)[batch.row, batch.cut - self.context_length]
+
+    def context_loss(self, network: MetaNetwork, vectors: Tensor, batch: Packs) -> Tensor:
+        """What the vector by itself makes of the next items."""
+        own = network.context_encoder.scores(vectors)[:, None].expand(-1, batch.target.shape[1], -1)
+        return self.loss(without_seen(own, batch).flatten(0, 1), batch)
+
+    def own_loss(self, model: nn.Module, batch: Packs) -> Tensor:
+        """Next-item loss on the items that the pack is generated from, averaged over each pack's own."""
+        history, length = _history(model), batch.context.shape[1]
+        age = batch.cut[:, None] - torch.arange(length - 1, -1, -1, device=batch.cut.device)
+        items = batch.context[batch.row].gather(1, age.clamp(min=0)) * (age >= 0)
+        own = batch._replace(
+            history=functional.pad(items, (history, 0)).unfold(1, history, 1)[:, :-1],
+            target=items,
+            position=batch.position[:, :1] + torch.arange(-length, 0, device=batch.cut.device),
+        )
+        losses = functional.cross_entropy(
+            self.logits(model, own), self.targets(own), ignore_index=-1, reduction="none"
+        )
+        return losses.view(items.shape).sum(dim=1) / (items != 0).sum(dim=1).clamp(min=1)
+
+    def scores(self, logits: Tensor, batch: Packs) -> dict[str, Tensor]:
+        wanted = batch.target.flatten()
+        return metric_values(ranks(logits[wanted != 0], wanted[wanted != 0]))
+
+    def owners(self, batch: Packs) -> Tensor:
+        return batch.user[batch.row].repeat_interleave((batch.target != 0).sum(dim=1))
+
+
+def _length(part: Part, key: str, section: str) -> int:
+    length = part.settings.get(key)
+    if not isinstance(length, int) or length < 1:
+        raise UserError(f"{section}.{key}: expected a number of items, got {length!r}")
+    return length
+
+
+def _history(model: nn.Module) -> int:
+    """Items that a device model looks back on: fewer than the windows hold, where a larger model is about."""
+    return cast(int, (model.device_model if isinstance(model, MetaNetwork) else model).history)
+
+
+def without_seen(logits: Tensor, packs: Packs) -> Tensor:
+    """Take what a user has seen before a target out of its running, in the softmax and in the ranking."""
+    return logits.masked_fill(packs.first_seen[packs.row][:, None] < packs.position[..., None], MASKED)

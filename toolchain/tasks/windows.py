@@ -15,21 +15,25 @@ Ranking = Literal["unseen", "all"]
 
 
 class Packs(NamedTuple):
-    """A batch of users, each served by P packs in a row; a pack serves k interactions. 0 stands for "no item".
+    """M packs, cut from the rows of a few users; a pack serves k interactions. 0 stands for "no item".
 
     Attributes:
-        context: int64 [B, T]. In evaluation P = 1 and the pack is generated from the whole row; in training the row
-            is cut after every k-th item, and the pack of cut p from the items up to there.
-        history: int64 [B, P, k, L], what the device sees when it predicts; or [B, P, 1, L], what it sees at the
-            last of the k, where one window is to train them all.
-        target: int64 [B, P, k], the item that comes.
-        position: int64 [B, P, k], the row of the target in the data set.
+        context: int64 [B, T], a row of items for each of B stretches; pack m is generated from the items of its row
+            up to its cut. In evaluation a row holds one pack, in training one after every k-th item.
+        row: int64 [M], the row of each pack in `context`, `first_seen` and `user`.
+        cut: int64 [M], the last item of the row that the pack is generated from.
+        history: int64 [M, k, L], what the device sees when it predicts; or [M, 1, L], what it sees at the last of the
+            k, where one window is to train them all.
+        target: int64 [M, k], the item that comes; at least one in each pack.
+        position: int64 [M, k], the row of the target in the data set.
         first_seen: int64 [B, n_items], the row in which the user first takes each item, item i in column i - 1; after
             every row where the user never does, or where seen items are ranked like any other.
         user: int64 [B].
     """
 
     context: Tensor
+    row: Tensor
+    cut: Tensor
     history: Tensor
     target: Tensor
     position: Tensor
@@ -108,21 +112,23 @@ class Windows:
     def _cut(self, rows: Tensor, targets: int, per_window: int) -> Packs:
         """`rows` int64 [B, 4]: first target, the user's first row, one past the last that may be seen, user."""
         first, low, high, user = rows.unbind(1)
-        target = first[:, None] + torch.arange(targets)
-        history = target[:, per_window - 1 :: per_window, None] + torch.arange(-self.history, 0)
-        # In training a row holds many cuts, the last one k before the last target; in evaluation just the one.
-        context = first[:, None] + torch.arange(
-            targets - self.refresh - self.context_length, targets - self.refresh
-        )
-        packs = (len(rows), targets // self.refresh, self.refresh)
-        items = self._items_at(target, low, high)
+        position = (first[:, None] + torch.arange(targets)).view(len(rows), -1, self.refresh)
+        target = self._items_at(position, low, high)
         if self.ranking == "unseen":
-            items = items * self.new[target.clamp(0, len(self.new) - 1)]
+            target = target * self.new[position.clamp(0, len(self.new) - 1)]
+        # In training a row holds many cuts, the last one k before the last target; in evaluation just the one.
+        context_end = first[:, None] + targets - self.refresh
+        context = context_end + torch.arange(-self.context_length, 0)
+        row, pack = (target != 0).any(dim=2).nonzero(as_tuple=True)
+        position = position[row, pack]
+        history = position[:, per_window - 1 :: per_window, None] + torch.arange(-self.history, 0)
         return Packs(
             context=self._items_at(context, low, high),
-            history=self._items_at(history, low, high).view(*packs[:2], -1, self.history),
-            target=items.view(packs),
-            position=target.view(packs),
+            row=row,
+            cut=self.context_length - 1 - (target.shape[1] - 1 - pack) * self.refresh,
+            history=self._items_at(history, low[row], high[row]),
+            target=target[row, pack],
+            position=position,
             first_seen=self._first_seen(user),
             user=user,
         )

@@ -1,67 +1,75 @@
-"""From a config to the modules and the windows it describes."""
+"""From a config to the task, the data and the modules that it describes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
-from device_models.sasrec import SASRec, SASRecConfig
-from toolchain.data import Interactions, load_interactions
+from torch import nn
+
 from toolchain.errors import UserError
-from toolchain.metanetwork import MetaNetwork, MovingAverages
-from toolchain.tasks.protocols import split_interactions
-from toolchain.tasks.recommendation import Recommendation
-from toolchain.tasks.windows import Windows
-from toolchain.training.config import Config, MetaNetworkConfig
+from toolchain.metanetwork import MetaNetwork
+from toolchain.tasks import Task, find_task
+from toolchain.training.config import Config, FitConfig, task_settings
+
+STATIC, CLOUD, DISTILLED, DIRECT, GENERATED = "static", "cloud", "distillation", "direct", "metanetwork"
+FINE_TUNED = "fine-tuning"
 
 
-def build_device_model(config: Config, n_items: int) -> SASRec:
-    sizes = config.device_model
-    return SASRec(SASRecConfig(n_items, sizes.width, sizes.blocks, sizes.heads, sizes.history, sizes.dropout))
+def load_data(config: Config) -> Any:
+    """The data set, in the task's own form. Raises UserError."""
+    return find_task(config.task.name).load(config.data.name, config.data.path)
 
 
-def build_metanetwork(config: Config, settings: MetaNetworkConfig, n_items: int) -> MetaNetwork:
-    sizes = settings.context
-    encoder = MovingAverages(
-        n_items, sizes.width, sizes.length, sizes.averages, sizes.blocks, sizes.dropout
-    )
-    device_model = build_device_model(config, n_items)
-    return MetaNetwork(device_model, SASRec.generated, encoder, bound=settings.bound)
+def build_task(config: Config, facts: Mapping[str, Any]) -> Task[Any]:
+    """The task, from what is known of the data. Raises UserError."""
+    context = config.metanetwork.context if config.metanetwork else None
+    return find_task(config.task.name).create(task_settings(config), facts, config.model, context)
 
 
-def build_task(config: Config, n_items: int) -> Recommendation:
-    model, context = config.device_model, config.metanetwork and config.metanetwork.context
-    return Recommendation(
-        n_items=n_items,
-        history=model.history,
-        context_length=context.length if context else model.history,
-        candidates=min(model.candidates, n_items),
-    )
+def fits(config: Config) -> dict[str, FitConfig]:
+    """What the config trains, by the name of the method, in order: a student comes after its teacher."""
+    sections = {
+        STATIC: config.static,
+        CLOUD: config.cloud and config.cloud.fit,
+        DISTILLED: config.distillation and config.distillation.fit,
+        DIRECT: config.direct and config.direct.fit,
+        GENERATED: config.metanetwork and config.metanetwork.fit,
+    }
+    return {name: fit for name, fit in sections.items() if fit}
 
 
-@dataclass(frozen=True)
-class Material:
-    """A config's data set and what is cut from it."""
+def build_module(name: str, task: Task[Any], config: Config) -> nn.Module:
+    """The module that the method trains, with fresh weights. Raises UserError."""
+    if name == CLOUD:
+        assert config.cloud
+        return task.device_model(config.cloud.model)
+    if name in (DIRECT, GENERATED):
+        return _build_metanetwork(task, config, direct=name == DIRECT)
+    return task.device_model(config.model)
 
-    interactions: Interactions
-    windows: Windows
+
+def generated_names(config: Config, device_model: nn.Module) -> tuple[str, ...]:
+    """The parameters to generate: those of the config, or else what the device model names itself."""
+    chosen = config.metanetwork.generated if config.metanetwork else None
+    return chosen or tuple(getattr(device_model, "generated", ()))
 
 
-def load_material(config: Config) -> Material:
-    """Load and split the data. Raises UserError."""
-    interactions = load_interactions(config.data.name, config.data.path)
-    split = split_interactions(interactions, config.protocol, config.rolling.train, config.rolling.validation)
-    for part, begins, ends in (
-        ("train", interactions.offsets[:-1], split.validation),
-        ("validate", split.validation, split.test),
-        ("test", split.test, split.end),
-    ):
-        if (begins == ends).all():
-            raise UserError(f"{config.data.name}: {config.protocol} leaves nothing to {part} on")
-    windows = Windows(
-        interactions,
-        split,
-        ranking=config.ranking,
-        refresh=config.refresh,
-        context_length=config.metanetwork.context.length if config.metanetwork else 20 * config.refresh,
-        history=config.device_model.history,
-        shared_windows=config.shared_windows,
-    )
-    return Material(interactions, windows)
+def _build_metanetwork(task: Task[Any], config: Config, direct: bool) -> MetaNetwork:
+    settings = config.metanetwork
+    assert settings
+    device_model = task.device_model(config.model)
+    names = generated_names(config, device_model)
+    encoder = task.context_encoder(settings.context)
+    try:
+        if direct:
+            return MetaNetwork(device_model, names, encoder, form="full", bound=None)
+        return MetaNetwork(
+            device_model,
+            names,
+            encoder,
+            form=settings.form,
+            rank=settings.rank,
+            bound=settings.bound,
+            windows=settings.windows,
+        )
+    except ValueError as error:
+        raise UserError(f"metanetwork: {error}") from None

@@ -3,20 +3,17 @@
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from toolchain.errors import UserError
-from toolchain.tasks.protocols import Protocol
-from toolchain.tasks.windows import Ranking
+from toolchain.metanetwork import Form
+from toolchain.settings import Part, Strict
+from toolchain.tasks import find_task
 
 CONFIGS = Path(str(files("toolchain.training") / "configs"))
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DataConfig(Strict):
@@ -24,26 +21,8 @@ class DataConfig(Strict):
     path: Path | None = None
 
 
-class RollingConfig(Strict):
-    """Where the dates of the rolling protocol lie, in parts of all interactions by time."""
-
-    train: float = Field(0.7, gt=0, lt=1)
-    validation: float = Field(0.1, gt=0, lt=1)
-
-
-class DeviceModelConfig(Strict):
-    """Sizes of the device model; `candidates` is how many items one inference on the device scores."""
-
-    width: int = Field(gt=0)
-    blocks: int = Field(gt=0)
-    heads: int = Field(1, gt=0)
-    history: int = Field(gt=0)
-    dropout: float = Field(0.2, ge=0, lt=1)
-    candidates: int = Field(100, gt=0)
-
-
 class FitConfig(Strict):
-    """One fit: at most `epochs`, the best of them by validation."""
+    """One fit: at most `epochs`, the best of them by validation; `averaging` of the weights over steps, 0 is none."""
 
     epochs: int = Field(gt=0)
     learning_rate: float = Field(1e-3, gt=0)
@@ -52,69 +31,80 @@ class FitConfig(Strict):
     averaging: float = Field(0.99, ge=0, lt=1)
 
 
-class ContextConfig(Strict):
-    """Sizes of the context encoder; `length` is how many recent items it reads."""
+class CloudConfig(Strict):
+    """A larger model of the same task, as a cloud could run it: the headroom above the device model."""
 
-    width: int = Field(64, gt=0)
-    averages: int = Field(8, gt=0)
-    blocks: int = Field(2, gt=0)
-    length: int = Field(100, gt=0)
-    dropout: float = Field(0.2, ge=0, lt=1)
+    model: Part
+    fit: FitConfig
+
+
+class DistillationConfig(Strict):
+    """The device model taught by the cloud model: `share` of the loss is the distance to its softened outputs."""
+
+    share: float = Field(0.5, gt=0, le=1)
+    temperature: float = Field(2.0, gt=0)
+    fit: FitConfig
+
+
+class FineTuningConfig(Strict):
+    """Gradient steps on the device, on the user's own context; the best of rates and steps by validation."""
+
+    learning_rates: tuple[float, ...] = Field(min_length=1)
+    steps: tuple[int, ...] = Field(min_length=1)
+
+
+class DirectConfig(Strict):
+    """Full weights from the context, with no shared weights to hold on to and no stabilizer: the published baseline."""
+
+    fit: FitConfig
 
 
 class MetaNetworkConfig(Strict):
     """The MetaNetwork and its fit.
 
-    `bound` limits how far a generated parameter may move from the shared one; `auxiliary_loss` weighs what the
-    context vector by itself makes of the next items; `default_share` of the packs in training is the default pack.
+    `context` is the encoder; `generated` are names of parameters, where they are not the model's own choice. `bound`
+    limits how far a generated parameter may move from the shared one; over the last `windows` cuts of the context the
+    vector is averaged; `auxiliary_loss` weighs what the context vector
+    by itself makes of the targets; `default_share` of the packs in training is the default pack.
     """
 
-    context: ContextConfig
-    bound: float = Field(1.0, gt=0)
+    context: Part
+    generated: tuple[str, ...] | None = None
+    form: Form = "residual"
+    rank: int | None = Field(None, gt=0)
+    bound: float | None = Field(1.0, gt=0)
+    windows: int = Field(1, gt=0)
     auxiliary_loss: float = Field(1.0, ge=0)
     default_share: float = Field(0.2, ge=0, lt=1)
     fit: FitConfig
 
 
 class Config(Strict):
-    task: Literal["recommendation"] = "recommendation"
-    model: str = "sasrec"
+    """A run; a method without its section is not trained."""
+
+    task: Part = Part(name="recommendation")
     data: DataConfig
-    protocol: Protocol = "rolling"
-    rolling: RollingConfig = RollingConfig()
-    ranking: Ranking = "unseen"
-    refresh: int = Field(5, gt=0)
-    shared_windows: bool = False
-    device_model: DeviceModelConfig
+    model: Part
     static: FitConfig
+    cloud: CloudConfig | None = None
+    distillation: DistillationConfig | None = None
+    fine_tuning: FineTuningConfig | None = None
+    direct: DirectConfig | None = None
     metanetwork: MetaNetworkConfig | None = None
     seed: int = Field(0, ge=0)
 
     @property
     def name(self) -> str:
-        return f"{self.data.name}/{self.model}"
+        return f"{self.data.name}/{self.model.name}"
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Config":
-        if self.rolling.train + self.rolling.validation >= 1:
-            raise ValueError("rolling.train and rolling.validation leave nothing to test on")
-        sizes = [
-            ("device_model.width", self.device_model.width, "device_model.heads", self.device_model.heads)
-        ]
-        if self.metanetwork:
-            context = self.metanetwork.context
-            sizes += [
-                ("metanetwork.context.length", context.length, "refresh", self.refresh),
-                (
-                    "metanetwork.context.width",
-                    context.width,
-                    "metanetwork.context.averages",
-                    context.averages,
-                ),
-            ]
-        for name, size, of, part in sizes:
-            if size % part:
-                raise ValueError(f"{name} ({size}) must be a multiple of {of} ({part})")
+        if self.distillation and not self.cloud:
+            raise ValueError("distillation: there is no cloud model to learn from; add a cloud section")
+        if self.direct and not self.metanetwork:
+            raise ValueError(
+                "direct: it takes its context encoder from the metanetwork section, which is missing"
+            )
         return self
 
 
@@ -149,12 +139,26 @@ def read_values(path: Path) -> dict[str, Any]:
 def parse_config(values: Mapping[str, Any], source: str) -> Config:
     """Check `values`; the UserError names every wrong key."""
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'config'}: {fault['msg']}" for fault in error.errors()
-        )
-        raise UserError(f"{source}: {faults}") from None
+        raise UserError(f"{source}: {_faults(error)}") from None
+    task_settings(config)
+    return config
+
+
+def task_settings(config: Config) -> Strict:
+    """The `task` section, as the task itself reads it. Raises UserError."""
+    try:
+        return find_task(config.task.name).Settings.model_validate(config.task.settings)
+    except ValidationError as error:
+        raise UserError(_faults(error, "task")) from None
+
+
+def _faults(error: ValidationError, *section: str) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, (*section, *fault['loc']))) or 'config'}: {fault['msg']}"
+        for fault in error.errors()
+    )
 
 
 def _override(values: dict[str, Any], override: str) -> None:

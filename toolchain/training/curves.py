@@ -8,20 +8,18 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from toolchain.tasks.ranking import METRICS
 
-
-def write_curves(run: Path) -> None:
-    """Gather what each fit logged into `curves.csv` and draw `curves.png`."""
+def write_curves(run: Path, metric: str) -> None:
+    """Gather what each fit logged into `curves.csv`; draw its loss and its validation `metric` as `curves.png`."""
     fits = sorted((run / "fits").iterdir(), key=lambda folder: folder.stat().st_mtime)
     table = pd.concat([_curve(folder).assign(fit=folder.name) for folder in fits])
     table.to_csv(run / "curves.csv", index=False)
     figure, (losses, metrics) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for name, curve in table.groupby("fit", sort=False):
         losses.plot(curve["epoch"], curve["loss"], label=name)
-        metrics.plot(curve["epoch"], curve[METRICS[0]], label=name)
+        metrics.plot(curve["epoch"], curve[metric], label=name)
     losses.set(title="training loss", xlabel="epoch")
-    metrics.set(title=f"validation {METRICS[0]}", xlabel="epoch")
+    metrics.set(title=f"validation {metric}", xlabel="epoch")
     losses.legend()
     figure.savefig(run / "curves.png", dpi=120)
     plt.close(figure)
@@ -33,4 +31,4 @@ def _curve(folder: Path) -> pd.DataFrame:
         folder.glob("curves/version_*/metrics.csv"), key=lambda log: int(log.parent.name.split("_")[1])
     )
     rows = pd.concat([pd.read_csv(log) for log in logs])
-    return rows.groupby("epoch", as_index=False)[["loss", *METRICS]].last().dropna()
+    return rows.drop(columns="step").groupby("epoch", as_index=False).last().dropna()

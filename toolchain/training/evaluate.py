@@ -1,4 +1,4 @@
-"""Test figures of one or several runs of a config: methods side by side, mean over seeds, gain with interval."""
+"""Test figures of one or several runs of a config: methods side by side, mean over seeds, gains with intervals."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,117 +14,99 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from device_models.sasrec import SASRec
 from toolchain.errors import UserError
-from toolchain.tasks.ranking import METRICS, metric_values, ranks
-from toolchain.tasks.windows import Windows
-from toolchain.training.build import load_material
-from toolchain.training.fit import EVALUATION_BATCH, Scorer
+from toolchain.tasks import Task
+from toolchain.tasks.task import Splits
+from toolchain.training.build import CLOUD, GENERATED, STATIC, load_data
+from toolchain.training.gains import FloatArray, Gain, bootstrap_gain
+from toolchain.training.methods import Method, choose, run_methods
 from toolchain.training.run import Run, load_run, write_json
-from toolchain.training.scorers import GeneratedScorer, StaticScorer
 
-RESAMPLES = 10_000
-STATIC, DEFAULT, GENERATED = "static", "default pack", "metanetwork"
+BATCH = 64
 
-FloatArray = NDArray[np.float64]
+Values = dict[str, FloatArray]
 
 
-def evaluate(paths: Sequence[Path], console: Console) -> dict[str, Any]:
+def evaluate(paths: Sequence[Path], console: Console, methods: str = "all") -> dict[str, Any]:
     """Test every run in `paths`; leave `evaluation.json` and `evaluation.png` in the first of them.
 
-    Returns `task, dataset, model, protocol, ranking, seeds, queries, metrics` {method: {metric: {mean, std}}}
-    and, where there is a MetaNetwork, `gain` {metric: {relative, low, high}} over the static model. Raises
-    UserError when the runs are not seeds of one config.
+    Returns `task, dataset, model, settings, seeds, queries, metrics` {method: {metric: {mean, std}}}, `gain` {method:
+    {metric: {relative, low, high, p} | null}} over the static model, and, where there is a cloud model,
+    `recovered_gap` {metric: share of its lead over the static model that the MetaNetwork recovers}. Raises UserError
+    when the runs are not seeds of one config.
     """
     runs = [load_run(path) for path in paths]
     config = runs[0].config
     for run in runs[1:]:
         if run.config.model_copy(update={"seed": config.seed}) != config:
             raise UserError(f"{run.path} and {paths[0]} differ in more than the seed; evaluate them apart")
-    windows = load_material(config).windows
-    tests = [(method, scorer) for run in runs for method, scorer in scorers(run).items()]
-    values: dict[str, list[dict[str, FloatArray]]] = {}
-    for method, scorer in track(tests, "testing", console=console):
-        users, by_metric = score(scorer, windows)
-        values.setdefault(method, []).append(by_metric)
+    owners, values = _test(runs, methods, console)
     report: dict[str, Any] = {
-        "task": config.task,
+        "task": config.task.name,
         "dataset": config.data.name,
-        "model": config.model,
-        "protocol": config.protocol,
-        "ranking": config.ranking,
+        "model": config.model.name,
+        "settings": config.task.settings,
         "seeds": [run.config.seed for run in runs],
-        "queries": len(users),
+        "queries": len(owners),
         "metrics": {
-            method: {metric: _mean_and_std([seed[metric] for seed in seeds]) for metric in METRICS}
+            method: {metric: _mean_and_std([seed[metric] for seed in seeds]) for metric in seeds[0]}
             for method, seeds in values.items()
         },
+        "gain": {method: _gains(owners, values[STATIC], seeds) for method, seeds in values.items()},
     }
-    if GENERATED in values:
-        report["gain"] = {
-            metric: bootstrap_gain(users, _mean(values[STATIC], metric), _mean(values[GENERATED], metric))
-            for metric in METRICS
-        }
+    if {CLOUD, GENERATED} <= values.keys():
+        report["recovered_gap"] = _recovered(report["metrics"])
     write_json(paths[0] / "evaluation.json", report)
     _plot(report, paths[0] / "evaluation.png")
     return report
 
 
-def scorers(run: Run) -> dict[str, Scorer]:
-    """The methods that a run holds, by the name of their row."""
-    methods: dict[str, Scorer] = {STATIC: StaticScorer(run.static)}
-    if run.trained is not None:
-        assert isinstance(run.trained.device_model, SASRec)
-        methods[DEFAULT] = StaticScorer(run.trained.device_model)
-        methods[GENERATED] = GeneratedScorer(run.trained)
-    return methods
+def _test(
+    runs: Sequence[Run], wanted: str, console: Console
+) -> tuple[NDArray[np.int64], dict[str, list[Values]]]:
+    """Owners of the test queries, and each method's values, one entry a seed."""
+    data = load_data(runs[0].config)
+    splits = runs[0].task.splits(data, *runs[0].modules.values())
+    tests = [
+        (name, method, run)
+        for run in runs
+        for name, method in choose(run_methods(run, data), wanted, run).items()
+    ]
+    values: dict[str, list[Values]] = {}
+    for name, method, run in track(tests, "testing", console=console):
+        owners, of_method = score(run.task, method, splits)
+        values.setdefault(name, []).append(of_method)
+    return owners, values
 
 
-@torch.inference_mode()
-def score(scorer: Scorer, windows: Windows) -> tuple[NDArray[np.int64], dict[str, FloatArray]]:
-    """Every test query in a fixed order: its user int64 [N], and its value of each metric fp64 [N]."""
-    users, values = [], []
-    for packs in windows.test(EVALUATION_BATCH):
-        logits, target = scorer(packs)
-        wanted = target != 0
-        values.append(metric_values(ranks(logits[wanted], target[wanted])))
-        users.append(packs.user.repeat_interleave((packs.target != 0).sum(dim=(1, 2))))
-    return torch.cat(users).numpy(), {
-        metric: torch.cat([batch[metric] for batch in values]).double().numpy() for metric in METRICS
+@torch.no_grad()
+def score(task: Task[Any], method: Method, splits: Splits[Any]) -> tuple[NDArray[np.int64], Values]:
+    """Every test query in a fixed order: whose it is, int64 [N], and its value of each metric, fp64 [N]."""
+    owners, values = [], []
+    for batch in splits.test(BATCH):
+        values.append(task.scores(method(batch), batch))
+        owners.append(task.owners(batch))
+    return torch.cat(owners).numpy(), {
+        metric: torch.cat([of_batch[metric] for of_batch in values]).double().numpy() for metric in values[0]
     }
 
 
-def bootstrap_gain(
-    users: NDArray[np.int64], baseline: FloatArray, method: FloatArray, seed: int = 0
-) -> dict[str, float] | None:
-    """Relative gain of `method` over `baseline`, paired by query, and the 95 % percentile interval over users.
-
-    None where the baseline never scores: nothing is a multiple of zero.
-
-    Args:
-        users: int64 [N], of each query; a resample draws whole users, since their queries hang together.
-        baseline, method: fp64 [N], the metric of each query.
-    """
-    _, index = np.unique(users, return_inverse=True)
-    base, ours = np.bincount(index, baseline), np.bincount(index, method)
-    if not base.any():
-        return None
-    n_users = len(base)
-    counts = np.random.default_rng(seed).multinomial(n_users, np.full(n_users, 1 / n_users), size=RESAMPLES)
-    of_base, of_ours = counts @ base, counts @ ours
-    gains = of_ours[of_base > 0] / of_base[of_base > 0] - 1
-    low, high = np.percentile(gains, (2.5, 97.5))
-    return {"relative": float(ours.sum() / base.sum() - 1), "low": float(low), "high": float(high)}
+def _gains(owners: NDArray[np.int64], static: list[Values], method: list[Values]) -> dict[str, Gain | None]:
+    return {
+        metric: bootstrap_gain(owners, _mean(static, metric), _mean(method, metric)) for metric in static[0]
+    }
 
 
-def gain_text(gain: dict[str, float] | None) -> str:
-    """A gain for people, as `+7.0% [+4.8%, +9.3%]`."""
-    return (
-        "undefined" if gain is None else f"{gain['relative']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]"
-    )
+def _recovered(metrics: dict[str, dict[str, dict[str, float]]]) -> dict[str, float | None]:
+    """(MetaNetwork - static) / (cloud - static) of the means; None where the cloud model is no better."""
+    recovered: dict[str, float | None] = {}
+    for metric in metrics[STATIC]:
+        static, cloud, ours = (metrics[name][metric]["mean"] for name in (STATIC, CLOUD, GENERATED))
+        recovered[metric] = (ours - static) / (cloud - static) if cloud > static else None
+    return recovered
 
 
-def _mean(seeds: list[dict[str, FloatArray]], metric: str) -> FloatArray:
+def _mean(seeds: list[Values], metric: str) -> FloatArray:
     return np.mean([seed[metric] for seed in seeds], axis=0)
 
 
@@ -134,12 +116,21 @@ def _mean_and_std(seeds: list[FloatArray]) -> dict[str, float]:
 
 
 def _plot(report: dict[str, Any], file: Path) -> None:
-    methods = report["metrics"]
-    figure, panels = plt.subplots(1, len(METRICS), figsize=(4 * len(METRICS), 3), layout="constrained")
-    for panel, metric in zip(panels, METRICS, strict=True):
-        figures = [values[metric] for values in methods.values()]
-        panel.bar(list(methods), [f["mean"] for f in figures], yerr=[f["std"] for f in figures], capsize=4)
+    """One panel for each of the first two metrics: a bar a method, deviation over seeds as error bar."""
+    methods = sorted(report["metrics"].items(), key=lambda item: item[0] == GENERATED)
+    metrics = list(methods[0][1])[:2]
+    figure, panels = plt.subplots(
+        1, len(metrics), figsize=(10, 1 + 0.4 * len(methods)), layout="constrained", squeeze=False
+    )
+    for panel, metric in zip(panels[0], metrics, strict=True):
+        figures = [values[metric] for _, values in methods]
+        panel.barh(
+            [name for name, _ in methods],
+            [f["mean"] for f in figures],
+            xerr=[f["std"] for f in figures],
+            capsize=3,
+        )
         panel.set(title=metric)
-    figure.suptitle(f"{report['dataset']}/{report['model']}, {report['protocol']}, {report['ranking']} items")
+    figure.suptitle(f"{report['dataset']}/{report['model']}, {len(report['seeds'])} seeds")
     figure.savefig(file, dpi=120)
     plt.close(figure)

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,10 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, Ric
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from toolchain.tasks.ranking import METRICS, metric_values, ranks
-from toolchain.tasks.windows import Packs, Windows
+from toolchain.tasks.task import Splits
 from toolchain.training.config import FitConfig
-from toolchain.training.scorers import GeneratedScorer, StaticScorer
-
-Scorer = StaticScorer | GeneratedScorer
+from toolchain.training.scorers import Scorer
 
 EVALUATION_BATCH = 256
 
@@ -29,12 +26,12 @@ warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category
 
 
 class ScorerFit(lightning.LightningModule):
-    """Trains `scorer` on what `windows` cuts from the training rows, and validates it on theirs."""
+    """Trains `scorer` on the training batches of `splits`, and validates it on theirs."""
 
-    def __init__(self, scorer: Scorer, windows: Windows, config: FitConfig, seed: int) -> None:
+    def __init__(self, scorer: Scorer, splits: Splits[Any], config: FitConfig, seed: int) -> None:
         super().__init__()
         self.scorer = scorer
-        self.windows = windows
+        self.splits = splits
         self.config = config
         self.seed = seed
 
@@ -43,30 +40,26 @@ class ScorerFit(lightning.LightningModule):
         """What is random in an epoch follows from seed and epoch: a resumed fit repeats an unbroken one."""
         return self.seed * 100_003 + self.current_epoch
 
-    def train_dataloader(self) -> DataLoader[Packs]:
-        return self.windows.training(self.config.batch_size, self.epoch_seed)
+    def train_dataloader(self) -> Iterable[Any]:
+        return self.splits.training(self.config.batch_size, self.epoch_seed)
 
-    def on_train_batch_start(self, batch: Packs, batch_idx: int) -> None:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # Not in on_train_epoch_start: the first epoch after a resume goes by without it.
         if batch_idx == 0:
             torch.manual_seed(self.epoch_seed)
 
-    def val_dataloader(self) -> DataLoader[Packs]:
-        return self.windows.validation(EVALUATION_BATCH)
+    def val_dataloader(self) -> Iterable[Any]:
+        return self.splits.validation(EVALUATION_BATCH)
 
-    def training_step(self, packs: Packs) -> Tensor:
-        loss = self.scorer.loss(packs)
-        self.log(
-            "loss", loss.next_item, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(packs.user)
-        )
+    def training_step(self, batch: Any) -> Tensor:
+        loss = self.scorer.loss(batch)
+        self.log("loss", loss.task, on_step=False, on_epoch=True, prog_bar=True, batch_size=1)
         return loss.total
 
-    def validation_step(self, packs: Packs) -> None:
-        logits, target = self.scorer(packs)
-        wanted = target != 0
-        values = metric_values(ranks(logits[wanted], target[wanted]))
-        means = {name: value.mean() for name, value in values.items()}
-        self.log_dict(means, prog_bar=True, batch_size=int(wanted.sum()))
+    def validation_step(self, batch: Any) -> None:
+        values = self.scorer.task.scores(self.scorer(batch), batch)
+        count = len(next(iter(values.values())))
+        self.log_dict({name: value.mean() for name, value in values.items()}, prog_bar=True, batch_size=count)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         config = self.config
@@ -86,14 +79,20 @@ class Progress(RichProgressBar):
         return {name: value for name, value in super().get_metrics(*args).items() if name != "v_num"}
 
 
-def fit(scorer: Scorer, windows: Windows, config: FitConfig, seed: int, folder: Path) -> float:
-    """Train `scorer` in place to its best epoch and return its validation NDCG@10.
+def fit(scorer: Scorer, splits: Splits[Any], config: FitConfig, seed: int, folder: Path) -> float:
+    """Train `scorer` in place to its best epoch and return its validation value of the task's first metric.
 
     `folder` keeps checkpoints and curves; a fit that was killed goes on from the last epoch in it.
     """
     best = ModelCheckpoint(
-        folder, "best", monitor=METRICS[0], mode="max", save_last=True, enable_version_counter=False
+        folder,
+        "best",
+        monitor=scorer.task.metrics[0],
+        mode="max",
+        save_last=True,
+        enable_version_counter=False,
     )
+    averaging = [EMAWeightAveraging(decay=config.averaging)] if config.averaging else []
     trainer = lightning.Trainer(
         accelerator="auto",
         devices=1,
@@ -102,16 +101,12 @@ def fit(scorer: Scorer, windows: Windows, config: FitConfig, seed: int, folder: 
         num_sanity_val_steps=0,
         gradient_clip_val=5.0,
         logger=CSVLogger(folder, name="curves"),
-        callbacks=[
-            best,
-            EMAWeightAveraging(decay=config.averaging),
-            Progress(console_kwargs={"stderr": True}),
-        ],
+        callbacks=[best, *averaging, Progress(console_kwargs={"stderr": True})],
         enable_model_summary=False,
         log_every_n_steps=1,
     )
     last = folder / "last.ckpt"
-    module = ScorerFit(scorer, windows, config, seed)
+    module = ScorerFit(scorer, splits, config, seed)
     trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
     checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(checkpoint["state_dict"])

@@ -1,4 +1,4 @@
-"""The recipe of a run, top to bottom: the static device model, then the MetaNetwork.
+"""The recipe of a run, top to bottom: the methods that its config names, one after the other.
 
 The MetaNetwork trains a device model of its own from scratch. Started from the finished static one it gained about
 half as much: embeddings that have settled for one head do not move far enough to serve many.
@@ -14,11 +14,12 @@ from rich.console import Console
 from torch import nn
 
 from toolchain.errors import UserError
-from toolchain.tasks.windows import Windows
-from toolchain.training.build import build_device_model, build_metanetwork, load_material
+from toolchain.tasks import find_task
+from toolchain.tasks.task import Splits
+from toolchain.training.build import FINE_TUNED, STATIC, build_module, build_task, fits, load_data
 from toolchain.training.config import Config, FitConfig
 from toolchain.training.curves import write_curves
-from toolchain.training.fit import Scorer, fit
+from toolchain.training.fit import fit
 from toolchain.training.run import (
     CHECKPOINT,
     CONFIG,
@@ -27,10 +28,12 @@ from toolchain.training.run import (
     read_metrics,
     save_modules,
     write_config,
+    write_facts,
     write_json,
     write_metrics,
 )
-from toolchain.training.scorers import GeneratedScorer, StaticScorer
+from toolchain.training.scorers import Scorer, training_scorer
+from toolchain.training.tuning import tune
 
 
 def train(config: Config, out: Path, console: Console) -> dict[str, Any]:
@@ -44,26 +47,26 @@ def train(config: Config, out: Path, console: Console) -> dict[str, Any]:
     if finished := read_metrics(out):
         console.print(f"{out} is finished; nothing to do")
         return finished
+    data = load_data(config)
+    facts = find_task(config.task.name).facts(data)
+    task = build_task(config, facts)
     write_config(out, config)
-    material = load_material(config)
-    n_items = material.interactions.n_items
-    stages = Stages(material.windows, config.seed, out / "fits", console)
+    write_facts(out, facts)
 
-    lightning.seed_everything(config.seed, verbose=False)
-    static = build_device_model(config, n_items)
-    stages.run("static", static, StaticScorer(static), config.static)
-    trained: dict[str, nn.Module] = {"static": static}
-    if config.metanetwork:
+    modules: dict[str, nn.Module] = {}
+    for name in fits(config):
         lightning.seed_everything(config.seed, verbose=False)
-        metanetwork = build_metanetwork(config, config.metanetwork, n_items)
-        scorer = GeneratedScorer(
-            metanetwork, config.metanetwork.auxiliary_loss, config.metanetwork.default_share
-        )
-        stages.run("metanetwork", metanetwork, scorer, config.metanetwork.fit)
-        trained["metanetwork"] = metanetwork
+        modules[name] = build_module(name, task, config)
+    splits = task.splits(data, *modules.values())
+    stages = Stages(splits, config.seed, out / "fits", console)
+    for name, settings in fits(config).items():
+        lightning.seed_everything(config.seed, verbose=False)
+        stages.run(name, modules[name], training_scorer(name, task, config, modules), settings)
+    if config.fine_tuning:
+        stages.metrics[FINE_TUNED] = tune(task, modules[STATIC], config, splits, console)
 
-    save_modules(out / CHECKPOINT, **trained)
-    write_curves(out)
+    save_modules(out / CHECKPOINT, **modules)
+    write_curves(out, task.metrics[0])
     write_metrics(out, stages.metrics)
     return stages.metrics
 
@@ -71,8 +74,8 @@ def train(config: Config, out: Path, console: Console) -> dict[str, Any]:
 class Stages:
     """Runs one fit after the other, and skips those that an earlier, stopped process has finished."""
 
-    def __init__(self, windows: Windows, seed: int, folder: Path, console: Console) -> None:
-        self.windows = windows
+    def __init__(self, splits: Splits[Any], seed: int, folder: Path, console: Console) -> None:
+        self.splits = splits
         self.seed = seed
         self.folder = folder
         self.console = console
@@ -90,7 +93,10 @@ class Stages:
         goes_on = (folder / "last.ckpt").is_file()
         self.console.print(f"{name}: {'goes on after its last finished epoch' if goes_on else 'starts'}")
         started = time.perf_counter()
-        best = fit(scorer, self.windows, config, self.seed, folder)
+        best = fit(scorer, self.splits, config, self.seed, folder)
         save_modules(weights, model=model)
-        self.metrics[name] = {"ndcg@10": best, "seconds": round(time.perf_counter() - started, 1)}
+        self.metrics[name] = {
+            scorer.task.metrics[0]: best,
+            "seconds": round(time.perf_counter() - started, 1),
+        }
         write_json(done, self.metrics[name])

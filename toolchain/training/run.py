@@ -1,7 +1,8 @@
 """The run folder: what training leaves behind, and how the rest of the toolchain reads it.
 
 config.yaml              everything the run was made from
-checkpoint.safetensors   `static.*`: the device model trained alone; `metanetwork.*`: MetaNetwork and device model
+facts.json               what the modules were told about the data, as the size of the catalogue
+checkpoint.safetensors   the weights of each method under its name: `static.*`, `metanetwork.*`, ...
 metrics.json             validation metrics and seconds of each fit
 curves.csv, curves.png   loss and validation metric by epoch
 """
@@ -17,14 +18,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from device_models.sasrec import SASRec
 from toolchain.errors import UserError
 from toolchain.metanetwork import MetaNetwork
-from toolchain.tasks.recommendation import Recommendation
-from toolchain.training.build import build_device_model, build_metanetwork, build_task
+from toolchain.tasks import Task
+from toolchain.training.build import GENERATED, STATIC, build_module, build_task, fits
 from toolchain.training.config import Config, parse_config, read_values
 
-CONFIG, CHECKPOINT, METRICS = "config.yaml", "checkpoint.safetensors", "metrics.json"
+CONFIG, FACTS, CHECKPOINT, METRICS = "config.yaml", "facts.json", "checkpoint.safetensors", "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -34,48 +34,44 @@ class Run:
     Attributes:
         name: of the data set and model, as `movielens-100k/sasrec`.
         fingerprint: SHA-256 of the checkpoint, hex.
-        static: the device model that was trained alone, in eval mode.
-        trained: the MetaNetwork with averaged weights, in eval mode; None in a run of the static model alone.
+        modules: what each method of the config has trained, by its name, in eval mode and with averaged weights.
     """
 
     path: Path
     config: Config
     name: str
     fingerprint: str
-    task: Recommendation
-    static: SASRec
-    trained: MetaNetwork | None
+    task: Task[Any]
+    modules: dict[str, nn.Module]
+
+    @property
+    def static(self) -> nn.Module:
+        """The device model that was trained alone."""
+        return self.modules[STATIC]
 
     @property
     def metanetwork(self) -> MetaNetwork:
         """The MetaNetwork. Raises UserError in a run that has none."""
-        if self.trained is None:
-            raise UserError(f"{self.path} trained a static model only; it has no MetaNetwork")
-        return self.trained
+        metanetwork = self.modules.get(GENERATED)
+        if metanetwork is None:
+            raise UserError(f"{self.path} trained no MetaNetwork; its config has no such section")
+        assert isinstance(metanetwork, MetaNetwork)
+        return metanetwork
 
 
 def load_run(path: Path) -> Run:
     """Read a finished run. Raises UserError."""
-    config, tensors = read_config(path), _read_checkpoint(path)
+    config, facts, tensors = read_config(path), _read_facts(path), _read_checkpoint(path)
+    task = build_task(config, facts)
+    modules = {name: build_module(name, task, config) for name in fits(config)}
     try:
-        n_items = len(tensors["static.encoder.item_embedding.weight"]) - 1
-        static = build_device_model(config, n_items)
-        _load(static, tensors, "static.")
-        metanetwork = build_metanetwork(config, config.metanetwork, n_items) if config.metanetwork else None
-        if metanetwork:
-            _load(metanetwork, tensors, "metanetwork.")
+        for name, module in modules.items():
+            _load(module.eval(), tensors, f"{name}.")
     except (KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path / CHECKPOINT} does not fit {path / CONFIG}: {reason}") from None
-    return Run(
-        path=path,
-        config=config,
-        name=config.name,
-        fingerprint=hashlib.sha256((path / CHECKPOINT).read_bytes()).hexdigest(),
-        task=build_task(config, n_items),
-        static=static.eval(),
-        trained=metanetwork.eval() if metanetwork else None,
-    )
+    fingerprint = hashlib.sha256((path / CHECKPOINT).read_bytes()).hexdigest()
+    return Run(path, config, config.name, fingerprint, task, modules)
 
 
 def read_config(path: Path) -> Config:
@@ -93,6 +89,10 @@ def write_config(path: Path, config: Config) -> None:
     except OSError as error:
         raise UserError(f"cannot make the run folder {path}: {error.strerror}") from None
     _write(path / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def write_facts(path: Path, facts: dict[str, Any]) -> None:
+    write_json(path / FACTS, facts)
 
 
 def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
@@ -126,6 +126,15 @@ def load_module(file: Path, model: nn.Module) -> None:
 def _load(module: nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
     own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
     module.load_state_dict(own)
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path / FACTS}: {error}; train the run again") from None
+    assert isinstance(facts, dict)
+    return facts
 
 
 def _read_checkpoint(path: Path) -> dict[str, Tensor]:

@@ -1,48 +1,86 @@
-"""The methods under comparison, as modules from `Packs` to scores: the same code trains and tests them."""
+"""The methods under comparison, as modules from a batch to logits: the same code trains and tests them."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from device_models.sasrec import MASKED, SASRec
-from toolchain.metanetwork import ItemContextEncoder, MetaNetwork
-from toolchain.tasks.recommendation import next_item_loss
-from toolchain.tasks.windows import Packs
-
-
-class Scores(NamedTuple):
-    """`logits` fp32 [M, k, n_items], `target` int64 [M, k] (0: none), of the M packs that have a target."""
-
-    logits: Tensor
-    target: Tensor
+from toolchain.metanetwork import MetaNetwork, under
+from toolchain.tasks import Task
+from toolchain.training.build import CLOUD, DIRECT, DISTILLED, GENERATED
+from toolchain.training.config import Config
 
 
 class Loss(NamedTuple):
-    """`total` is what is trained; `next_item` the part of it that both methods share."""
+    """`total` is what is trained; `task` the part of it that all methods share."""
 
     total: Tensor
-    next_item: Tensor
+    task: Tensor
 
 
-class StaticScorer(nn.Module):
-    """The device model alone: one set of weights for everyone."""
+class Scorer(nn.Module):
+    """A method that is trained: from a batch to logits, and to what its fit lowers."""
 
-    def __init__(self, device_model: SASRec) -> None:
+    def __init__(self, task: Task[Any]) -> None:
         super().__init__()
-        self.device_model = device_model
+        self.task = task
 
-    def forward(self, packs: Packs) -> Scores:
-        used = served(packs)
-        logits = self.device_model.head(hidden_states(self.device_model, packs, used))
-        return Scores(without_seen(logits, packs, used), packs.target[used])
+    def forward(self, batch: Any) -> Tensor:
+        """fp32 [N, classes], as of `Task.logits`."""
+        raise NotImplementedError
 
-    def loss(self, packs: Packs) -> Loss:
-        next_item = next_item_loss(*self(packs))
-        return Loss(next_item, next_item)
+    def loss(self, batch: Any) -> Loss:
+        raise NotImplementedError
 
 
-class GeneratedScorer(nn.Module):
+class StaticScorer(Scorer):
+    """A device model alone: one set of weights for everyone."""
+
+    def __init__(self, task: Task[Any], model: nn.Module) -> None:
+        super().__init__(task)
+        self.model = model
+
+    def forward(self, batch: Any) -> Tensor:
+        return self.task.logits(self.model, batch)
+
+    def loss(self, batch: Any) -> Loss:
+        loss = self.task.loss(self(batch), batch)
+        return Loss(loss, loss)
+
+
+class DistilledScorer(StaticScorer):
+    """A device model that learns from a finished teacher too (Hinton et al. 2015, arXiv:1503.02531).
+
+    The loss is (1 - share) * task + share * T^2 * KL(teacher / T || student / T).
+    """
+
+    def __init__(
+        self, task: Task[Any], model: nn.Module, teacher: nn.Module, share: float, temperature: float
+    ) -> None:
+        super().__init__(task, model)
+        self._teacher = (teacher.eval(),)  # in a tuple: not a part of what is trained and saved
+        self.share = share
+        self.temperature = temperature
+
+    def loss(self, batch: Any) -> Loss:
+        logits = self(batch)
+        (teacher,) = self._teacher
+        with torch.no_grad():
+            taught = self.task.logits(teacher, batch)
+        real = self.task.targets(batch) >= 0
+        distance = functional.kl_div(
+            (logits[real] / self.temperature).log_softmax(dim=1),
+            (taught[real] / self.temperature).log_softmax(dim=1),
+            reduction="batchmean",
+            log_target=True,
+        )
+        loss = self.task.loss(logits, batch)
+        return Loss((1 - self.share) * loss + self.share * self.temperature**2 * distance, loss)
+
+
+class GeneratedScorer(Scorer):
     """The device model under the weights that the MetaNetwork generates for each pack.
 
     The loss adds what the context vector by itself makes of the same targets, weighted by `auxiliary_loss`. The
@@ -53,76 +91,95 @@ class GeneratedScorer(nn.Module):
     """
 
     def __init__(
-        self, metanetwork: MetaNetwork, auxiliary_loss: float = 0.0, default_share: float = 0.0
+        self,
+        task: Task[Any],
+        metanetwork: MetaNetwork,
+        auxiliary_loss: float = 0.0,
+        default_share: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(task)
         self.metanetwork = metanetwork
         self.auxiliary_loss = auxiliary_loss
         self.default_share = default_share
 
-    def forward(self, packs: Packs) -> Scores:
-        used = served(packs)
-        vector = self._vectors(packs, used)
-        return self._scores(vector, _known(vector), packs, used)
+    def forward(self, batch: Any) -> Tensor:
+        vectors = self.task.vectors(self.metanetwork, batch)
+        return self._logits(vectors, _known(vectors), batch)
 
-    def loss(self, packs: Packs) -> Loss:
-        used = served(packs)
-        vector = self._vectors(packs, used)
-        pushed = torch.rand(len(vector), device=vector.device) >= self.default_share
-        logits, target = self._scores(vector, _known(vector) & pushed, packs, used)
-        own = self._encoder.scores(vector)[:, None].expand_as(logits)
-        auxiliary = next_item_loss(without_seen(own, packs, used), target)
-        next_item = next_item_loss(logits, target)
-        return Loss(next_item + self.auxiliary_loss * auxiliary, next_item)
+    def loss(self, batch: Any) -> Loss:
+        vectors = self.task.vectors(self.metanetwork, batch)
+        pushed = torch.rand(len(vectors), device=vectors.device) >= self.default_share
+        loss = self.task.loss(self._logits(vectors, _known(vectors) & pushed, batch), batch)
+        if not self.auxiliary_loss:
+            return Loss(loss, loss)
+        auxiliary = self.task.context_loss(self.metanetwork, vectors, batch)
+        return Loss(loss + self.auxiliary_loss * auxiliary, loss)
 
-    @property
-    def _encoder(self) -> ItemContextEncoder:
-        encoder = self.metanetwork.context_encoder
-        assert isinstance(encoder, ItemContextEncoder)
-        return encoder
-
-    def _vectors(self, packs: Packs, used: Tensor) -> Tensor:
-        """The context vector of every pack in use, fp32 [M, width]: one causal pass, read at each cut."""
-        n_packs, refresh = packs.target.shape[1:]
-        vectors = self._encoder.at_every_item(packs.context)
-        return vectors[:, refresh - 1 :: refresh][:, -n_packs:][used]
-
-    def _scores(self, vector: Tensor, pushed: Tensor, packs: Packs, used: Tensor) -> Scores:
-        """`vector` fp32 [M, width]; where `pushed` bool [M] is not set, the default pack serves."""
+    def _logits(self, vectors: Tensor, pushed: Tensor, batch: Any) -> Tensor:
+        """`vectors` fp32 [M, width]; where `pushed` bool [M] is not set, the default pack serves."""
         network = self.metanetwork
-        generated = network.generate_from(vector)
+        generated = network.generate_from(vectors)
         parameters = {
             name: torch.where(pushed.view(-1, *[1] * shared.dim()), generated[name], shared)
             for name, shared in network.static().items()
         }
-        hidden = hidden_states(network.device_model, packs, used)
-        assert isinstance(network.device_model, SASRec)
         with network.under(parameters):
-            logits = network.device_model.head(hidden)
-        return Scores(without_seen(logits, packs, used), packs.target[used])
+            return self.task.logits(network.device_model, batch)
 
 
-def _known(vector: Tensor) -> Tensor:
+class FineTunedScorer(nn.Module):
+    """The static model after some steps of Adam on each pack's own context: what training on the device would give.
+
+    All packs of a batch are tuned side by side, each with parameters of its own; nothing here is trained.
+    """
+
+    def __init__(
+        self, task: Task[Any], model: nn.Module, tuned: tuple[str, ...], learning_rate: float, steps: int
+    ) -> None:
+        super().__init__()
+        self.task = task
+        self.model = model
+        self.tuned = tuned
+        self.learning_rate = learning_rate
+        self.steps = steps
+
+    def forward(self, batch: Any) -> Tensor:
+        packs = len(self.task.own_loss(self.model, batch))
+        start = {name: self.model.get_parameter(name).detach() for name in self.tuned}
+        tuned = {name: value.expand(packs, *value.shape).clone() for name, value in start.items()}
+        with torch.enable_grad():
+            leaves = [value.requires_grad_() for value in tuned.values()]
+            optimizer = torch.optim.Adam(leaves, self.learning_rate)
+            for _ in range(self.steps):
+                optimizer.zero_grad()
+                with under(self.model, tuned):
+                    loss = self.task.own_loss(self.model, batch).sum()
+                loss.backward(inputs=leaves)
+                optimizer.step()
+        with under(self.model, {name: value.detach() for name, value in tuned.items()}):
+            return self.task.logits(self.model, batch)
+
+
+def training_scorer(name: str, task: Task[Any], config: Config, modules: Mapping[str, nn.Module]) -> Scorer:
+    """The method `name`, to train `modules[name]`; what it learns from has been trained before."""
+    module = modules[name]
+    if name == DISTILLED:
+        assert config.distillation
+        settings = config.distillation
+        return DistilledScorer(task, module, modules[CLOUD], settings.share, settings.temperature)
+    if name == DIRECT:
+        assert isinstance(module, MetaNetwork)
+        assert config.metanetwork
+        return GeneratedScorer(task, module, config.metanetwork.auxiliary_loss)
+    if name == GENERATED:
+        assert isinstance(module, MetaNetwork)
+        assert config.metanetwork
+        return GeneratedScorer(
+            task, module, config.metanetwork.auxiliary_loss, config.metanetwork.default_share
+        )
+    return StaticScorer(task, module)
+
+
+def _known(vectors: Tensor) -> Tensor:
     """bool [M]: whose context is not empty; a user who has uploaded nothing yet has the default pack."""
-    return (vector != 0).any(dim=1)
-
-
-def served(packs: Packs) -> Tensor:
-    """bool [B, P]: the packs that have anything to predict."""
-    return (packs.target != 0).any(dim=2)
-
-
-def hidden_states(device_model: nn.Module, packs: Packs, used: Tensor) -> Tensor:
-    """What the device model's head gets for each target of the packs in use, fp32 [M, k, d]."""
-    assert isinstance(device_model, SASRec)
-    history = packs.history[used]
-    per_window = packs.target.shape[2] // history.shape[1]
-    return device_model.encode(history.flatten(0, 1), last=per_window).reshape(
-        len(history), packs.target.shape[2], -1
-    )
-
-
-def without_seen(logits: Tensor, packs: Packs, used: Tensor) -> Tensor:
-    """Take what a user has seen before a target out of its running, in the softmax and in the ranking."""
-    first_seen = packs.first_seen[used.nonzero()[:, 0]]
-    return logits.masked_fill(first_seen[:, None] < packs.position[used][..., None], MASKED)
+    return (vectors != 0).any(dim=1)

@@ -1,0 +1,52 @@
+"""Everything that a run can be tested as: each method maps a batch to logits."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from toolchain.errors import UserError
+from toolchain.metanetwork import MetaNetwork
+from toolchain.training.build import DIRECT, FINE_TUNED, GENERATED, STATIC, generated_names
+from toolchain.training.run import Run, read_metrics
+from toolchain.training.scorers import FineTunedScorer, GeneratedScorer, StaticScorer
+
+DEFAULT = "default pack"
+
+Method = Callable[[Any], Tensor]
+
+
+def run_methods(run: Run, data: Any) -> dict[str, Method]:
+    """The methods that a run holds, by the name of their row; the static one first."""
+    methods: dict[str, Method] = {}
+    for name, module in run.modules.items():
+        if name in (DIRECT, GENERATED):
+            assert isinstance(module, MetaNetwork)
+            methods[name] = GeneratedScorer(run.task, module)
+        else:
+            methods[name] = StaticScorer(run.task, module)
+    if GENERATED in run.modules:
+        methods[DEFAULT] = StaticScorer(run.task, run.metanetwork.device_model)
+    if run.config.fine_tuning:
+        chosen = (read_metrics(run.path) or {})[FINE_TUNED]
+        methods[FINE_TUNED] = FineTunedScorer(
+            run.task,
+            run.static,
+            generated_names(run.config, run.static),
+            chosen["learning_rate"],
+            chosen["steps"],
+        )
+    return methods | run.task.baselines(data)
+
+
+def choose(methods: dict[str, Method], wanted: str, run: Run) -> dict[str, Method]:
+    """The `wanted` of them, a comma between two names, or `all`; the static one is always there to compare with.
+
+    Raises UserError for a name that the run does not hold.
+    """
+    if wanted == "all":
+        return methods
+    names = [STATIC, *(name.strip() for name in wanted.split(","))]
+    if unknown := [name for name in names if name not in methods]:
+        raise UserError(f"{run.path} holds no method {', '.join(unknown)}; it has {', '.join(methods)}")
+    return {name: methods[name] for name in dict.fromkeys(names)}
