@@ -17,6 +17,7 @@ from toolchain.training.evaluate import evaluate, score
 from toolchain.training.gains import bootstrap_gain
 from toolchain.training.run import load_run
 from toolchain.training.scorers import FineTunedScorer, GeneratedScorer
+from toolchain.training.staleness import staleness
 
 QUIET = Console(quiet=True)
 
@@ -119,3 +120,16 @@ def test_no_gain_over_a_baseline_that_never_scores() -> None:
     # One user of two scores: resamples without that user say nothing and are left out.
     gain = bootstrap_gain(users, np.array([1.0, 0.0, 0.0]), np.array([2.0, 0.0, 0.0]))
     assert gain == pytest.approx({"relative": 1.0, "low": 1.0, "high": 1.0, "p": 2e-4})
+
+
+def test_packs_that_serve_longer_are_tested_too(small_run: Path) -> None:
+    report = staleness(small_run, [1, 5, 10], QUIET)
+    assert [point["refresh"] for point in report["curve"]] == [1, 5, 10]
+    evaluation = evaluate([small_run], QUIET, "metanetwork")
+    figures = {method: values[report["metric"]]["mean"] for method, values in evaluation["metrics"].items()}
+    # Five is what the run was made with; the static model does not care.
+    assert report["curve"][1]["value"] == pytest.approx(figures["metanetwork"])
+    assert report["static"] == pytest.approx(figures["static"])
+    assert len({point["value"] for point in report["curve"]}) == 3
+    with pytest.raises(UserError, match="must be a multiple"):
+        staleness(small_run, [3], QUIET)

@@ -34,6 +34,7 @@ class Run:
     Attributes:
         name: of the data set and model, as `movielens-100k/sasrec`.
         fingerprint: SHA-256 of the checkpoint, hex.
+        facts: what the modules were told about the data.
         modules: what each method of the config has trained, by its name, in eval mode and with averaged weights.
     """
 
@@ -41,6 +42,7 @@ class Run:
     config: Config
     name: str
     fingerprint: str
+    facts: dict[str, Any]
     task: Task[Any]
     modules: dict[str, nn.Module]
 
@@ -71,7 +73,7 @@ def load_run(path: Path) -> Run:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path / CHECKPOINT} does not fit {path / CONFIG}: {reason}") from None
     fingerprint = hashlib.sha256((path / CHECKPOINT).read_bytes()).hexdigest()
-    return Run(path, config, config.name, fingerprint, task, modules)
+    return Run(path, config, config.name, fingerprint, facts, task, modules)
 
 
 def read_config(path: Path) -> Config:
