@@ -203,9 +203,11 @@ class Recommendation(Task[Packs]):
         return average.over_windows(vectors)[batch.row, batch.cut - self.context_length]
 
     def context_loss(self, network: MetaNetwork, vectors: Tensor, batch: Packs) -> Tensor:
-        """What the vector by itself makes of the next items."""
-        own = network.context_encoder.scores(vectors)[:, None].expand(-1, batch.target.shape[1], -1)
-        return self.loss(without_seen(own, batch).flatten(0, 1), batch)
+        """What the vector by itself makes of the next items: one softmax a pack, for all of its targets."""
+        own = network.context_encoder.scores(vectors)
+        own = own.masked_fill(batch.first_seen[batch.row] < batch.position[:, :1], MASKED).log_softmax(dim=1)
+        wanted = batch.target != 0
+        return -(own.gather(1, (batch.target - 1).clamp(min=0)) * wanted).sum() / wanted.sum()
 
     def own_loss(self, model: nn.Module, batch: Packs) -> Tensor:
         """Next-item loss on the items that the pack is generated from, averaged over each pack's own."""

@@ -64,7 +64,7 @@ class ScorerFit(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         config = self.config
         optimizer = torch.optim.AdamW(
-            self.scorer.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            self.scorer.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         # Epochs differ by a batch or two, as each tiles the users anew; the schedule must not run out.
         steps = int(1.1 * self.trainer.estimated_stepping_batches) + 10
