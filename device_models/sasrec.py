@@ -1,8 +1,7 @@
 """SASRec: self-attentive sequential recommendation (Kang and McAuley, ICDM 2018, arXiv:1808.09781).
 
-Two additions to the paper: a two-layer residual head between the encoder and the scores, the layers that the
-cloud generates (at zero it is the published model); and scoring of a given list of candidates. Attention is
-written out as matmul and softmax with a finite mask, so that torch.export and XNNPACK take every node.
+To the paper we add the head of `next_item.py`. Attention is written out as matmul and softmax with a finite mask, so
+that torch.export and XNNPACK take every node.
 """
 
 from dataclasses import dataclass
@@ -10,10 +9,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-# Softmax gives exactly 0 for it in fp32; being finite it makes no NaN of a row that is all padding.
-MASKED = -1e9
+from device_models.next_item import NextItemModel, initialize
+
+# Softmax gives exactly 0 for it, in fp16 too; being finite it makes no NaN of a row that is all padding.
+MASKED = -1e4
 
 
 @dataclass(frozen=True)
@@ -107,58 +107,15 @@ class CausalItemEncoder(nn.Module):
         x = final(x, mask[:, :, -kept:])
         return self.norm(x) * present[:, -kept:, None]
 
-    def scores(self, hidden: Tensor) -> Tensor:
-        """`hidden` [..., d] times every item's embedding -> [..., n_items], item i in column i - 1."""
-        return functional.linear(hidden, self.item_embedding.weight[1:])
 
-
-class SASRec(nn.Module):
+class SASRec(NextItemModel):
     """The device model: `encode` is the base, `head` holds the layers that the cloud generates."""
 
-    config_class = SASRecConfig
-    generated: ClassVar[tuple[str, ...]] = (
-        "head_in.weight",
-        "head_in.bias",
-        "head_out.weight",
-        "head_out.bias",
-    )
+    config_class: ClassVar[type] = SASRecConfig
 
     def __init__(self, config: SASRecConfig) -> None:
-        super().__init__()
+        encoder = CausalItemEncoder(config)
+        super().__init__(encoder, config.width, config.history)
         self.config = config
-        self.history = config.history
-        self.encoder = CausalItemEncoder(config)
-        self.head_in = nn.Linear(config.width, config.width)
-        self.head_out = nn.Linear(config.width, config.width)
-        self.apply(_initialize)
-
-    def encode(self, history: Tensor, last: int | None = None) -> Tensor:
-        """`history` int64 [B, L], left-padded with 0 -> fp32 [B, L, d], or [B, last, d] of the last positions."""
-        return self.encoder(history, last)
-
-    def head(self, hidden: Tensor, candidates: Tensor | None = None) -> Tensor:
-        """Score items.
-
-        With `candidates` int64 [B, C], `hidden` is [B, d] and the logits are [B, C]. Without, `hidden` is
-        [..., d] and the logits are [..., n_items], item i in column i - 1.
-        """
-        hidden = hidden + self.head_out(torch.relu(self.head_in(hidden)))
-        if candidates is None:
-            return self.encoder.scores(hidden)
-        return (self.encoder.item_embedding(candidates) @ hidden.unsqueeze(-1)).squeeze(-1)
-
-    def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
-        """`history` int64 [B, L], `candidates` int64 [B, C] -> fp32 [B, C], for the item that comes next."""
-        return self.head(self.encode(history, last=1)[:, -1], candidates)
-
-
-def _initialize(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_normal_(module.weight)
-        nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.Embedding):
-        nn.init.normal_(module.weight, std=0.02)
-        with torch.no_grad():
-            module.weight[0].zero_()
-    elif isinstance(module, CausalItemEncoder):
-        nn.init.normal_(module.position_embedding, std=0.02)
+        self.apply(initialize)
+        nn.init.normal_(encoder.position_embedding, std=0.02)
