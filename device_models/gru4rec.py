@@ -40,22 +40,22 @@ class RecurrentItemEncoder(nn.Module):
     def forward(self, items: Tensor, last: int | None = None) -> Tensor:
         """`items` int64 [B, L] -> fp32 [B, L, d], or [B, last, d] of the last positions; zero for padding."""
         embedded = self.item_embedding(items) * self.item_embedding.embedding_dim**0.5
-        gates = self.input_gates(self.dropout(embedded)).unbind(1)
-        present = (items != 0).to(embedded.dtype)[:, :, None].unbind(1)
-        state = torch.zeros_like(embedded[:, 0])
+        gates = self.input_gates(self.dropout(embedded))
+        present = (items != 0).to(embedded.dtype)[:, :, None]
+        state = torch.zeros_like(embedded[:, :1])
         states = []
-        for step, known in zip(gates, present, strict=True):
+        for step, known in zip(gates.split(1, dim=1), present.split(1, dim=1), strict=True):
             state = self._step(step, state) * known
             states.append(state)
-        return self.dropout(torch.stack(states[-(last or len(states)) :], dim=1))
+        return self.dropout(torch.cat(states[-(last or len(states)) :], dim=1))
 
     def _step(self, gates: Tensor, state: Tensor) -> Tensor:
-        """`gates` fp32 [B, 3 d] of this step's item, `state` fp32 [B, d] -> the next state."""
-        reset_in, update_in, new_in = gates.chunk(3, dim=1)
-        reset_state, update_state, new_state = self.state_gates(state).chunk(3, dim=1)
-        reset = torch.sigmoid(reset_in + reset_state)
-        update = torch.sigmoid(update_in + update_state)
-        new = torch.tanh(new_in + reset * new_state)
+        """`gates` fp32 [B, 1, 3 d] of this step's item, `state` fp32 [B, 1, d] -> the next state."""
+        # Slices, not chunk: XNNPACK takes them, and the recurrence stays one delegated graph.
+        of_state, d = self.state_gates(state), state.shape[2]
+        reset = torch.sigmoid(gates[..., :d] + of_state[..., :d])
+        update = torch.sigmoid(gates[..., d : 2 * d] + of_state[..., d : 2 * d])
+        new = torch.tanh(gates[..., 2 * d :] + reset * of_state[..., 2 * d :])
         return new + update * (state - new)
 
 
