@@ -1,16 +1,14 @@
 """MovieLens 100K from each of its forms, from a server, and what is said about bad input."""
 
-import hashlib
 import io
-import threading
 import zipfile
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from toolchain.data.movielens import download, load_movielens_100k
+from toolchain.data.movielens import load_movielens_100k
 from toolchain.errors import UserError
 
 ROWS = "7\t50\t5\t300\n3\t172\t4\t100\n7\t1\t1\t200\n3\t50\t2\t400\n"
@@ -57,62 +55,21 @@ def test_a_missing_or_empty_file_is_named(tmp_path: Path) -> None:
         load_movielens_100k(tmp_path)
 
 
-class Site:
-    """A loopback server of one archive; counts what it is asked for."""
-
-    def __init__(self, body: bytes) -> None:
-        site = self
-        self.body = body
-        self.requests = 0
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                site.requests += 1
-                self.send_response(200)
-                self.send_header("content-length", str(len(site.body)))
-                self.end_headers()
-                self.wfile.write(site.body)
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/ml-100k.zip"
-
-
 @pytest.fixture
-def site() -> Iterator[Site]:
+def archive() -> bytes:
     body = io.BytesIO()
-    with zipfile.ZipFile(body, "w") as archive:
-        archive.writestr("ml-100k/u.data", ROWS)
-        archive.writestr("ml-100k/u.item", "1|Toy Story (1995)|x\n50|Star Wars|x\n172|Empire|x\n")
-    site = Site(body.getvalue())
-    thread = threading.Thread(target=site.server.serve_forever)
-    thread.start()
-    yield site
-    site.server.shutdown()
-    site.server.server_close()
-    thread.join()
+    with zipfile.ZipFile(body, "w") as files:
+        files.writestr("ml-100k/u.data", ROWS)
+        files.writestr("ml-100k/u.item", "1|Toy Story (1995)|x\n50|Star Wars|x\n172|Empire|x\n")
+    return body.getvalue()
 
 
-def md5(body: bytes) -> str:
-    return hashlib.md5(body, usedforsecurity=False).hexdigest()
-
-
-def test_it_is_downloaded_once(site: Site, tmp_path: Path) -> None:
-    folders = [download(site.url, md5(site.body), tmp_path) for _ in range(2)]
-    assert folders[0] == folders[1]
+def test_it_is_downloaded_once(
+    serve: Callable[[bytes], Any], archive: bytes, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = serve(archive)
+    monkeypatch.setattr("toolchain.data.movielens.SOURCE", site.source)
+    for _ in range(2):
+        assert load_movielens_100k().titles == ("Toy Story (1995)", "Star Wars", "Empire")
     assert site.requests == 1
-    assert load_movielens_100k(folders[0]).titles == ("Toy Story (1995)", "Star Wars", "Empire")
-    assert sorted(file.name for file in folders[0].iterdir()) == ["u.data", "u.item"]
-
-
-def test_another_archive_is_refused_and_not_kept(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"has MD5 {md5(site.body)}, expected 0e33"):
-        download(site.url, into=tmp_path)
-    assert not list((tmp_path / "ml-100k").iterdir())
-
-
-def test_without_a_server_it_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="download it yourself and give its folder with --data"):
-        download("http://127.0.0.1:1/ml-100k.zip", into=tmp_path)
+    assert sorted(file.name for file in (cache / "movielens-100k").iterdir()) == ["u.data", "u.item"]

@@ -17,11 +17,12 @@ class Interactions:
     Attributes:
         name: of the data set.
         items: int64 [N], the item of each interaction.
-        times: int64 [N], in seconds; rises within a user.
+        times: int64 [N], in seconds; rises within a user. Where the set is not `dated`, nothing but the order.
         offsets: int64 [U + 1]; user u owns the rows offsets[u] to offsets[u + 1].
         n_items: size of the catalogue.
         titles: one for each item, item i at i - 1; None where the source has none.
         drift_time: the moment at which the users' interests shift, where the data set knows it.
+        dated: whether `times` compare between users.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Interactions:
     n_items: int
     titles: tuple[str, ...] | None = None
     drift_time: int | None = None
+    dated: bool = True
 
     @property
     def n_users(self) -> int:
@@ -49,6 +51,32 @@ class Interactions:
         """How many interactions of a user lie before `time`."""
         start, end = self.offsets[user], self.offsets[user + 1]
         return int(np.searchsorted(self.times[start:end], time))
+
+    def summary(self) -> dict[str, int | str]:
+        """What there is, in numbers."""
+        lengths = np.diff(self.offsets)
+        low, middle, high = (int(x) for x in np.percentile(lengths, (10, 50, 90)))
+        days = f"{np.ptp(self.times) / 86_400:,.0f} days" if self.dated else "no dates, only the order"
+        return {
+            "users": self.n_users,
+            "items": self.n_items,
+            "interactions": len(self.items),
+            "interactions of a user (10 %, half, 90 % have at most)": f"{low}, {middle}, {high}",
+            "time": days,
+        }
+
+    def examples(self, users: int = 3, items: int = 5) -> list[dict[str, str]]:
+        """The latest items of a few users, spread over the set."""
+        return [
+            {
+                "user": str(user),
+                "item": str(self.items[row]),
+                "title": self.titles[self.items[row] - 1] if self.titles else "",
+                "time": str(np.datetime64(int(self.times[row]), "s")) if self.dated else "",
+            }
+            for user in np.linspace(0, self.n_users - 1, min(users, self.n_users), dtype=int)
+            for row in range(max(self.offsets[user], self.offsets[user + 1] - items), self.offsets[user + 1])
+        ]
 
 
 def from_columns(name: str, users: IntArray, items: IntArray, times: IntArray, **rest: Any) -> Interactions:

@@ -4,26 +4,27 @@ Read from GroupLens' `u.data`, from a directory that holds it, from RecBole's `.
 Every rating counts as one implicit positive, whatever its stars.
 """
 
-import hashlib
-import os
 import zipfile
 from pathlib import Path
 
-import httpx
 import numpy as np
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from toolchain.data.download import Source, download, folder_of
 from toolchain.data.interactions import Interactions, from_columns
 from toolchain.errors import UserError
 
-URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
-# Published beside the archive: https://files.grouplens.org/datasets/movielens/ml-100k.zip.md5
-MD5 = "0e33842e24a9c977be4e0107933c0723"
+NAME = "movielens-100k"
+SOURCE = Source(
+    "https://files.grouplens.org/datasets/movielens/ml-100k.zip",
+    # Published beside the archive, as ml-100k.zip.md5.
+    "md5",
+    "0e33842e24a9c977be4e0107933c0723",
+)
 
 
 def load_movielens_100k(path: Path | None = None) -> Interactions:
     """Read the data set from `path`, or download it once into the cache. Raises UserError."""
-    file = download() if path is None else path
+    file = _fetch() if path is None else path
     if file.is_dir():
         file = file / "u.data"
     if not file.is_file():
@@ -73,46 +74,14 @@ def _titles(file: Path) -> dict[int, str]:
     return {int(film): title for film, title, *_ in (line.split("|") for line in lines if line)}
 
 
-def cache_dir() -> Path:
-    """Where downloads are kept: `$MNET_DATA`, or `.cache/mnet` in the home directory."""
-    return Path(os.environ.get("MNET_DATA") or Path.home() / ".cache" / "mnet")
-
-
-def download(url: str = URL, md5: str = MD5, into: Path | None = None) -> Path:
-    """Fetch and unpack the archive unless it is there already; returns the folder that holds `u.data`.
-
-    Raises UserError when the server cannot be reached or the archive is not the one that `md5` names.
-    """
-    folder = (into or cache_dir()) / "ml-100k"
-    if (folder / "u.data").is_file():
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    archive = folder / "ml-100k.zip.part"
-    # The publisher names the archive by its MD5: good against accidents, and all there is to compare with.
-    digest = hashlib.md5(usedforsecurity=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    try:
-        with httpx.stream("GET", url, follow_redirects=True) as response, Progress(*columns) as progress:
-            response.raise_for_status()
-            total = int(response.headers.get("content-length", 0)) or None
-            bar = progress.add_task("movielens-100k", total=total)
-            with archive.open("wb") as out:
-                for chunk in response.iter_bytes():
-                    out.write(chunk)
-                    digest.update(chunk)
-                    progress.advance(bar, len(chunk))
-    except httpx.HTTPError as error:
-        raise UserError(
-            f"movielens-100k: cannot download {url} ({error}); download it yourself and give its folder with "
-            "--data movielens-100k=PATH"
-        ) from None
-    if digest.hexdigest() != md5:
+def _fetch() -> Path:
+    """The folder that holds `u.data`, downloaded and unpacked unless it is there already. Raises UserError."""
+    folder = folder_of(NAME)
+    if not (folder / "u.data").is_file():
+        archive = folder / "ml-100k.zip"
+        download(NAME, SOURCE, archive)
+        _unpack(archive, folder)
         archive.unlink()
-        raise UserError(
-            f"movielens-100k: the archive at {url} has MD5 {digest.hexdigest()}, expected {md5}; try again"
-        )
-    _unpack(archive, folder)
-    archive.unlink()
     return folder
 
 

@@ -1,0 +1,70 @@
+"""A user's own CSV, TSV or Parquet."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from toolchain.data.table import load_table
+from toolchain.errors import UserError
+
+TABLE = pd.DataFrame(
+    {
+        "price": [1.0, 2.0, 3.0, 4.0],
+        "user": ["eve", "bob", "eve", "bob"],
+        "item": ["tea", "rum", "ale", "tea"],
+        "time": [20, 40, 10, 30],
+    }
+)
+
+
+def write(table: pd.DataFrame, file: Path) -> Path:
+    if file.suffix == ".parquet":
+        table.to_parquet(file)
+    else:
+        table.to_csv(file, sep="\t" if file.suffix == ".tsv" else ",", index=False)
+    return file
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
+def test_users_and_items_of_any_kind_become_sequences_in_time(tmp_path: Path, suffix: str) -> None:
+    data = load_table("shop", write(TABLE, tmp_path / f"shop{suffix}"))
+    assert data.titles == ("ale", "rum", "tea")
+    assert [data.sequence(user).tolist() for user in range(data.n_users)] == [[1, 3], [3, 2]]
+    assert data.times.tolist() == [10, 20, 30, 40]
+    assert data.dated
+
+
+def test_dates_may_be_written_out(tmp_path: Path) -> None:
+    dates = ["2026-01-02", "2026-01-01 10:00", "2026-01-01", "2026-01-01T12:00:00Z"]
+    data = load_table("shop", write(TABLE.assign(time=dates), tmp_path / "shop.csv"))
+    assert data.sequence(0).tolist() == [1, 3]
+    assert (data.times[1] - data.times[0]) == 86_400
+
+
+def test_without_times_the_rows_are_in_order(tmp_path: Path) -> None:
+    data = load_table("shop", write(TABLE.drop(columns="time"), tmp_path / "shop.csv"))
+    assert [data.sequence(user).tolist() for user in range(data.n_users)] == [[3, 1], [2, 3]]
+    assert not data.dated
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (TABLE.drop(columns="item"), "has no column item; it has price, user, time"),
+        (TABLE.assign(user=["eve", None, "eve", "bob"]), "row 2: there is no user"),
+        (TABLE.assign(time=["soon", "a", "b", "c"]), "time is neither in seconds nor a date"),
+        (TABLE[:0], "holds no interactions"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_named(tmp_path: Path, table: pd.DataFrame, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        load_table("shop", write(table, tmp_path / "shop.csv"))
+
+
+def test_a_file_that_is_no_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no file"):
+        load_table("shop", tmp_path / "shop.csv")
+    (tmp_path / "shop.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match="shop: cannot read"):
+        load_table("shop", tmp_path / "shop.parquet")

@@ -1,0 +1,30 @@
+"""Amazon Video Games, as preprocessed and published with SASRec: 31,013 users, 23,715 items, 287,107 reviews.
+
+Kang and McAuley kept users and items with five reviews or more of the raw set
+(McAuley et al., SIGIR 2015). The file has `user item` a line, in time order for each user, and no dates.
+"""
+
+from pathlib import Path
+
+from toolchain.data.download import Source, download, folder_of
+from toolchain.data.interactions import Interactions
+from toolchain.data.table import read_undated
+from toolchain.errors import UserError
+
+NAME = "amazon-video-games"
+REPOSITORY = "https://github.com/kang205/SASRec"
+SOURCE = Source(
+    "https://raw.githubusercontent.com/kang205/SASRec/e3738967fddab206d6eeb4fda433e7a7034dd8b1/data/Video.txt",
+    "sha256",
+    "b7376fe24430743f411dc7f567285657b2adb3f74361cc7ba0aee94f3024b651",
+)
+
+
+def load_amazon_video_games(path: Path | None = None) -> Interactions:
+    """Read the data set from its file, or download it once into the cache. Raises UserError."""
+    file = path or folder_of(NAME) / "Video.txt"
+    if path is None and not file.is_file():
+        download(NAME, SOURCE, file)
+    if not file.is_file():
+        raise UserError(f"{NAME}: {file} is no file; give Video.txt out of {REPOSITORY}")
+    return read_undated(NAME, file)
