@@ -1,30 +1,55 @@
 """The quick exact metrics against torchmetrics on the raw scores."""
 
 import torch
-from torchmetrics.retrieval import RetrievalHitRate, RetrievalNormalizedDCG
+from torchmetrics.retrieval import RetrievalAUROC, RetrievalHitRate, RetrievalMRR, RetrievalNormalizedDCG
 
-from toolchain.tasks.ranking import METRICS, metric_values, ranks
+from toolchain.tasks.ranking import METRICS, SAMPLE, metric_values, ranks, sampled_ranks
+
+
+def torchmetrics_of(logits: torch.Tensor, column: torch.Tensor) -> dict[str, torch.Tensor]:
+    relevant = torch.zeros_like(logits, dtype=torch.bool).scatter(1, column[:, None], True)
+    query = torch.arange(len(logits))[:, None].expand_as(logits)
+    metrics = {
+        "mrr": RetrievalMRR(),
+        "auc": RetrievalAUROC(),
+        **{f"ndcg@{k}": RetrievalNormalizedDCG(top_k=k) for k in (5, 10, 20)},
+        **{f"hr@{k}": RetrievalHitRate(top_k=k) for k in (5, 10, 20)},
+    }
+    return {
+        name: metric(logits.flatten(), relevant.flatten(), indexes=query.flatten())
+        for name, metric in metrics.items()
+    }
 
 
 def test_they_are_what_torchmetrics_says_on_the_raw_scores() -> None:
     torch.manual_seed(0)
-    logits = torch.randn(200, 40)
-    target = torch.randint(1, 41, (200,))
-    relevant = torch.zeros(200, 40, dtype=torch.bool)
-    relevant[torch.arange(200), target - 1] = True
-    query = torch.arange(200)[:, None].expand(200, 40)
-    values = metric_values(ranks(logits, target))
-    for name, metric in zip(
-        METRICS, (RetrievalNormalizedDCG(top_k=10), RetrievalHitRate(top_k=10)), strict=True
-    ):
-        expected = metric(logits.flatten(), relevant.flatten(), indexes=query.flatten())
-        torch.testing.assert_close(values[name].mean(), expected)
+    logits = torch.rand(200, 140)  # torchmetrics takes scores below 0 for "not retrieved"
+    target = torch.randint(1, 141, (200,))
+    others = torch.stack([torch.randperm(139)[:SAMPLE] for _ in target])
+    sample = 1 + others + (others >= target[:, None] - 1)
+    values = metric_values(ranks(logits, target), sampled_ranks(logits, target, sample))
+    assert tuple(values) == METRICS
+    full = torchmetrics_of(logits, target - 1)
+    among = torchmetrics_of(logits.gather(1, torch.cat([target[:, None], sample], 1) - 1), target * 0)
+    for name, value in values.items():
+        expected = among[name.removeprefix("sampled-")] if name.startswith("sampled-") else full[name]
+        torch.testing.assert_close(value.mean(), expected)
 
 
 def test_a_tie_counts_against_the_target() -> None:
-    assert ranks(torch.tensor([[1.0, 1.0, 0.0], [2.0, 1.0, 1.0]]), torch.tensor([1, 1])).tolist() == [1, 0]
+    logits, target = torch.tensor([[1.0, 1.0, 0.0], [2.0, 1.0, 1.0]]), torch.tensor([1, 1])
+    assert ranks(logits, target).tolist() == [1, 0]
+    assert sampled_ranks(logits, target, torch.tensor([[2, 3], [2, 3]])).tolist() == [1, 0]
 
 
-def test_a_model_that_tells_nothing_apart_earns_nothing() -> None:
-    values = metric_values(ranks(torch.zeros(3, 50), torch.tensor([1, 25, 50])))
-    assert all(value.sum() == 0 for value in values.values())
+def test_a_user_who_took_nearly_all_has_a_shorter_sample() -> None:
+    logits = torch.tensor([[0.0, 5.0, 5.0]])
+    assert sampled_ranks(logits, torch.tensor([1]), torch.tensor([[2, 0, 0]])).tolist() == [1]
+
+
+def test_a_model_that_tells_nothing_apart_earns_next_to_nothing() -> None:
+    logits, target = torch.zeros(3, 500), torch.tensor([1, 25, 50])
+    sample = torch.arange(100, 199).expand(3, -1)
+    values = metric_values(ranks(logits, target), sampled_ranks(logits, target, sample))
+    assert all(value.sum() == 0 for name, value in values.items() if name != "mrr")
+    assert (values["mrr"] == 1 / 500).all()

@@ -1,17 +1,38 @@
-"""Full-ranking metrics: every target is ranked against the whole catalogue, none of it sampled.
+"""Ranking metrics: each target against the whole catalogue, and, beside that, against 99 sampled items.
 
 A phone knows what its user has taken, so a config either leaves that out (`ranking: unseen`, where users take nothing
-twice) or ranks all items; all methods of a run are trained and tested the same way.
+twice) or ranks all items; all methods of a run are trained and tested the same way. The sampled figures are those that
+much of the literature reports; they tell methods apart less well, and can even put them in another order (Krichene and
+Rendle, KDD 2020, "On Sampled Metrics for Item Recommendation").
 """
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.retrieval import retrieval_hit_rate, retrieval_normalized_dcg
+from torchmetrics.functional.retrieval import (
+    retrieval_auroc,
+    retrieval_hit_rate,
+    retrieval_normalized_dcg,
+)
 
-CUTOFF = 10
-METRICS = (f"ndcg@{CUTOFF}", f"hr@{CUTOFF}")
+Metric = Callable[[Tensor, Tensor], Tensor]
+
+SAMPLE = 99
+# Beyond this rank no metric of the full ranking but MRR earns anything.
+DEPTH = 20
+FULL: dict[str, Metric] = {
+    f"{name}@{cutoff}": partial(function, top_k=cutoff)
+    for cutoff in (10, 5, DEPTH)
+    for name, function in (("ndcg", retrieval_normalized_dcg), ("hr", retrieval_hit_rate))
+}
+SAMPLED: dict[str, Metric] = {
+    "sampled-ndcg@10": partial(retrieval_normalized_dcg, top_k=10),
+    "sampled-hr@10": partial(retrieval_hit_rate, top_k=10),
+    "sampled-auc": retrieval_auroc,
+}
+METRICS = (*FULL, "mrr", *SAMPLED)
 
 
 def ranks(logits: Tensor, target: Tensor) -> Tensor:
@@ -23,18 +44,27 @@ def ranks(logits: Tensor, target: Tensor) -> Tensor:
     return (logits >= own).sum(dim=1) - 1
 
 
-def metric_values(rank: Tensor) -> dict[str, Tensor]:
-    """Value of each metric for each query, fp32 [N], from the rank of its one relevant item."""
-    return {name: table.to(rank.device)[rank.clamp(max=CUTOFF)] for name, table in _tables().items()}
+def sampled_ranks(logits: Tensor, target: Tensor, sample: Tensor) -> Tensor:
+    """Rank of each target among the items of `sample` int64 [N, 99], 0 for no item; the rest as in `ranks`."""
+    own = logits.gather(1, target[:, None] - 1)
+    others = logits.gather(1, (sample - 1).clamp(min=0))
+    return ((others >= own) & (sample != 0)).sum(dim=1)
+
+
+def metric_values(rank: Tensor, sampled_rank: Tensor) -> dict[str, Tensor]:
+    """Value of each of `METRICS` for each query, fp32 [N], from the two ranks of its one relevant item."""
+    full, sampled = _table(DEPTH + 1, *FULL), _table(SAMPLE + 1, *SAMPLED)
+    return {
+        **{name: values.to(rank.device)[rank.clamp(max=DEPTH)] for name, values in full.items()},
+        "mrr": 1 / (rank + 1),
+        **{name: values.to(rank.device)[sampled_rank] for name, values in sampled.items()},
+    }
 
 
 @cache
-def _tables() -> dict[str, Tensor]:
-    """With one relevant item a metric depends on its rank alone: torchmetrics' value for ranks 0..CUTOFF."""
-    preds = torch.arange(CUTOFF + 1, 0, -1, dtype=torch.float32)
-    by_rank = torch.eye(CUTOFF + 1, dtype=torch.bool)
-    functions = (retrieval_normalized_dcg, retrieval_hit_rate)
-    return {
-        name: torch.stack([function(preds, relevant, top_k=CUTOFF) for relevant in by_rank])
-        for name, function in zip(METRICS, functions, strict=True)
-    }
+def _table(items: int, *names: str) -> dict[str, Tensor]:
+    """With one relevant item a metric depends on its rank alone: torchmetrics' value for each rank among `items`."""
+    metrics = FULL | SAMPLED
+    preds = torch.arange(items, 0, -1) / items  # within 0 to 1: beyond, retrieval_auroc takes them for logits
+    by_rank = torch.eye(items, dtype=torch.bool)
+    return {name: torch.stack([metrics[name](preds, relevant) for relevant in by_rank]) for name in names}
