@@ -34,6 +34,21 @@ def test_every_cut_of_a_sequence_has_the_vector_of_the_context_that_ends_there(
         torch.testing.assert_close(vectors[:, cut - 1], encoder(padded(*items[:cut])))
 
 
+def test_cuts_alone_have_the_vectors_that_they_have_among_all(encoder: ItemContextEncoder) -> None:
+    contexts = torch.cat([padded(3, 9, 1), padded(*range(1, 9))])
+    row, cut = torch.tensor([1, 0, 1, 0]), torch.tensor([3, 7, 7, 2])
+    vectors = encoder.at_every_item(contexts)[row, cut]
+    torch.testing.assert_close(encoder.at_cuts(contexts, row, cut), vectors)
+
+
+def test_candidates_get_the_scores_that_they_have_among_all_items(encoder: ItemContextEncoder) -> None:
+    vectors = torch.randn(2, 16)
+    every = encoder.scores(vectors)
+    torch.testing.assert_close(encoder.scores(vectors, torch.tensor([7, 1, 7])), every[:, [6, 0, 6]])
+    candidates = torch.tensor([[20, 3], [1, 2]])
+    torch.testing.assert_close(encoder.scores(vectors, candidates), every.gather(1, candidates - 1))
+
+
 def test_an_empty_context_is_the_zero_vector_and_disturbs_no_other(encoder: ItemContextEncoder) -> None:
     vectors = encoder(torch.cat([padded(), padded(1, 2, 3)]))
     assert torch.equal(vectors[0], torch.zeros(16))

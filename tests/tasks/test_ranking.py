@@ -3,7 +3,7 @@
 import torch
 from torchmetrics.retrieval import RetrievalAUROC, RetrievalHitRate, RetrievalMRR, RetrievalNormalizedDCG
 
-from toolchain.tasks.ranking import METRICS, SAMPLE, metric_values, ranks, sampled_ranks
+from toolchain.tasks.ranking import METRICS, SAMPLE, full_values, ranks, sampled_ranks, sampled_values
 
 
 def torchmetrics_of(logits: torch.Tensor, column: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -27,7 +27,7 @@ def test_they_are_what_torchmetrics_says_on_the_raw_scores() -> None:
     target = torch.randint(1, 141, (200,))
     others = torch.stack([torch.randperm(139)[:SAMPLE] for _ in target])
     sample = 1 + others + (others >= target[:, None] - 1)
-    values = metric_values(ranks(logits, target), sampled_ranks(logits, target, sample))
+    values = full_values(ranks(logits, target)) | sampled_values(sampled_ranks(logits, target, sample))
     assert tuple(values) == METRICS
     full = torchmetrics_of(logits, target - 1)
     among = torchmetrics_of(logits.gather(1, torch.cat([target[:, None], sample], 1) - 1), target * 0)
@@ -50,6 +50,6 @@ def test_a_user_who_took_nearly_all_has_a_shorter_sample() -> None:
 def test_a_model_that_tells_nothing_apart_earns_next_to_nothing() -> None:
     logits, target = torch.zeros(3, 500), torch.tensor([1, 25, 50])
     sample = torch.arange(100, 199).expand(3, -1)
-    values = metric_values(ranks(logits, target), sampled_ranks(logits, target, sample))
+    values = full_values(ranks(logits, target)) | sampled_values(sampled_ranks(logits, target, sample))
     assert all(value.sum() == 0 for name, value in values.items() if name != "mrr")
     assert (values["mrr"] == 1 / 500).all()

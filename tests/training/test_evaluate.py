@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from toolchain.errors import UserError
-from toolchain.tasks.ranking import metric_values, ranks
+from toolchain.tasks.ranking import full_values, ranks
 from toolchain.tasks.recommendation import Recommendation
 from toolchain.training.build import load_data
 from toolchain.training.evaluate import evaluate, score
@@ -77,7 +77,7 @@ def test_the_batched_test_is_what_one_device_after_the_other_gets(small_run: Pat
             target = torch.tensor([interactions.items[row]])
             seen = [item - 1 for item in interactions.items[start:row] if item != target]
             logits[:, seen] = -torch.inf
-            for metric, value in metric_values(ranks(logits, target)).items():
+            for metric, value in full_values(ranks(logits, target)).items():
                 assert values[metric][query] == pytest.approx(value.item())
             query += 1
     assert query > 20

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from toolchain.fleet.processes import Event
-from toolchain.tasks.ranking import METRICS, metric_values
+from toolchain.tasks.ranking import METRICS, full_values
 from toolchain.training.gains import bootstrap_gain
 
 VERSIONS = ("static", "default", "first", "live")
@@ -37,7 +37,7 @@ class Findings:
         return cls(
             user=np.array([event["user"] for event in predicted]),
             step=np.array([event["step"] for event in predicted]),
-            ndcg={name: metric_values(values)[NDCG].double().numpy() for name, values in rank.items()},
+            ndcg={name: full_values(values)[NDCG].double().numpy() for name, values in rank.items()},
             swap_us=[event["swap_us"] for event in swapped],
             upload_to_swap_ms=[event["upload_to_swap_ms"] for event in swapped],
             payload_bytes=max(event["bytes"] for event in swapped),

@@ -23,6 +23,10 @@ class ContextEncoder(nn.Module, ABC):
         Entry t is the vector of the context up to sample t.
         """
 
+    def at_cuts(self, context: Tensor, row: Tensor, cut: Tensor) -> Tensor:
+        """The vectors of some cuts alone, fp32 [M, width]: row `row[m]` of the batch up to its sample `cut[m]`."""
+        return self.at_every_item(context)[row, cut]
+
     @abstractmethod
     def scores(self, vector: Tensor) -> Tensor:
         """What the vector by itself expects next: fp32 [..., width] -> logits [..., classes]."""

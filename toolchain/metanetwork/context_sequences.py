@@ -30,9 +30,16 @@ class ItemContextEncoder(ContextEncoder):
         with torch.no_grad():
             self.item_embedding.weight[0].zero_()
 
-    def scores(self, vector: Tensor) -> Tensor:
-        """fp32 [..., width] -> logits of the next item [..., n_items], item i in column i - 1."""
-        return functional.linear(vector, self.item_embedding.weight[1:])
+    def scores(self, vector: Tensor, candidates: Tensor | None = None) -> Tensor:
+        """fp32 [..., width] -> logits of the next item [..., n_items], item i in column i - 1.
+
+        Of candidates int64 [S], the same for all, [..., S]; of int64 [M, C] for `vector` [M, width], [M, C].
+        """
+        if candidates is None:
+            return functional.linear(vector, self.item_embedding.weight[1:])
+        if candidates.dim() == 1:
+            return functional.linear(vector, self.item_embedding(candidates))
+        return (self.item_embedding(candidates) @ vector.unsqueeze(-1)).squeeze(-1)
 
     def _embed(self, context: Tensor) -> Tensor:
         return self.item_embedding(context) * self.item_embedding.embedding_dim**0.5
@@ -76,18 +83,27 @@ class MovingAverages(ItemContextEncoder):
 
     def at_every_item(self, context: Tensor, last: int | None = None) -> Tensor:
         """As `ContextEncoder.at_every_item`; T = `length`."""
-        present = (context != 0).float()
-        x = self.dropout(self.averages_norm(self._moving_averages(context, present, last)))
-        present = present[:, -x.shape[1] :]
+        present = context != 0
+        averages = self._moving_averages(context, present, last)
+        return self._vectors(averages, present[:, -averages.shape[1] :])
+
+    def at_cuts(self, context: Tensor, row: Tensor, cut: Tensor) -> Tensor:
+        """As `ContextEncoder.at_cuts`; what comes after the averages is computed for the cuts alone."""
+        present = context != 0
+        return self._vectors(self._moving_averages(context, present)[row, cut], present[row, cut])
+
+    def _vectors(self, averages: Tensor, present: Tensor) -> Tensor:
+        """`averages` fp32 [..., width], `present` bool [...] -> fp32 [..., width]."""
+        x = self.dropout(self.averages_norm(averages))
         for block in self.blocks:
             x = x + block(x)
         return self.norm(x) * present[..., None]
 
-    def _moving_averages(self, context: Tensor, present: Tensor, last: int | None) -> Tensor:
+    def _moving_averages(self, context: Tensor, present: Tensor, last: int | None = None) -> Tensor:
         """fp32 [B, length or last, width]: in each group sum_s decay^(t-s) x_s / sum_s decay^(t-s), s <= t."""
         t = slice(None if last is None else -last, None)
         weights = torch.exp(functional.logsigmoid(self.decay)[:, None, None] * self.age[t]) * self.past[t]
-        kept = self.dropout(present)
+        kept = self.dropout(present.float())
         x = (self._embed(context) * kept[..., None]).unflatten(2, (len(weights), -1))
         # Group by group, so that no group's weights are copied for each row of the batch.
         sums = (weights @ x.permute(2, 1, 0, 3).flatten(2)).unflatten(2, (len(x), -1))

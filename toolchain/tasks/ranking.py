@@ -51,14 +51,18 @@ def sampled_ranks(logits: Tensor, target: Tensor, sample: Tensor) -> Tensor:
     return ((others >= own) & (sample != 0)).sum(dim=1)
 
 
-def metric_values(rank: Tensor, sampled_rank: Tensor) -> dict[str, Tensor]:
-    """Value of each of `METRICS` for each query, fp32 [N], from the two ranks of its one relevant item."""
-    full, sampled = _table(DEPTH + 1, *FULL), _table(SAMPLE + 1, *SAMPLED)
-    return {
-        **{name: values.to(rank.device)[rank.clamp(max=DEPTH)] for name, values in full.items()},
-        "mrr": 1 / (rank + 1),
-        **{name: values.to(rank.device)[sampled_rank] for name, values in sampled.items()},
-    }
+def full_values(rank: Tensor) -> dict[str, Tensor]:
+    """Value of each metric of the full ranking for each query, fp32 [N], from the rank of its one relevant item."""
+    return _at(rank.clamp(max=DEPTH), _table(DEPTH + 1, *FULL)) | {"mrr": 1 / (rank + 1)}
+
+
+def sampled_values(rank: Tensor) -> dict[str, Tensor]:
+    """Value of each sampled metric for each query, fp32 [N], from the rank of its one relevant item in the sample."""
+    return _at(rank, _table(SAMPLE + 1, *SAMPLED))
+
+
+def _at(rank: Tensor, table: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: values.to(rank.device)[rank] for name, values in table.items()}
 
 
 @cache

@@ -1,5 +1,6 @@
 """Next-item recommendation: a sample is an item id, a context the recent item ids of a user, oldest first."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +14,12 @@ from torch.nn import functional
 
 from toolchain.data import Interactions, load_interactions
 from toolchain.errors import UserError
-from toolchain.metanetwork import MetaNetwork
+from toolchain.metanetwork import ItemContextEncoder, MetaNetwork
 from toolchain.settings import Part, Strict
 from toolchain.tasks.protocols import Protocol, split_interactions
-from toolchain.tasks.ranking import METRICS, metric_values, ranks
+from toolchain.tasks.ranking import METRICS, full_values, ranks, sampled_ranks, sampled_values
 from toolchain.tasks.task import Task
-from toolchain.tasks.windows import Packs, Ranking, Windows
+from toolchain.tasks.windows import Packs, Ranking, Windows, draw_negatives
 
 # Softmax gives exactly 0 for it in fp32; being finite it makes no NaN of a row that is all padding.
 MASKED = -1e9
@@ -42,7 +43,8 @@ class RecommendationSettings(Strict):
 
     `ranking: unseen` leaves out what a user has taken, as a phone can; `refresh` is how many interactions one pack
     serves; `candidates` how many items one inference on the device scores; `shared_windows` trains the targets of a
-    pack on one window of the history, cheaper where that is long.
+    pack on one window of the history, cheaper where that is long; `negatives` is how many items stand for the
+    catalogue in the softmax of training, null for all of them.
     """
 
     protocol: Protocol = "rolling"
@@ -51,6 +53,7 @@ class RecommendationSettings(Strict):
     refresh: int = Field(5, gt=0)
     candidates: int = Field(100, gt=0)
     shared_windows: bool = False
+    negatives: int | None = Field(None, gt=0)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,11 @@ class Recommendation(Task[Packs]):
     input_names: ClassVar[tuple[str, ...]] = ("history", "candidates")
     metrics: ClassVar[tuple[str, ...]] = METRICS
     Settings: ClassVar[type[Strict]] = RecommendationSettings
-    models: ClassVar[Mapping[str, str]] = {"sasrec": "device_models.sasrec:SASRec"}
+    models: ClassVar[Mapping[str, str]] = {
+        "sasrec": "device_models.sasrec:SASRec",
+        "gru4rec": "device_models.gru4rec:GRU4Rec",
+        "din": "device_models.din:DIN",
+    }
     encoders: ClassVar[Mapping[str, str]] = {
         "moving-averages": "toolchain.metanetwork:MovingAverages",
         "gru": "toolchain.metanetwork:GRUContext",
@@ -147,6 +154,8 @@ class Recommendation(Task[Packs]):
 
     def splits(self, data: Interactions, *models: nn.Module) -> Windows:
         settings = self.settings
+        if settings.protocol == "rolling" and not data.dated:
+            raise UserError(f"{data.name} has no dates to roll over; take task.protocol=leave-one-out")
         split = split_interactions(
             data, settings.protocol, settings.rolling.train, settings.rolling.validation
         )
@@ -165,6 +174,7 @@ class Recommendation(Task[Packs]):
             context_length=self.context_length,
             history=max(_history(model) for model in models) if models else self.history,
             shared_windows=settings.shared_windows,
+            negatives=settings.negatives,
         )
 
     def baselines(self, data: Interactions) -> dict[str, Callable[[Packs], Tensor]]:
@@ -183,50 +193,89 @@ class Recommendation(Task[Packs]):
         return {"popularity": scores}
 
     def logits(self, model: nn.Module, batch: Packs) -> Tensor:
-        """fp32 [M * k, n_items], item i in column i - 1, less what the user had seen before the target."""
+        """fp32 [M * k, n_items], item i in column i - 1, less what the user had seen before the target.
+
+        Where negatives stand for the catalogue: [M * k, 1 + S], the target in column 0.
+        """
         packs, k = batch.target.shape
         history = batch.history[..., -_history(model) :]
         hidden = model.encode(history.flatten(0, 1), last=k // history.shape[1])  # type: ignore[operator]
-        logits = model.head(hidden).view(packs, k, -1)  # type: ignore[operator]
-        return without_seen(logits, batch).flatten(0, 1)
+        logits = model.head(hidden, batch.negatives).view(packs, k, -1)  # type: ignore[operator]
+        if batch.negatives is None:
+            return without_seen(logits, batch).flatten(0, 1)
+        own = model.head(hidden.flatten(0, 1), batch.target.view(-1, 1))  # type: ignore[operator]
+        return self._against_negatives(own, logits, batch)
 
     def targets(self, batch: Packs) -> Tensor:
-        return batch.target.flatten() - 1
+        return (
+            batch.target.flatten() - 1
+            if batch.negatives is None
+            else (batch.target.flatten() != 0).long() - 1
+        )
 
     def vectors(self, network: MetaNetwork, batch: Packs) -> Tensor:
         """fp32 [M, width]: one causal pass over each row of items, read at every cut."""
-        average = network.stabilizer
+        encoder, average = network.context_encoder, network.stabilizer
+        if average.windows == 1:
+            return encoder.at_cuts(batch.context, batch.row, batch.cut)
         at_end = bool((batch.cut == self.context_length - 1).all())
-        vectors = network.context_encoder.at_every_item(
-            batch.context, last=average.windows if at_end else None
-        )
+        vectors = encoder.at_every_item(batch.context, last=average.windows if at_end else None)
         return average.over_windows(vectors)[batch.row, batch.cut - self.context_length]
 
     def context_loss(self, network: MetaNetwork, vectors: Tensor, batch: Packs) -> Tensor:
         """What the vector by itself makes of the next items: one softmax a pack, for all of its targets."""
-        own = network.context_encoder.scores(vectors)
-        own = own.masked_fill(batch.first_seen[batch.row] < batch.position[:, :1], MASKED).log_softmax(dim=1)
-        wanted = batch.target != 0
-        return -(own.gather(1, (batch.target - 1).clamp(min=0)) * wanted).sum() / wanted.sum()
+        encoder = cast(ItemContextEncoder, network.context_encoder)
+        before = batch.position[:, :1]
+        if batch.negatives is None:
+            own = (
+                encoder.scores(vectors)
+                .masked_fill(batch.first_seen[batch.row] < before, MASKED)
+                .log_softmax(dim=1)
+            )
+            wanted = batch.target != 0
+            return -(own.gather(1, (batch.target - 1).clamp(min=0)) * wanted).sum() / wanted.sum()
+        negative = encoder.scores(vectors, batch.negatives)[:, None].expand(-1, batch.target.shape[1], -1)
+        at_once = batch._replace(position=before.expand_as(batch.position))
+        own = encoder.scores(vectors, batch.target)
+        return self.loss(self._against_negatives(own, negative, at_once), batch)
 
     def own_loss(self, model: nn.Module, batch: Packs) -> Tensor:
         """Next-item loss on the items that the pack is generated from, averaged over each pack's own."""
         history, length = _history(model), batch.context.shape[1]
         age = batch.cut[:, None] - torch.arange(length - 1, -1, -1, device=batch.cut.device)
         items = batch.context[batch.row].gather(1, age.clamp(min=0)) * (age >= 0)
+        position = batch.position[:, :1] + torch.arange(-length, 0, device=batch.cut.device)
+        first_seen = batch.first_seen[batch.row].gather(1, (items - 1).clamp(min=0))
         own = batch._replace(
             history=functional.pad(items, (history, 0)).unfold(1, history, 1)[:, :-1],
-            target=items,
-            position=batch.position[:, :1] + torch.arange(-length, 0, device=batch.cut.device),
+            target=items * (first_seen >= position),
+            position=position,
         )
+        if self.settings.negatives:
+            generator = torch.Generator().manual_seed(int(batch.position[0, 0]))
+            own = draw_negatives(own, self.settings.negatives, generator)
         losses = functional.cross_entropy(
             self.logits(model, own), self.targets(own), ignore_index=-1, reduction="none"
         )
-        return losses.view(items.shape).sum(dim=1) / (items != 0).sum(dim=1).clamp(min=1)
+        return losses.view(items.shape).sum(dim=1) / (own.target != 0).sum(dim=1).clamp(min=1)
 
     def scores(self, logits: Tensor, batch: Packs) -> dict[str, Tensor]:
-        wanted = batch.target.flatten()
-        return metric_values(ranks(logits[wanted != 0], wanted[wanted != 0]))
+        wanted = batch.target.flatten() != 0
+        logits, target = logits[wanted], batch.target.flatten()[wanted]
+        assert batch.sample is not None
+        sample = batch.sample.flatten(0, 1)[wanted]
+        return full_values(ranks(logits, target)) | sampled_values(sampled_ranks(logits, target, sample))
+
+    def _against_negatives(self, own: Tensor, negative: Tensor, batch: Packs) -> Tensor:
+        """Logits of the targets [M * k, 1] or [M, k], and of the negatives [M, k, S] -> [M * k, 1 + S].
+
+        Each negative stands for n_items / S items: its logit rises by log(n_items / S), and the sum over the sample
+        estimates that over the catalogue (Bengio and Senecal 2008). A target among the negatives does not count twice.
+        """
+        assert batch.negatives is not None
+        negative = without_seen(negative + math.log(self.n_items / len(batch.negatives)), batch)
+        negative = negative.masked_fill(batch.target[..., None] == batch.negatives, MASKED)
+        return torch.cat([own.view(-1, 1), negative.flatten(0, 1)], dim=1)
 
     def owners(self, batch: Packs) -> Tensor:
         return batch.user[batch.row].repeat_interleave((batch.target != 0).sum(dim=1))

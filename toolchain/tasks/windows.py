@@ -1,5 +1,6 @@
 """Windows on a split data set: what the MetaNetwork and the device see when a run of items is to be predicted."""
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -10,6 +11,9 @@ from torch.utils.data import DataLoader
 
 from toolchain.data.interactions import IntArray, Interactions
 from toolchain.tasks.protocols import Split
+from toolchain.tasks.ranking import SAMPLE
+
+SAMPLE_SEED = 0
 
 Ranking = Literal["unseen", "all"]
 
@@ -26,9 +30,13 @@ class Packs(NamedTuple):
             k, where one window is to train them all.
         target: int64 [M, k], the item that comes; at least one in each pack.
         position: int64 [M, k], the row of the target in the data set.
-        first_seen: int64 [B, n_items], the row in which the user first takes each item, item i in column i - 1; after
-            every row where the user never does, or where seen items are ranked like any other.
+        first_seen: int64 [B, C], the row in which the user first takes each item that the target competes with; after
+            every row where the user never does, or where seen items are ranked like any other. The items are those of
+            `negatives`, or else the whole catalogue, item i in column i - 1.
         user: int64 [B].
+        negatives: int64 [S], items drawn to stand for the catalogue in the softmax; in training alone.
+        sample: int64 [M, k, 99], items that the user never takes, for the sampled metrics; 0 where there are none; in
+            evaluation alone.
     """
 
     context: Tensor
@@ -39,6 +47,8 @@ class Packs(NamedTuple):
     position: Tensor
     first_seen: Tensor
     user: Tensor
+    negatives: Tensor | None = None
+    sample: Tensor | None = None
 
 
 class Windows:
@@ -51,6 +61,7 @@ class Windows:
         context_length: T, a multiple of k.
         history: L.
         shared_windows: train the k targets of a pack on one window of the history; cheaper, where L is long.
+        negatives: S, items that stand for the catalogue in a batch of training; None for the whole of it.
     """
 
     def __init__(
@@ -63,6 +74,7 @@ class Windows:
         context_length: int,
         history: int,
         shared_windows: bool = False,
+        negatives: int | None = None,
     ) -> None:
         self.items = torch.from_numpy(interactions.items)
         self.n_items = interactions.n_items
@@ -73,6 +85,7 @@ class Windows:
         self.new = torch.from_numpy(first_takes(interactions))
         self.refresh, self.context_length, self.history = refresh, context_length, history
         self.shared_windows = shared_windows
+        self.negatives = negatives
 
     def training(self, batch_size: int, seed: int) -> DataLoader[Packs]:
         """One epoch: every user's training rows, tiled from a random phase into stretches of T targets."""
@@ -86,7 +99,13 @@ class Windows:
         first = firsts[user] + within * stretch
         order = rng.permutation(len(first))
         rows = np.stack([first, self.starts[user], self.split.validation[user], user], axis=1)[order]
-        return self._loader(rows, stretch, batch_size, self.refresh if self.shared_windows else 1)
+        generator = torch.Generator().manual_seed(seed)
+
+        def cut(rows: Tensor) -> Packs:
+            packs = self._cut(rows, stretch, self.refresh if self.shared_windows else 1)
+            return draw_negatives(packs, self.negatives, generator) if self.negatives else packs
+
+        return _loader(rows, batch_size, cut)
 
     def validation(self, batch_size: int) -> DataLoader[Packs]:
         return self._serving(self.split.validation, self.split.test, batch_size)
@@ -101,13 +120,12 @@ class Windows:
             for user, (start, begin, end) in enumerate(zip(self.starts, begins, ends, strict=True))
             for first in range(begin, end, self.refresh)
         ]
-        return self._loader(np.array(rows, dtype=np.int64).reshape(-1, 4), self.refresh, batch_size, 1)
 
-    def _loader(self, rows: IntArray, targets: int, batch_size: int, per_window: int) -> DataLoader[Packs]:
-        def collate(batch: list[Tensor]) -> Packs:
-            return self._cut(torch.stack(batch), targets, per_window)
+        def cut(rows: Tensor) -> Packs:
+            packs = self._cut(rows, self.refresh, 1)
+            return packs._replace(sample=self._sample(packs))
 
-        return DataLoader(torch.from_numpy(rows), batch_size, collate_fn=collate)  # type: ignore[arg-type]
+        return _loader(np.array(rows, dtype=np.int64).reshape(-1, 4), batch_size, cut)
 
     def _cut(self, rows: Tensor, targets: int, per_window: int) -> Packs:
         """`rows` int64 [B, 4]: first target, the user's first row, one past the last that may be seen, user."""
@@ -145,6 +163,34 @@ class Windows:
                 rows = start + self.new[start:end].nonzero()[:, 0]
                 row[self.items[rows] - 1] = rows
         return first_seen
+
+    def _sample(self, packs: Packs) -> Tensor:
+        """Drawn for each target by itself, so that every method and every batch size has the same."""
+        sample = torch.zeros(*packs.target.shape, SAMPLE, dtype=torch.int64)
+        for pack, column in packs.target.nonzero().tolist():
+            start, end = self.rows_of[packs.user[packs.row[pack]]].tolist()
+            taken = np.unique(self.items[start:end].numpy())
+            if free := self.n_items - len(taken):
+                rng = np.random.default_rng((SAMPLE_SEED, int(packs.position[pack, column])))
+                drawn = rng.integers(free, size=SAMPLE)
+                # The number of an item among the free ones -> its id: past the taken ones that come before it.
+                skipped = np.searchsorted(taken - 1 - np.arange(len(taken)), drawn, side="right")
+                sample[pack, column] = torch.from_numpy(drawn + skipped + 1)
+        return sample
+
+
+def _loader(rows: IntArray, batch_size: int, cut: Callable[[Tensor], Packs]) -> DataLoader[Packs]:
+    def collate(batch: list[Tensor]) -> Packs:
+        return cut(torch.stack(batch))
+
+    return DataLoader(torch.from_numpy(rows), batch_size, collate_fn=collate)  # type: ignore[arg-type]
+
+
+def draw_negatives(packs: Packs, count: int, generator: torch.Generator) -> Packs:
+    """Let `count` items, drawn evenly, stand for the whole catalogue, the same for every target of the batch."""
+    n_items = packs.first_seen.shape[1]
+    negatives = torch.randint(1, n_items + 1, (count,), generator=generator)
+    return packs._replace(negatives=negatives, first_seen=packs.first_seen[:, negatives - 1])
 
 
 def first_takes(interactions: Interactions) -> NDArray[np.bool_]:
