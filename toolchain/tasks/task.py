@@ -1,13 +1,14 @@
 """What training, export and the cloud ask of a task. A new task is one subclass, and one way to load its data."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import DataLoader
 
 from toolchain.errors import UserError
 from toolchain.metanetwork import ContextEncoder, MetaNetwork
@@ -20,11 +21,11 @@ Loaded = TypeVar("Loaded", covariant=True)
 class Splits(Protocol[Loaded]):
     """Loaders of batches; a batch holds M packs, each of which serves some samples."""
 
-    def training(self, batch_size: int, seed: int) -> Iterable[Loaded]: ...
+    def training(self, batch_size: int, seed: int) -> DataLoader[Loaded]: ...
 
-    def validation(self, batch_size: int) -> Iterable[Loaded]: ...
+    def validation(self, batch_size: int) -> DataLoader[Loaded]: ...
 
-    def test(self, batch_size: int) -> Iterable[Loaded]: ...
+    def test(self, batch_size: int) -> DataLoader[Loaded]: ...
 
 
 class Task(ABC, Generic[Batch]):

@@ -1,0 +1,38 @@
+"""What the README tells a newcomer to write and to type works, word for word."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+SECTION = README.split("## Bring your own model, data or task")[1].split("\n## ")[0]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The files of the section, and a table of users who each go through the catalogue in order."""
+    for name, text in re.findall(r"```\w+\n# (\S+)\n(.*?)```", SECTION, re.DOTALL):
+        (tmp_path / name).write_text(text)
+    rows = [f"{user},item {(user + step) % 50},{step}" for user in range(30) for step in range(30)]
+    (tmp_path / "taken.csv").write_text("user,item,time\n" + "\n".join(rows))
+    return tmp_path
+
+
+def test_a_model_of_ones_own_trains_exports_and_swaps(folder: Path) -> None:
+    commands = re.findall(r"^    mnet (.*)$", SECTION, re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["train", "export", "verify"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", "toolchain.cli", *shlex.split(command)],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
