@@ -5,7 +5,7 @@ import pytest
 
 from toolchain.data import load_interactions
 from toolchain.data.interactions import Interactions
-from toolchain.data.synthetic import SyntheticDrift, load_synthetic_drift
+from toolchain.data.synthetic import SyntheticDrift, draw_synthetic_drift
 from toolchain.errors import UserError
 
 SPEC = SyntheticDrift(users=60)
@@ -13,12 +13,12 @@ SPEC = SyntheticDrift(users=60)
 
 @pytest.fixture(scope="module")
 def data() -> Interactions:
-    return load_synthetic_drift(SPEC)
+    return draw_synthetic_drift(SPEC)
 
 
 def test_a_seed_gives_one_data_set(data: Interactions) -> None:
-    assert np.array_equal(data.items, load_synthetic_drift(SPEC).items)
-    assert not np.array_equal(data.items, load_synthetic_drift(SyntheticDrift(users=60, seed=8)).items)
+    assert np.array_equal(data.items, draw_synthetic_drift(SPEC).items)
+    assert not np.array_equal(data.items, draw_synthetic_drift(SyntheticDrift(users=60, seed=8)).items)
 
 
 def test_items_and_times_are_what_the_class_promises(data: Interactions) -> None:
@@ -49,10 +49,3 @@ def test_interests_shift_at_the_drift_and_hardly_before(data: Interactions) -> N
 def test_it_reads_no_file(tmp_path: object) -> None:
     with pytest.raises(UserError, match="reads no file"):
         load_interactions("synthetic-drift", tmp_path)  # type: ignore[arg-type]
-
-
-def test_an_unknown_name_is_an_error_that_lists_what_there_is() -> None:
-    with pytest.raises(
-        UserError, match="unknown data set 'movielens'; there are synthetic-drift, movielens-100k"
-    ):
-        load_interactions("movielens")

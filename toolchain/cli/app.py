@@ -20,11 +20,15 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-# A verb is a module of this package with a `command`. Its top imports only typer and the standard library:
-# torch and friends load inside the call, so that `mnet --help` stays quick.
+# A verb is a module of this package with a `command`, a function or a group of them. Its top imports only typer and
+# the standard library: torch and friends load inside the call, so that `mnet --help` stays quick.
 for module in pkgutil.iter_modules(toolchain.cli.__path__):
     if module.name != "app" and not module.name.startswith("_"):
-        app.command(module.name)(importlib.import_module(f"toolchain.cli.{module.name}").command)
+        command = importlib.import_module(f"toolchain.cli.{module.name}").command
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=module.name)
+        else:
+            app.command(module.name)(command)
 
 
 def main() -> None:

@@ -1,30 +1,57 @@
 """Data sets by name. A new one is a module here and a line in `DATASETS`."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from toolchain.data.interactions import Interactions
-from toolchain.data.movielens import load_movielens_100k
-from toolchain.data.synthetic import load_synthetic_drift
+from toolchain.data.table import SUFFIXES, load_table
 from toolchain.errors import UserError
+from toolchain.settings import find_part
 
-__all__ = ["DATASETS", "Interactions", "load_interactions"]
+__all__ = ["DATASETS", "DataSet", "Interactions", "Pictures", "load_data_set", "load_interactions"]
 
-
-def _synthetic_drift(path: Path | None) -> Interactions:
-    if path is not None:
-        raise UserError(f"synthetic-drift is made up on the spot and reads no file; drop {path}")
-    return load_synthetic_drift()
-
-
-DATASETS: dict[str, Callable[[Path | None], Interactions]] = {
-    "synthetic-drift": _synthetic_drift,
-    "movielens-100k": load_movielens_100k,
+# Each loads from a path, or, given None, from the cache, after a download where need be.
+DATASETS = {
+    "synthetic-drift": "toolchain.data.synthetic:load_synthetic_drift",
+    "movielens-100k": "toolchain.data.movielens:load_movielens_100k",
+    "amazon-video-games": "toolchain.data.amazon:load_amazon_video_games",
 }
 
 
+class DataSet(Protocol):
+    """What every data set offers, beside what its task reads."""
+
+    @property
+    def name(self) -> str: ...
+
+    def summary(self) -> dict[str, int | str]:
+        """What there is, in numbers."""
+        ...
+
+
+@runtime_checkable
+class Pictures(DataSet, Protocol):
+    """A data set to look at."""
+
+    def contact_sheet(self, file: Path) -> None:
+        """Write a PNG of some of its pictures."""
+        ...
+
+
+def load_data_set(name: str, path: Path | None = None) -> DataSet:
+    """The data set `name`: a built-in one, or what `package.module:function` makes of `path`.
+
+    Any other name is that of a table of interactions, where `path` is a CSV, TSV or Parquet file. Raises UserError.
+    """
+    if path is not None and path.suffix in SUFFIXES and name not in DATASETS and ":" not in name:
+        return load_table(name, path)
+    data: DataSet = find_part(name, DATASETS, "data set")(path)
+    return data
+
+
 def load_interactions(name: str, path: Path | None = None) -> Interactions:
-    """Load the data set `name`, from `path` where one is given. Raises UserError."""
-    if name not in DATASETS:
-        raise UserError(f"unknown data set {name!r}; there are {', '.join(DATASETS)}")
-    return DATASETS[name](path)
+    """The data set `name`, which must be one of interactions. Raises UserError."""
+    data = load_data_set(name, path)
+    if not isinstance(data, Interactions):
+        raise UserError(f"{name} is no set of interactions between users and items")
+    return data

@@ -9,11 +9,13 @@ back to: that is what a compact model with a short memory cannot know.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toolchain.data.interactions import Interactions, from_columns
+from toolchain.errors import UserError
 
 HOUR = 3600
 
@@ -46,9 +48,15 @@ class SyntheticDrift:
     seed: int = 7
 
 
-def load_synthetic_drift(spec: SyntheticDrift | None = None) -> Interactions:
-    """Draw the data set. All users run side by side, one interaction an hour."""
-    spec = spec or SyntheticDrift()
+def load_synthetic_drift(path: Path | None = None) -> Interactions:
+    """The data set as its defaults describe it. Raises UserError for any path."""
+    if path is not None:
+        raise UserError(f"synthetic-drift is made up on the spot and reads no file; drop {path}")
+    return draw_synthetic_drift(SyntheticDrift())
+
+
+def draw_synthetic_drift(spec: SyntheticDrift) -> Interactions:
+    """Draw a data set. All users run side by side, one interaction an hour."""
     rng = np.random.default_rng(spec.seed)
     fashion = rng.permutation(_zipf(spec.niches, 0.3))
     trend = fashion.max() + fashion.min() - fashion  # what was rare becomes popular

@@ -1,0 +1,52 @@
+"""Data sets by name, by suffix, and by dotted path."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from toolchain.data import DATASETS, Interactions, load_data_set, load_interactions
+from toolchain.errors import UserError
+
+OWN = """
+from toolchain.data.interactions import from_columns
+import numpy as np
+
+class Photos:
+    name = "photos"
+    def summary(self): return {"photos": 1}
+
+def load(path):
+    return from_columns("own", np.array([0]), np.array([1]), np.array([0]), n_items=1)
+
+def photos(path):
+    return Photos()
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "own_sets.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "own_sets", raising=False)
+    return "own_sets"
+
+
+def test_a_set_of_your_own_is_a_dotted_path(own: str) -> None:
+    assert isinstance(load_interactions(f"{own}:load"), Interactions)
+    assert load_data_set(f"{own}:photos").summary() == {"photos": 1}
+
+
+def test_a_recommender_needs_interactions(own: str) -> None:
+    with pytest.raises(UserError, match="own_sets:photos is no set of interactions"):
+        load_interactions(f"{own}:photos")
+
+
+def test_any_name_will_do_for_a_table(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text("user,item\na,b\n")
+    assert load_data_set("shop", tmp_path / "orders.csv").name == "shop"
+
+
+def test_an_unknown_name_is_an_error_that_lists_what_there_is() -> None:
+    with pytest.raises(UserError, match=f"no data set 'movielens': take {', '.join(DATASETS)}"):
+        load_data_set("movielens")

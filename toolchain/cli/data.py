@@ -1,0 +1,64 @@
+"""`mnet data`: get and look at data sets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+command = typer.Typer(help="Get and look at data sets.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="A data set, as `movielens-100k`.")]
+
+
+@command.command()
+def get(name: Name) -> None:
+    """Download a data set from the site that publishes it, and check it."""
+    from rich.console import Console
+
+    from toolchain.data import load_data_set
+    from toolchain.data.download import folder_of
+
+    load_data_set(name)
+    folder = folder_of(name)
+    where = f"is in {folder}" if folder.is_dir() else "needs no download"
+    Console(stderr=True).print(f"{name} {where}", soft_wrap=True)
+
+
+@command.command()
+def show(
+    name: Name,
+    path: Annotated[Path | None, typer.Option(help="Where it lies; downloaded unless given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Contact sheet of images; `NAME.png` unless given.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print sizes and examples as JSON.")] = False,
+) -> None:
+    """Print how large a data set is and what is in it."""
+    import json as json_format
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from toolchain.data import Pictures, load_data_set
+
+    data = load_data_set(name, path)
+    summary = data.summary()
+    examples = [] if isinstance(data, Pictures) else data.examples()
+    sheet = out or Path(f"{name}.png")
+    if isinstance(data, Pictures):
+        data.contact_sheet(sheet)
+    if json:
+        print(json_format.dumps({"name": name, "summary": summary, "examples": examples}))
+        return
+    console = Console()
+    sizes = Table(title=name, show_header=False)
+    for key, value in summary.items():
+        sizes.add_row(key, f"{value:,}" if isinstance(value, int) else value)
+    console.print(sizes)
+    if examples:
+        rows = Table(*examples[0], title="examples")
+        for example in examples:
+            rows.add_row(*example.values())
+        console.print(rows)
+    else:
+        console.print(f"contact sheet: {sheet}", soft_wrap=True)
