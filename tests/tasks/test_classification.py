@@ -20,7 +20,8 @@ FACTS = {"classes": ["a", "b", "c", "d"], "image_size": [8, 8]}
 
 def make(**settings: object) -> Classification:
     chosen = ClassificationSettings.model_validate(
-        {"context": 3, "serves": 2, "training_devices": 6, "validation_devices": 4, "test_devices": 4} | settings
+        {"context": 3, "serves": 2, "training_devices": 6, "validation_devices": 4, "test_devices": 4}
+        | settings
     )
     return Classification.create(chosen, FACTS, MODEL, ENCODER)
 
@@ -107,13 +108,17 @@ def test_a_context_with_fewer_images_is_read_as_such(network: MetaNetwork, batch
     assert not network.context_encoder(nothing).any()
 
 
-def test_no_gradient_goes_through_an_upload(network: MetaNetwork, task: Classification, batch: Photos) -> None:
+def test_no_gradient_goes_through_an_upload(
+    network: MetaNetwork, task: Classification, batch: Photos
+) -> None:
     task.vectors(network, batch).sum().backward()
     assert all(parameter.grad is None for parameter in network.device_model.parameters())
     assert all(parameter.grad is not None for parameter in network.context_encoder.each.parameters())
 
 
-def test_each_pack_classifies_with_its_own_weights(network: MetaNetwork, task: Classification, batch: Photos) -> None:
+def test_each_pack_classifies_with_its_own_weights(
+    network: MetaNetwork, task: Classification, batch: Photos
+) -> None:
     parameters = network.generate_from(task.vectors(network, batch))
     with network.under(parameters):
         logits = task.logits(network.device_model, batch)
@@ -127,7 +132,9 @@ def test_the_loss_of_a_context_is_how_well_it_tells_the_classes(
 ) -> None:
     vectors = task.vectors(network, batch)
     log_probability = network.context_encoder.scores(vectors).log_softmax(dim=1)
-    expected = -torch.stack([log_probability[m, label] for m, own in enumerate(batch.label) for label in own]).mean()
+    expected = -torch.stack(
+        [log_probability[m, label] for m, own in enumerate(batch.label) for label in own]
+    ).mean()
     torch.testing.assert_close(task.context_loss(network, vectors, batch), expected)
 
 
@@ -138,7 +145,9 @@ def test_a_devices_own_loss_is_the_entropy_of_its_context(task: Classification, 
             return torch.eye(4)[0] * certainty[:, None]
 
     entropy = task.own_loss(Sure(), batch)
-    torch.testing.assert_close(entropy, torch.tensor([0.0] + [4.0] * 3).clamp(max=1).mul(torch.tensor(4.0).log()))
+    torch.testing.assert_close(
+        entropy, torch.tensor([0.0] + [4.0] * 3).clamp(max=1).mul(torch.tensor(4.0).log())
+    )
 
 
 def test_scores_and_owners_go_together(task: Classification, batch: Photos) -> None:

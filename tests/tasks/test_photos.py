@@ -22,7 +22,11 @@ def rows(images: Tensor) -> Tensor:
 
 
 def all_rows(batches: list[Photos]) -> set[int]:
-    return {int(row) for batch in batches for row in torch.cat([rows(batch.context), rows(batch.image)], 1).flatten()}
+    return {
+        int(row)
+        for batch in batches
+        for row in torch.cat([rows(batch.context), rows(batch.image)], 1).flatten()
+    }
 
 
 def test_parts_share_no_image_and_test_images_are_the_held_out_ones() -> None:

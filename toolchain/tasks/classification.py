@@ -69,7 +69,9 @@ class Classification(Task[Photos]):
         built = task.device_model(model).eval()
         for name in ("encode", "head"):
             if not callable(getattr(built, name, None)):
-                raise UserError(f"model {model.name} has no method {name}; CONTRIBUTING.md says what a device model offers")
+                raise UserError(
+                    f"model {model.name} has no method {name}; CONTRIBUTING.md says what a device model offers"
+                )
         hidden = built.encode(torch.zeros(1, 3, height, width))  # type: ignore[operator]
         return replace(task, features=hidden.shape[2])
 
