@@ -4,6 +4,7 @@ from toolchain.settings import find_part
 from toolchain.tasks.task import Task
 
 TASKS = {
+    "classification": "toolchain.tasks.classification:Classification",
     "recommendation": "toolchain.tasks.recommendation:Recommendation",
 }
 

@@ -1,0 +1,74 @@
+"""Packs of photos: nothing is shared between the parts, and labels stay with their images."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.tasks.images import grey_images
+from toolchain.errors import UserError
+from toolchain.tasks.photos import DeviceSplits, Photos
+
+DATA = grey_images()
+
+
+def splits(context: int = 3, serves: int = 2, **other: float) -> DeviceSplits:
+    settings = {"concentration": 1.0, "camera": 0.0, **other}
+    return DeviceSplits(DATA, devices=(12, 5, 7), context=context, serves=serves, **settings)
+
+
+def rows(images: Tensor) -> Tensor:
+    """The row of the data set that each image [..., 3, H, W] is, as its colour tells where cameras are perfect."""
+    return images[..., 0, 0, 0].long() * 100 + images[..., 1, 0, 0].long()
+
+
+def all_rows(batches: list[Photos]) -> set[int]:
+    return {
+        int(row)
+        for batch in batches
+        for row in torch.cat([rows(batch.context), rows(batch.image)], 1).flatten()
+    }
+
+
+def test_parts_share_no_image_and_test_images_are_the_held_out_ones() -> None:
+    cut = splits()
+    training, validation, test = (
+        all_rows(list(part)) for part in (cut.training(4, 0), cut.validation(4), cut.test(4))
+    )
+    assert not training & validation
+    assert min(test) >= 700 > max(training | validation)
+
+
+def test_each_device_is_there_once_with_all_of_its_images() -> None:
+    cut = splits()
+    for part, batches in enumerate((cut.training(5, 1), cut.validation(5), cut.test(5))):
+        seen = []
+        for batch in batches:
+            assert batch.context.shape[1:] == (3, 3, 8, 8)
+            assert torch.equal(batch.label, DATA.labels[rows(batch.image)])
+            own = torch.cat([rows(batch.context), rows(batch.image)], dim=1)
+            assert torch.equal(own.sort().values, cut.devices[part].rows[batch.device].sort().values)
+            seen += batch.device.tolist()
+        assert sorted(seen) == list(range(len(cut.devices[part])))
+
+
+def test_an_epoch_follows_from_its_seed() -> None:
+    def epoch(seed: int) -> Tensor:
+        return torch.cat([rows(batch.image) for batch in splits().training(4, seed)])
+
+    assert torch.equal(epoch(0), epoch(0))
+    assert not torch.equal(epoch(0), epoch(1))
+
+
+def test_evaluation_is_always_the_same_and_never_mirrored() -> None:
+    one, other = (next(iter(splits(camera=1.0).validation(5))) for _ in range(2))
+    assert torch.equal(one.image, other.image)
+    cut = splits(camera=1.0)
+    batch = next(iter(cut.test(5)))
+    devices = cut.devices[2]
+    photos = devices.cameras.take(batch.device, DATA.images[devices.rows[batch.device]])
+    assert torch.equal(torch.cat([batch.context, batch.image], dim=1), photos)
+
+
+def test_too_small_a_data_set_is_told() -> None:
+    with pytest.raises(UserError, match="may need 50 images of one class"):
+        splits(context=30, serves=20)

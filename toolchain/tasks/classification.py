@@ -1,0 +1,195 @@
+"""Image classification on devices that differ: a sample is an image, a context a handful of them without labels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from toolchain.data.images import IMAGE_SETS, LabelledImages
+from toolchain.errors import UserError
+from toolchain.metanetwork import MetaNetwork
+from toolchain.settings import Part, Strict, find_part
+from toolchain.tasks.photos import DeviceSplits, Photos
+from toolchain.tasks.task import Task
+
+
+class ClassificationSettings(Strict):
+    """The `task` section.
+
+    `context` is how many images a device uploads, `serves` how many it then classifies with the pack that it gets;
+    `upload` is what of an image it sends: the `embedding` (features and soft predictions) or the `image` itself.
+    `concentration` and `camera` say how different the devices are, see `toolchain.data.devices`.
+    """
+
+    context: int = Field(32, gt=0)
+    serves: int = Field(32, gt=0)
+    upload: Literal["embedding", "image"] = "embedding"
+    training_devices: int = Field(1000, gt=0)
+    validation_devices: int = Field(150, gt=0)
+    test_devices: int = Field(300, gt=0)
+    concentration: float = Field(0.3, gt=0)
+    camera: float = Field(1.0, ge=0)
+
+
+@dataclass(frozen=True)
+class Classification(Task[Photos]):
+    """Image classification.
+
+    A device model of it has `encode(image) -> fp32 [B, P, e]`, e features at each of P places that no generated
+    parameter has touched, and `head(hidden) -> logits`; see `device_models.cnn.CNN`.
+
+    Attributes:
+        classes: their names.
+        image_size: height and width.
+        features: e.
+    """
+
+    classes: tuple[str, ...]
+    image_size: tuple[int, int]
+    features: int
+    settings: ClassificationSettings = field(default_factory=ClassificationSettings)
+
+    name: ClassVar[str] = "classification"
+    input_names: ClassVar[tuple[str, ...]] = ("image",)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    Settings: ClassVar[type[Strict]] = ClassificationSettings
+    models: ClassVar[Mapping[str, str]] = {"cnn": "device_models.cnn:CNN"}
+    encoders: ClassVar[Mapping[str, str]] = {"set": "toolchain.metanetwork.context_sets:SetContext"}
+
+    @classmethod
+    def create(
+        cls, settings: ClassificationSettings, facts: Mapping[str, Any], model: Part, context: Part | None
+    ) -> Self:
+        classes, (height, width) = tuple(facts["classes"]), facts["image_size"]
+        task = cls(classes, (height, width), 0, settings)
+        built = task.device_model(model).eval()
+        for name in ("encode", "head"):
+            if not callable(getattr(built, name, None)):
+                raise UserError(
+                    f"model {model.name} has no method {name}; CONTRIBUTING.md says what a device model offers"
+                )
+        hidden = built.encode(torch.zeros(1, 3, height, width))  # type: ignore[operator]
+        return replace(task, features=hidden.shape[2])
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        return {"n_classes": len(self.classes)}
+
+    @property
+    def encoder_sizes(self) -> dict[str, Any]:
+        return {"features": self.features + len(self.classes), "classes": len(self.classes)}
+
+    def example_inputs(self, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """A random image fp32 [1, 3, H, W]."""
+        return (as_input(torch.randint(0, 256, (1, 3, *self.image_size), generator=generator)),)
+
+    def device_inputs(self, pixels: Sequence[int]) -> tuple[Tensor, ...]:
+        """An image of 3 * H * W bytes, red, then green, then blue -> fp32 [1, 3, H, W]. Raises ValueError."""
+        return (as_input(self._images([pixels])),)
+
+    def context(self, samples: Sequence[Sequence[float]]) -> Tensor:
+        """What a device uploaded -> fp32 [1, n, e + C] or uint8 [1, n, 3, H, W], the most recent, left-padded with 0.
+
+        Raises ValueError on samples of another form than `upload` says.
+        """
+        recent = samples[-self.settings.context :]
+        uploaded = self._images(recent) if self.settings.upload == "image" else self._embeddings(recent)
+        padded = torch.zeros(1, self.settings.context, *uploaded.shape[1:], dtype=uploaded.dtype)
+        padded[0, self.settings.context - len(uploaded) :] = uploaded
+        return padded
+
+    def upload(self, model: nn.Module, images: Tensor) -> list[list[float]]:
+        """What a device sends of images uint8 [n, 3, H, W]; `model` is its device model under the default pack."""
+        if self.settings.upload == "image":
+            return images.flatten(1).tolist()
+        with torch.no_grad():
+            return describe(model, images).tolist()
+
+    def prepared(self, network: MetaNetwork, context: Tensor) -> Tensor:
+        """What the context encoder reads, fp32 [M, n, e + C]: uploaded images are described here, in the cloud."""
+        if context.dtype != torch.uint8:
+            return context
+        # What was uploaded are numbers: no gradient goes back from here to the features.
+        with torch.no_grad():
+            described = describe(network.device_model, context.flatten(0, 1)).unflatten(0, context.shape[:2])
+        return described * (context != 0).any(dim=(2, 3, 4))[..., None]
+
+    def _images(self, samples: Sequence[Sequence[float]]) -> Tensor:
+        size = 3 * self.image_size[0] * self.image_size[1]
+        if any(len(sample) != size or not all(value in range(256) for value in sample) for sample in samples):
+            raise ValueError(
+                f"an image is {size} numbers from 0 to 255: red, then green, then blue, row by row"
+            )
+        return torch.tensor(samples, dtype=torch.uint8).view(-1, 3, *self.image_size)
+
+    def _embeddings(self, samples: Sequence[Sequence[float]]) -> Tensor:
+        size = self.features + len(self.classes)
+        values = [torch.tensor(sample, dtype=torch.float32) for sample in samples]
+        if any(value.shape != (size,) or not value.isfinite().all() for value in values):
+            raise ValueError(
+                f"a sample is {size} finite numbers: {self.features} features, then soft predictions"
+            )
+        return torch.stack(values) if values else torch.zeros(0, size)
+
+    @classmethod
+    def load(cls, name: str, path: Path | None) -> LabelledImages:
+        data = find_part(name, IMAGE_SETS, "data set")(path)
+        assert isinstance(data, LabelledImages)
+        return data
+
+    @classmethod
+    def facts(cls, data: LabelledImages) -> dict[str, Any]:
+        return {"classes": list(data.classes), "image_size": list(data.image_size)}
+
+    def splits(self, data: LabelledImages, *models: nn.Module) -> DeviceSplits:
+        settings = self.settings
+        return DeviceSplits(
+            data,
+            devices=(settings.training_devices, settings.validation_devices, settings.test_devices),
+            context=settings.context,
+            serves=settings.serves,
+            concentration=settings.concentration,
+            camera=settings.camera,
+        )
+
+    def logits(self, model: nn.Module, batch: Photos) -> Tensor:
+        logits: Tensor = model(as_input(batch.image.flatten(0, 1)))
+        return logits
+
+    def targets(self, batch: Photos) -> Tensor:
+        return batch.label.flatten()
+
+    def vectors(self, network: MetaNetwork, batch: Photos) -> Tensor:
+        return network.context_encoder(self.prepared(network, batch.context))
+
+    def context_loss(self, network: MetaNetwork, vectors: Tensor, batch: Photos) -> Tensor:
+        """How well the vector by itself tells which classes the device sees."""
+        own = network.context_encoder.scores(vectors)
+        return self.loss(own.repeat_interleave(batch.label.shape[1], dim=0), batch)
+
+    def own_loss(self, model: nn.Module, batch: Photos) -> Tensor:
+        """Entropy of the predictions on the context, as TENT lowers it (Wang et al. 2021, arXiv:2006.10726)."""
+        logits = model(as_input(batch.context.flatten(0, 1)))
+        entropy = -(logits.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1)
+        return entropy.unflatten(0, batch.context.shape[:2]).mean(dim=1)
+
+    def scores(self, logits: Tensor, batch: Photos) -> dict[str, Tensor]:
+        return {"accuracy": (logits.argmax(dim=1) == self.targets(batch)).float()}
+
+    def owners(self, batch: Photos) -> Tensor:
+        return batch.device.repeat_interleave(batch.label.shape[1])
+
+
+def describe(model: Any, images: Tensor) -> Tensor:
+    """What the MetaNetwork reads of images uint8 [N, 3, H, W]: features and soft predictions, fp32 [N, e + C]."""
+    hidden = model.encode(as_input(images))
+    return torch.cat([hidden.mean(dim=1), model.head(hidden).softmax(dim=1)], dim=1)
+
+
+def as_input(images: Tensor) -> Tensor:
+    """uint8 [N, 3, H, W] -> fp32 from 0 to 1. Convolutions on a CPU are quicker with the channels last in memory."""
+    return (images.float() / 255).contiguous(memory_format=torch.channels_last)

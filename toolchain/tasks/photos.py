@@ -1,0 +1,103 @@
+"""How images become packs: devices to train, to validate and to test on, that share neither cameras nor images."""
+
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from toolchain.data.devices import draw_devices
+from toolchain.data.images import LabelledImages
+
+# Which devices there are belongs to the data, as a published split does: every run sees the same ones.
+SEED = 1000
+VALIDATION = 0.1
+# A pack holds many images; more packs than this at a time make an evaluation slower, not faster.
+EVALUATED_PACKS = 16
+
+
+class Photos(NamedTuple):
+    """M packs, one a device.
+
+    Attributes:
+        context: uint8 [M, n, 3, H, W], the images that the device has uploaded.
+        image: uint8 [M, k, 3, H, W], those that it classifies with the pack.
+        label: int64 [M, k], the classes of `image`.
+        device: int64 [M].
+    """
+
+    context: Tensor
+    image: Tensor
+    label: Tensor
+    device: Tensor
+
+
+class DeviceSplits:
+    """Cuts `Photos` from a data set.
+
+    A device has `context` + `serves` images. A training device's are shuffled in each epoch, so that each of them is
+    now in the context, now to be classified; half of them are mirrored.
+
+    Raises UserError where the data set is too small for such devices.
+    """
+
+    def __init__(
+        self,
+        data: LabelledImages,
+        *,
+        devices: tuple[int, int, int],
+        context: int,
+        serves: int,
+        concentration: float,
+        camera: float,
+    ) -> None:
+        self.data = data
+        self.n_context = context
+        known, test = (~data.held_out).nonzero()[:, 0], data.held_out.nonzero()[:, 0]
+        known = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(SEED))]
+        validation = int(VALIDATION * len(known))
+        rows = (known[validation:], known[:validation], test)
+        self.devices = [
+            draw_devices(data.labels, own, count, context + serves, concentration, camera, SEED + part)
+            for part, (own, count) in enumerate(zip(rows, devices, strict=True))
+        ]
+        self._taken = cache(self._take)
+
+    def training(self, batch_size: int, seed: int) -> DataLoader[Photos]:
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self.devices[0]), generator=generator)
+        return self._loader(0, order, batch_size, generator)
+
+    def validation(self, batch_size: int) -> DataLoader[Photos]:
+        return self._loader(1, torch.arange(len(self.devices[1])), min(batch_size, EVALUATED_PACKS))
+
+    def test(self, batch_size: int) -> DataLoader[Photos]:
+        return self._loader(2, torch.arange(len(self.devices[2])), min(batch_size, EVALUATED_PACKS))
+
+    def _loader(
+        self, part: int, order: Tensor, batch_size: int, shuffled: torch.Generator | None = None
+    ) -> DataLoader[Photos]:
+        rows, taken, n = self.devices[part].rows, self._taken(part), self.n_context
+
+        def collate(batch: list[Tensor]) -> Photos:
+            device = torch.stack(batch)
+            image, label = taken[device], self.data.labels[rows[device]]
+            if shuffled:
+                new = torch.rand(label.shape, generator=shuffled).argsort(dim=1)
+                image, label = image[torch.arange(len(new))[:, None], new], label.gather(1, new)
+                mirrored = torch.rand(label.shape, generator=shuffled) < 0.5
+                image[mirrored] = image[mirrored].flip(-1)
+            return Photos(image[:, :n], image[:, n:], label[:, n:], device)
+
+        return DataLoader(order, batch_size, collate_fn=collate)  # type: ignore[arg-type]
+
+    def _take(self, part: int) -> Tensor:
+        """The photos uint8 [D, n + k, 3, H, W] of a part: taken once, as cameras cost a good part of a forward pass."""
+        devices = self.devices[part]
+        return torch.cat(
+            [
+                devices.cameras.take(some, self.data.images[devices.rows[some]])
+                for some in torch.arange(len(devices)).split(EVALUATED_PACKS)
+            ]
+        )
