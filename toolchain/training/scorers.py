@@ -154,7 +154,12 @@ class FineTunedScorer(nn.Module):
         self.steps = steps
 
     def forward(self, batch: Any) -> Tensor:
-        packs = len(self.task.own_loss(self.model, batch))
+        with under(self.model, self.packs(batch)):
+            return self.task.logits(self.model, batch)
+
+    def packs(self, batch: Any) -> dict[str, Tensor]:
+        """The tuned parameters of each pack of the batch, fp32 [M, *shape]."""
+        packs = len(self.task.devices(batch))
         start = {name: self.model.get_parameter(name).detach() for name in self.tuned}
         tuned = {name: value.expand(packs, *value.shape).clone() for name, value in start.items()}
         with torch.enable_grad():
@@ -166,8 +171,7 @@ class FineTunedScorer(nn.Module):
                     loss = self.task.own_loss(self.model, batch).sum()
                 loss.backward(inputs=leaves)
                 optimizer.step()
-        with under(self.model, {name: value.detach() for name, value in tuned.items()}):
-            return self.task.logits(self.model, batch)
+        return {name: value.detach() for name, value in tuned.items()}
 
 
 def training_scorer(name: str, task: Task[Any], config: Config, modules: Mapping[str, nn.Module]) -> Scorer:
