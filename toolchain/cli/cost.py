@@ -36,6 +36,6 @@ def command(
         table = Table("devices at a time", "generation", f"fine-tuning, {adaptation['steps']} steps", "ratio")
         for count, row in adaptation["devices"].items():
             times = (f"{row[name]:.3f} ms" for name in ("generation_ms", "fine_tuning_ms"))
-            table.add_row(str(count), *times, f"{row['ratio']:,.0f}")
+            table.add_row(count, *times, f"{row['ratio']:,.0f}")
         console.print(table)
     console.print(f"{report['threads']} threads; adapting: median for one device")

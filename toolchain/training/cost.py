@@ -97,7 +97,7 @@ def _adaptation(run: Run, splits: Splits[Any], rounds: int, console: Console) ->
                 with torch.no_grad():
                     spent[name].append(_seconds(lambda m=method, b=batch: m.packs(b)) * 1e3 / packs)  # type: ignore[misc]
         medians = {name: statistics.median(times[1:]) for name, times in spent.items()}
-        devices[count] = {**medians, "ratio": medians["fine_tuning_ms"] / medians["generation_ms"]}
+        devices[str(count)] = {**medians, "ratio": medians["fine_tuning_ms"] / medians["generation_ms"]}
     return {"steps": chosen["steps"], "learning_rate": chosen["learning_rate"], "devices": devices}
 
 
