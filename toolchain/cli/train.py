@@ -1,9 +1,12 @@
 """`mnet train`: make a run."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from toolchain.training.config import Config
 
 
 def command(
@@ -25,14 +28,9 @@ def command(
 
     from rich.console import Console
 
-    from toolchain.training.config import load_config
     from toolchain.training.recipe import train
 
-    overrides = list(set_ or [])
-    if seed is not None:
-        overrides.append(f"seed={seed}")
-    reads = load_config(config, overrides).data.name
-    settings = load_config(config, overrides + data_overrides(data or [], reads))
+    settings = read_settings(config, data, set_, seed)
     folder = out or Path("runs") / f"{settings.name.replace('/', '-')}-{settings.seed}"
     console = Console(stderr=True)
     metrics = train(settings, folder, console)
@@ -40,6 +38,17 @@ def command(
         print(json_format.dumps({"run": str(folder), "metrics": metrics}))
     else:
         console.print(f"run: {folder}")
+
+
+def read_settings(config: str, data: list[str] | None, set_: list[str] | None, seed: int | None) -> "Config":
+    """The config with what the options put over it. Raises UserError."""
+    from toolchain.training.config import load_config
+
+    overrides = list(set_ or [])
+    if seed is not None:
+        overrides.append(f"seed={seed}")
+    reads = load_config(config, overrides).data.name
+    return load_config(config, overrides + data_overrides(data or [], reads))
 
 
 def data_overrides(entries: list[str], reads: str | None = None) -> list[str]:

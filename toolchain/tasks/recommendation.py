@@ -277,8 +277,11 @@ class Recommendation(Task[Packs]):
         negative = negative.masked_fill(batch.target[..., None] == batch.negatives, MASKED)
         return torch.cat([own.view(-1, 1), negative.flatten(0, 1)], dim=1)
 
+    def devices(self, batch: Packs) -> Tensor:
+        return batch.user[batch.row]
+
     def owners(self, batch: Packs) -> Tensor:
-        return batch.user[batch.row].repeat_interleave((batch.target != 0).sum(dim=1))
+        return self.devices(batch).repeat_interleave((batch.target != 0).sum(dim=1))
 
 
 def _length(part: Part, key: str, section: str) -> int:

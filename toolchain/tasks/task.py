@@ -137,5 +137,9 @@ class Task(ABC, Generic[Batch]):
         """Value of each metric for each sample that has a target, fp32."""
 
     @abstractmethod
+    def devices(self, batch: Batch) -> Tensor:
+        """int64 [M]: whose each pack is. In a test the packs of one device follow each other in time."""
+
+    @abstractmethod
     def owners(self, batch: Batch) -> Tensor:
         """int64, as long as a value of `scores`: whose the samples are, for intervals over users."""

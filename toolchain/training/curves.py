@@ -12,7 +12,7 @@ import pandas as pd
 def write_curves(run: Path, metric: str) -> None:
     """Gather what each fit logged into `curves.csv`; draw its loss and its validation `metric` as `curves.png`."""
     fits = sorted((run / "fits").iterdir(), key=lambda folder: folder.stat().st_mtime)
-    table = pd.concat([_curve(folder).assign(fit=folder.name) for folder in fits])
+    table = pd.concat([read_curve(folder).assign(fit=folder.name) for folder in fits])
     table.to_csv(run / "curves.csv", index=False)
     figure, (losses, metrics) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for name, curve in table.groupby("fit", sort=False):
@@ -25,8 +25,11 @@ def write_curves(run: Path, metric: str) -> None:
     plt.close(figure)
 
 
-def _curve(folder: Path) -> pd.DataFrame:
-    """One row an epoch; a resumed fit has logged in several files, and what it did again counts."""
+def read_curve(folder: Path) -> pd.DataFrame:
+    """What the fit in `folder` logged, one row an epoch.
+
+    A resumed fit has logged in several files, and what it did again counts.
+    """
     logs = sorted(
         folder.glob("curves/version_*/metrics.csv"), key=lambda log: int(log.parent.name.split("_")[1])
     )

@@ -63,13 +63,19 @@ class ScorerFit(lightning.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         config = self.config
-        optimizer = torch.optim.AdamW(
-            self.scorer.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        # Lightning clips no gradients of a fused optimizer in mixed precision.
+        optimizer = adamw(self.scorer, config, fused=self.trainer.precision == "32-true")
         # Epochs differ by a batch or two, as each tiles the users anew; the schedule must not run out.
         steps = int(1.1 * self.trainer.estimated_stepping_batches) + 10
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, steps, pct_start=0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def adamw(scorer: Scorer, config: FitConfig, fused: bool = True) -> torch.optim.AdamW:
+    """The optimizer of a fit; fused it takes a fifth of the time on a CPU."""
+    return torch.optim.AdamW(
+        scorer.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused
+    )
 
 
 class Progress(RichProgressBar):

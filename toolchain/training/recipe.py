@@ -13,7 +13,6 @@ import lightning
 from rich.console import Console
 from torch import nn
 
-from toolchain.errors import UserError
 from toolchain.tasks import find_task
 from toolchain.tasks.task import Splits
 from toolchain.training.build import FINE_TUNED, STATIC, build_module, build_task, fits, load_data
@@ -22,9 +21,8 @@ from toolchain.training.curves import write_curves
 from toolchain.training.fit import fit
 from toolchain.training.run import (
     CHECKPOINT,
-    CONFIG,
+    check_config,
     load_module,
-    read_config,
     read_metrics,
     save_modules,
     write_config,
@@ -42,8 +40,7 @@ def train(config: Config, out: Path, console: Console) -> dict[str, Any]:
     A run that was stopped goes on where it was, a finished one is left alone. Raises UserError when `out`
     holds a run of another config.
     """
-    if (out / CONFIG).is_file() and read_config(out) != config:
-        raise UserError(f"{out} holds a run of another config; choose another --out, or remove it")
+    check_config(out, config)
     if finished := read_metrics(out):
         console.print(f"{out} is finished; nothing to do")
         return finished

@@ -84,6 +84,12 @@ def read_config(path: Path) -> Config:
     return parse_config(read_values(file), str(file))
 
 
+def check_config(path: Path, config: Config) -> None:
+    """Raises UserError when `path` holds a run of another config."""
+    if (path / CONFIG).is_file() and read_config(path) != config:
+        raise UserError(f"{path} holds a run of another config; choose another --out, or remove it")
+
+
 def write_config(path: Path, config: Config) -> None:
     """Open a run folder. Raises UserError when it cannot be written."""
     try:

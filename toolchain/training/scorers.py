@@ -103,28 +103,38 @@ class GeneratedScorer(Scorer):
         self.default_share = default_share
 
     def forward(self, batch: Any) -> Tensor:
-        vectors = self.task.vectors(self.metanetwork, batch)
-        return self._logits(vectors, _known(vectors), batch)
+        return self.logits(self.packs(batch), batch)
 
     def loss(self, batch: Any) -> Loss:
         vectors = self.task.vectors(self.metanetwork, batch)
         pushed = torch.rand(len(vectors), device=vectors.device) >= self.default_share
-        loss = self.task.loss(self._logits(vectors, _known(vectors) & pushed, batch), batch)
+        loss = self.task.loss(self.logits(self._generated(vectors, pushed), batch), batch)
         if not self.auxiliary_loss:
             return Loss(loss, loss)
         auxiliary = self.task.context_loss(self.metanetwork, vectors, batch)
         return Loss(loss + self.auxiliary_loss * auxiliary, loss)
 
-    def _logits(self, vectors: Tensor, pushed: Tensor, batch: Any) -> Tensor:
-        """`vectors` fp32 [M, width]; where `pushed` bool [M] is not set, the default pack serves."""
-        network = self.metanetwork
-        generated = network.generate_from(vectors)
-        parameters = {
+    def packs(self, batch: Any) -> dict[str, Tensor]:
+        """What is generated for each pack of the batch, fp32 [M, *shape]; the shared weights where nothing is known."""
+        vectors = self.task.vectors(self.metanetwork, batch)
+        return self._generated(vectors, torch.ones(len(vectors), dtype=torch.bool, device=vectors.device))
+
+    def logits(self, parameters: dict[str, Tensor], batch: Any) -> Tensor:
+        """What the device model makes of the batch, each pack under its own `parameters` fp32 [M, *shape]."""
+        with self.metanetwork.under(parameters):
+            return self.task.logits(self.metanetwork.device_model, batch)
+
+    def _generated(self, vectors: Tensor, pushed: Tensor) -> dict[str, Tensor]:
+        """`vectors` fp32 [M, width]; where `pushed` bool [M] is not set, the default pack serves.
+
+        It also serves a user who has uploaded nothing yet, whose vector is zero.
+        """
+        pushed = pushed & (vectors != 0).any(dim=1)
+        generated = self.metanetwork.generate_from(vectors)
+        return {
             name: torch.where(pushed.view(-1, *[1] * shared.dim()), generated[name], shared)
-            for name, shared in network.static().items()
+            for name, shared in self.metanetwork.static().items()
         }
-        with network.under(parameters):
-            return self.task.logits(network.device_model, batch)
 
 
 class FineTunedScorer(nn.Module):
@@ -144,7 +154,12 @@ class FineTunedScorer(nn.Module):
         self.steps = steps
 
     def forward(self, batch: Any) -> Tensor:
-        packs = len(self.task.own_loss(self.model, batch))
+        with under(self.model, self.packs(batch)):
+            return self.task.logits(self.model, batch)
+
+    def packs(self, batch: Any) -> dict[str, Tensor]:
+        """The tuned parameters of each pack of the batch, fp32 [M, *shape]."""
+        packs = len(self.task.devices(batch))
         start = {name: self.model.get_parameter(name).detach() for name in self.tuned}
         tuned = {name: value.expand(packs, *value.shape).clone() for name, value in start.items()}
         with torch.enable_grad():
@@ -156,8 +171,7 @@ class FineTunedScorer(nn.Module):
                     loss = self.task.own_loss(self.model, batch).sum()
                 loss.backward(inputs=leaves)
                 optimizer.step()
-        with under(self.model, {name: value.detach() for name, value in tuned.items()}):
-            return self.task.logits(self.model, batch)
+        return {name: value.detach() for name, value in tuned.items()}
 
 
 def training_scorer(name: str, task: Task[Any], config: Config, modules: Mapping[str, nn.Module]) -> Scorer:
@@ -178,8 +192,3 @@ def training_scorer(name: str, task: Task[Any], config: Config, modules: Mapping
             task, module, config.metanetwork.auxiliary_loss, config.metanetwork.default_share
         )
     return StaticScorer(task, module)
-
-
-def _known(vectors: Tensor) -> Tensor:
-    """bool [M]: whose context is not empty; a user who has uploaded nothing yet has the default pack."""
-    return (vectors != 0).any(dim=1)

@@ -1,0 +1,63 @@
+"""`mnet ablate`: what is each part of the stabilizer worth?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    config: Annotated[
+        str, typer.Argument(help="A built-in config, as `movielens-100k/sasrec`, or a YAML file.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; `runs/DATASET-MODEL-ablation-SEED` unless given.")
+    ] = None,
+    data: Annotated[list[str] | None, typer.Option(help="`NAME=PATH`: where a data set lies.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="`a.b=value` over the config; repeatable.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the fits.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Train a MetaNetwork without, with each and with all parts of the stabilizer; the same command goes on.
+
+    Example: `mnet ablate movielens-100k/sasrec --data movielens-100k=ml-100k`
+    """
+    import json as json_format
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from toolchain.cli.train import read_settings
+    from toolchain.training.ablation import ablate
+
+    settings = read_settings(config, data, set_, seed)
+    folder = out or Path("runs") / f"{settings.name.replace('/', '-')}-ablation-{settings.seed}"
+    report = ablate(settings, folder, Console(stderr=True))
+    if json:
+        print(json_format.dumps(report))
+        return
+    table = Table(
+        "stabilizer",
+        f"{report['metric']}, test",
+        "epochs to 95 %",
+        "std of validation, last half",
+        "change of weights",
+        "changed lists",
+        title=f"{settings.name}, seed {settings.seed}",
+    )
+    for name, row in report["variants"].items():
+        table.add_row(
+            name,
+            f"{row['metric']:.4f}",
+            str(row["epochs_to_95"]),
+            f"{row['training_oscillation']:.5f}",
+            f"{row['weight_change']:.2%}",
+            f"{row['changed_lists']:.1%}",
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        f"change of weights, changed lists: when one sample enters the context; plot: {folder}/ablation.png"
+    )

@@ -1,0 +1,157 @@
+"""What each part of the MetaStabilizer is worth: none of them, each by itself, all of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from toolchain.errors import UserError
+from toolchain.metanetwork import MetaNetwork
+from toolchain.tasks import Task, find_task
+from toolchain.tasks.task import Splits
+from toolchain.training.build import GENERATED, build_module, build_task, load_data
+from toolchain.training.config import Config
+from toolchain.training.curves import read_curve
+from toolchain.training.evaluate import BATCH, score
+from toolchain.training.recipe import Stages
+from toolchain.training.releases import ReleasedScorer, Steps, steps_at_inference
+from toolchain.training.run import check_config, write_config, write_json
+from toolchain.training.scorers import GeneratedScorer, training_scorer
+
+RESIDUAL, AVERAGING, WINDOWS, SMOOTHING = "residual", "averaging", "windows", "smoothing"
+PARTS = (RESIDUAL, AVERAGING, WINDOWS, SMOOTHING)
+VARIANTS: Mapping[str, frozenset[str]] = {
+    "none": frozenset(),
+    **{part: frozenset({part}) for part in PARTS},
+    "all": frozenset(PARTS),
+}
+# Of the parts that a config leaves off: cuts of the context that are averaged, share of the release before.
+CUTS, SHARE = 3, 0.5
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one variant shows.
+
+    Attributes:
+        metric: the task's first metric, on the test samples, released as the variant releases.
+        epochs_to_95: the first epoch, from 1, whose validation metric is within 5 % of the best one's.
+        training_oscillation: standard deviation of the validation metric over the second half of the epochs.
+        weight_change: |new - old| / |old| of the generated parameters when one sample enters the context, the mean.
+        changed_lists: share of the top-10 lists that hold another item after it (the top class, of 10 or fewer).
+        curve: validation metric by epoch.
+    """
+
+    metric: float
+    epochs_to_95: int
+    training_oscillation: float
+    weight_change: float
+    changed_lists: float
+    curve: list[float]
+
+
+def ablate(config: Config, out: Path, console: Console) -> dict[str, Any]:
+    """Train and test every variant of the config's MetaNetwork in the folder `out`; stopped, it goes on.
+
+    Leaves `ablation.json` and `ablation.png` there and returns `metric`, `seed` and `variants` {name: Row}. Without
+    the residual the weights are generated in full, from nothing. Raises UserError.
+    """
+    if config.metanetwork is None:
+        raise UserError(f"{config.name} trains no MetaNetwork; there is nothing to take apart")
+    check_config(out, config)
+    data = load_data(config)
+    write_config(out, config)
+    task = build_task(config, find_task(config.task.name).facts(data))
+    rows = {}
+    for name, parts in VARIANTS.items():
+        settings = variant(config, parts)
+        lightning.seed_everything(config.seed, verbose=False)
+        network = build_module(GENERATED, task, settings)
+        assert isinstance(network, MetaNetwork)
+        splits = task.splits(data, network)
+        # Smoothing begins after training: with or without it the same fit serves.
+        fit_name = "-".join(part for part in PARTS if part in parts - {SMOOTHING}) or "none"
+        scorer = training_scorer(GENERATED, task, settings, {GENERATED: network})
+        assert settings.metanetwork and isinstance(scorer, GeneratedScorer)
+        stages = Stages(splits, config.seed, out / "fits", console)
+        stages.run(fit_name, network, scorer, settings.metanetwork.fit)
+        curve = read_curve(out / "fits" / fit_name)[task.metrics[0]].tolist()
+        share = SHARE if SMOOTHING in parts else 0.0
+        rows[name] = _row(task, scorer, splits, curve, share, console, name)
+    report = {
+        "metric": task.metrics[0],
+        "seed": config.seed,
+        "cuts": CUTS,
+        "share": SHARE,
+        "variants": {name: vars(row) for name, row in rows.items()},
+    }
+    write_json(out / "ablation.json", report)
+    _plot(report, out / "ablation.png")
+    return report
+
+
+def variant(config: Config, parts: frozenset[str]) -> Config:
+    """The config with these parts of the stabilizer and no others; smoothing is none of its settings."""
+    settings = config.metanetwork
+    assert settings
+    averaging = (settings.fit.averaging or 0.99) if AVERAGING in parts else 0.0
+    changed = {
+        "windows": max(settings.windows, CUTS) if WINDOWS in parts else 1,
+        "fit": settings.fit.model_copy(update={"averaging": averaging}),
+    }
+    if RESIDUAL not in parts:
+        changed |= {"form": "full", "rank": None, "bound": None}
+    return config.model_copy(update={"metanetwork": settings.model_copy(update=changed)})
+
+
+def _row(
+    task: Task[Any],
+    scorer: GeneratedScorer,
+    splits: Splits[Any],
+    curve: list[float],
+    share: float,
+    console: Console,
+    name: str,
+) -> Row:
+    scorer.eval()
+    _, values = score(task, ReleasedScorer(scorer, share), splits)
+    steps: list[Steps] = [
+        steps_at_inference(scorer, batch, share)
+        for batch in track(splits.test(BATCH), f"{name}: one more sample", console=console)
+    ]
+    return Row(
+        metric=float(values[task.metrics[0]].mean()),
+        epochs_to_95=1 + int(np.argmax(np.array(curve) >= 0.95 * max(curve))),
+        training_oscillation=float(np.std(curve[len(curve) // 2 :])),
+        weight_change=float(torch.cat([step.weight_change for step in steps]).mean()),
+        changed_lists=float(torch.cat([step.changed for step in steps]).float().mean()),
+        curve=curve,
+    )
+
+
+def _plot(report: dict[str, Any], file: Path) -> None:
+    figure, (curves, weights, lists) = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
+    names, rows = list(report["variants"]), list(report["variants"].values())
+    for name, row in report["variants"].items():
+        if name != SMOOTHING:  # trained as "none"
+            curves.plot(range(1, len(row["curve"]) + 1), row["curve"], label=name)
+    curves.set(title="validation", xlabel="epoch", ylabel=report["metric"])
+    curves.legend()
+    weights.bar(names, [row["weight_change"] for row in rows])
+    weights.set(title="change of the weights, one more sample")
+    lists.bar(names, [row["changed_lists"] for row in rows])
+    lists.set(title="changed lists, one more sample")
+    for panel in (weights, lists):
+        panel.tick_params(axis="x", rotation=30)
+    figure.savefig(file, dpi=120)
+    plt.close(figure)
