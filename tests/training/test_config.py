@@ -45,7 +45,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ("static.epochs=many", "static.epochs: Input should be a valid integer"),
         ("static.epochs=0", "static.epochs: Input should be greater than 0"),
         ("task.protocol=holdout", "task.protocol: Input should be 'rolling' or 'leave-one-out'"),
-        ("task.name=chess", "no task 'chess': take recommendation"),
+        ("task.name=chess", "no task 'chess': take .*recommendation, or one of your own"),
         ("task.rolling.train=0.95", "task.rolling: .*leave nothing to test on"),
         ("distillation.fit.epochs=1", "distillation: there is no cloud model to learn from"),
         ("seed", "expected key=value"),
