@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace mnet {
@@ -68,7 +69,7 @@ struct Manifest {
     std::string golden_weights;
     std::size_t golden_count;
     /// An output passes if no element is off by more than `tolerance * max(1, largest magnitude expected)`.
-    float tolerance;
+    double tolerance;
     std::string baked;
     std::string swaps;
 };
