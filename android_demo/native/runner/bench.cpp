@@ -48,7 +48,8 @@ ordered_json percentiles(const std::vector<double>& times) {
 enum { kBaked, kControl, kSwappable, kContenders };
 
 struct Loaded {
-    explicit Loaded(const Bundle& bundle) : session(bundle), baked(open_baked(bundle)), control(open_baked(bundle)) {}
+    explicit Loaded(const Bundle& bundle)
+        : session(bundle), baked(open_baked(bundle)), control(open_baked(bundle)) {}
 
     Session session;
     std::shared_ptr<const Snapshot> baked, control;
@@ -104,12 +105,14 @@ void time_swap(Session& session, const Bytes& pack, Times& times) {
 ordered_json report(const Bundle& bundle, const Times& times) {
     const Manifest& manifest = bundle.manifest();
     std::size_t generated = 0;
-    for (const Slot& slot : manifest.slots) generated += TensorInfo{slot.parameter, slot.dtype, slot.shape}.bytes();
+    for (const Slot& slot : manifest.slots)
+        generated += TensorInfo{slot.parameter, slot.dtype, slot.shape}.bytes();
     const double baked = percentile(times.inference[kBaked], 0.5);
     const double control = percentile(times.inference[kControl], 0.5);
     const double swappable = percentile(times.inference[kSwappable], 0.5);
     ordered_json load, parts;
-    for (const auto& [name, values] : times.load) load[name + "_p50_us"] = rounded(percentile(values, 0.5), 1);
+    for (const auto& [name, values] : times.load)
+        load[name + "_p50_us"] = rounded(percentile(values, 0.5), 1);
     for (const auto& [name, values] : times.swap) {
         if (name != "total") parts[name + "_p50_us"] = rounded(percentile(values, 0.5), 2);
     }

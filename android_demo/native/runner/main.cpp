@@ -1,7 +1,11 @@
 // mnet-runner: verify, swap and bench a bundle on the ExecuTorch runtime, in C++.
 //
 // Exit status: 0, or 1 where a bundle is damaged or a pack refused, or 2 where a person can mend the call.
+#include <executorch/runtime/platform/platform.h>
+
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -140,6 +144,12 @@ int run_swap(const Arguments& arguments) {
     return ok ? 0 : 1;
 }
 
+/// ExecuTorch also tells of each processor file that it looks for; what failed is enough.
+void log_errors(et_timestamp_t, et_pal_log_level_t level, const char*, const char*, std::size_t,
+                const char* message, std::size_t) {
+    if (level == kError || level == kFatal) std::fprintf(stderr, "executorch: %s\n", message);
+}
+
 int run(const Arguments& arguments) {
     if (arguments.command == "verify") return run_verify(arguments);
     if (arguments.command == "swap") return run_swap(arguments);
@@ -154,6 +164,7 @@ int run(const Arguments& arguments) {
 int main(int count, char** values) {
     const std::vector<std::string> words(values + 1, values + count);
     const bool json = std::find(words.begin(), words.end(), "--json") != words.end();
+    executorch::runtime::register_pal(executorch::runtime::PalImpl::create(log_errors, __FILE__));
     try {
         return run(parse(words));
     } catch (const UsageError& error) {

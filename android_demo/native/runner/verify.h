@@ -14,8 +14,8 @@ struct Verification {
 
 /// Runs every golden sample under the default weights and after a swap, as `export/verify.py` does.
 ///
-/// Throws IntegrityError unless all outputs agree with eager PyTorch's and the swap changes each sample's by far
-/// more than the tolerance.
+/// Throws IntegrityError unless all outputs agree with eager PyTorch's and the swap changes each sample's by
+/// far more than the tolerance.
 Verification verify(const Bundle& bundle);
 
 }  // namespace mnet

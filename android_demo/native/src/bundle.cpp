@@ -37,8 +37,8 @@ Bytes read_checked(const fs::path& path, const File& expected) {
         throw IntegrityError(Reason::malformed, path.string() + " is not a plain file");
     }
     if (const auto size = fs::file_size(path); size != expected.size) {
-        throw IntegrityError(Reason::wrong_size, path.string() + " has " + std::to_string(size) + " bytes, not " +
-                                                     std::to_string(expected.size));
+        throw IntegrityError(Reason::wrong_size, path.string() + " has " + std::to_string(size) +
+                                                     " bytes, not " + std::to_string(expected.size));
     }
     Bytes content = read(path);
     if (sha256(content.data(), content.size()) != expected.sha256) {
@@ -51,7 +51,8 @@ Bytes read_checked(const fs::path& path, const File& expected) {
 
 Bundle Bundle::load(const fs::path& folder, Scope scope) try {
     if (!fs::is_directory(folder)) {
-        throw BundleError("no bundle at " + folder.string() + ": there is no such folder; `mnet export` makes one");
+        throw BundleError("no bundle at " + folder.string() +
+                          ": there is no such folder; `mnet export` makes one");
     }
     if (!fs::is_regular_file(folder / kManifest)) {
         throw BundleError(folder.string() + " is not a bundle: it has no readable " + kManifest);

@@ -1,4 +1,5 @@
-// Target `android`: one `forward` that takes the generated parameters as inputs, as `export/android.py` makes it.
+// Target `android`: one `forward` that takes the generated parameters as inputs, as `export/android.py` makes
+// it.
 #include <algorithm>
 #include <cstring>
 #include <mutex>
@@ -16,7 +17,8 @@ struct Weights {
     std::vector<Buffer> values;
 };
 
-/// The loaded method. The model's inputs stay bound from call to call, and so do weights until others are asked for.
+/// The loaded method. The model's inputs stay bound from call to call, and so do weights until others are
+/// asked for.
 class Forward {
 public:
     Forward(std::shared_ptr<const Bytes> file, const Manifest& manifest, const std::vector<Slot>& slots)
@@ -31,7 +33,8 @@ public:
         method_.check_outputs(manifest.outputs);
     }
 
-    void run(const std::shared_ptr<const Weights>& weights, const std::vector<Input>& inputs, Outputs& outputs) {
+    void run(const std::shared_ptr<const Weights>& weights, const std::vector<Input>& inputs,
+             Outputs& outputs) {
         const std::lock_guard<std::mutex> lock(running_);  // ExecuTorch is not re-entrant
         inputs_.fill(inputs);
         if (bound_ != weights) {
@@ -54,7 +57,8 @@ private:
 
 class ForwardSnapshot : public Snapshot {
 public:
-    ForwardSnapshot(std::int64_t version, std::shared_ptr<Forward> forward, std::shared_ptr<const Weights> weights)
+    ForwardSnapshot(std::int64_t version, std::shared_ptr<Forward> forward,
+                    std::shared_ptr<const Weights> weights)
         : Snapshot(version), forward_(std::move(forward)), weights_(std::move(weights)) {}
 
     void run(const std::vector<Input>& inputs, Outputs& outputs) const override {
@@ -68,7 +72,8 @@ private:
 
 class ForwardProgram : public DeviceProgram {
 public:
-    ForwardProgram(std::shared_ptr<const Bytes> file, const Manifest& manifest, const std::vector<Slot>& slots)
+    ForwardProgram(std::shared_ptr<const Bytes> file, const Manifest& manifest,
+                   const std::vector<Slot>& slots)
         : forward_(std::make_shared<Forward>(std::move(file), manifest, slots)), slots_(slots) {}
 
     std::shared_ptr<const Snapshot> bind(std::int64_t version, const Parameters& parameters) override {

@@ -60,7 +60,8 @@ Golden::Golden(const Bundle& bundle) try : file(bundle.file(bundle.manifest().go
 double max_abs_error(const Outputs& actual, const Outputs& expected) {
     if (actual.size() != expected.size()) return std::numeric_limits<double>::infinity();
     double largest = 0;
-    for (std::size_t k = 0; k < actual.size(); ++k) largest = std::max(largest, difference(actual[k], expected[k]));
+    for (std::size_t k = 0; k < actual.size(); ++k)
+        largest = std::max(largest, difference(actual[k], expected[k]));
     return largest;
 }
 

@@ -1,4 +1,5 @@
-// Golden samples: outputs of eager PyTorch that the runtime must reproduce, as `export/golden.py` writes them.
+// Golden samples: outputs of eager PyTorch that the runtime must reproduce, as `export/golden.py` writes
+// them.
 #pragma once
 
 #include <memory>

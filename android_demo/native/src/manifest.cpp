@@ -1,5 +1,5 @@
-// `manifest.json`, as `export/manifest.py` writes it: canonical JSON whose `id` is the SHA-256 of the same bytes
-// without the text `"id":"…",`.
+// `manifest.json`, as `export/manifest.py` writes it: canonical JSON whose `id` is the SHA-256 of the same
+// bytes without the text `"id":"…",`.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <regex>
@@ -62,9 +62,11 @@ DType dtype(const json& value) {
 std::string path(const json& value) {
     const auto text = value.get<std::string>();
     const std::filesystem::path parsed(text);
-    const bool leaves = std::any_of(parsed.begin(), parsed.end(), [](const auto& part) { return part == ".."; });
-    if (leaves || parsed.is_absolute() || parsed.generic_string() != parsed.lexically_normal().generic_string() ||
-        !parsed.has_filename() || text.find('\\') != std::string::npos) {
+    const bool leaves =
+        std::any_of(parsed.begin(), parsed.end(), [](const auto& part) { return part == ".."; });
+    if (leaves || parsed.is_absolute() ||
+        parsed.generic_string() != parsed.lexically_normal().generic_string() || !parsed.has_filename() ||
+        text.find('\\') != std::string::npos) {
         breaks_schema(value.dump() + " is not a plain path inside the bundle");
     }
     return text;

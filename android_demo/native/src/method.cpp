@@ -23,8 +23,9 @@ std::string code(et::Error error) {
 
 /// The options that each method is loaded with.
 const et::LoadBackendOptionsMap* load_options() {
-    // XNNPACK's weight cache finds packed weights again by name: while an old head lives, a new one would get the
-    // old weights. It is off in the wheel and on in the presets for phones. The runtime takes a bool, not an int.
+    // XNNPACK's weight cache finds packed weights again by name: while an old head lives, a new one would get
+    // the old weights. It is off in the wheel and on in the presets for phones. The runtime takes a bool, not
+    // an int.
     static et::BackendOptions<1> options;
     static const et::LoadBackendOptionsMap map = [] {
         et::LoadBackendOptionsMap map;
@@ -67,15 +68,16 @@ Method::Method(std::shared_ptr<const Executable> executable, const char* name, B
     for (Bytes& arena : arenas_) spans_.emplace_back(arena.data(), arena.size());
     planned_.emplace(et::Span<et::Span<std::uint8_t>>(spans_.data(), spans_.size()));
     memory_.emplace(&method_memory_, &*planned_, &temporary_memory_);
-    auto method = executable_->program().load_method(name, &*memory_, nullptr, data_map_ ? &*data_map_ : nullptr,
-                                                     load_options());
+    auto method = executable_->program().load_method(name, &*memory_, nullptr,
+                                                     data_map_ ? &*data_map_ : nullptr, load_options());
     if (!method.ok()) throw failed(method.error());
     method_.emplace(std::move(*method));
 }
 
 void Method::bind(std::size_t index, const et::EValue& input) {
     if (const auto error = method_->set_input(input, index); error != et::Error::Ok) {
-        throw BundleError("input " + std::to_string(index) + " of method " + name_ + " does not fit: " + code(error));
+        throw BundleError("input " + std::to_string(index) + " of method " + name_ +
+                          " does not fit: " + code(error));
     }
 }
 

@@ -33,7 +33,8 @@ bool is_finite(const Tensor& tensor) {
 }
 
 std::vector<float> read_probe(const json& values) {
-    if (!values.is_array() || values.empty() || values.size() > kProbeLength) malformed("probe: 1 to 16 numbers");
+    if (!values.is_array() || values.empty() || values.size() > kProbeLength)
+        malformed("probe: 1 to 16 numbers");
     std::vector<float> probe;
     for (const json& value : values) {
         if (!value.is_number()) malformed("probe: " + value.dump() + " is no number");
@@ -68,7 +69,8 @@ WeightPack read_pack(const Bytes& data, const Manifest& manifest) {
 Parameters check_parameters(const std::map<std::string, Tensor>& tensors, const std::vector<Slot>& slots) {
     std::set<std::string> expected;
     for (const Slot& slot : slots) {
-        if (!tensors.count(slot.parameter)) throw Refused(Reason::missing_tensor, "no tensor " + slot.parameter);
+        if (!tensors.count(slot.parameter))
+            throw Refused(Reason::missing_tensor, "no tensor " + slot.parameter);
         expected.insert(slot.parameter);
     }
     for (const auto& [name, tensor] : tensors) {

@@ -11,7 +11,8 @@
 
 namespace mnet {
 
-/// The generated parameters in the order of the manifest's slots, PyTorch layout. They lie in someone else's memory.
+/// The generated parameters in the order of the manifest's slots, PyTorch layout. They lie in someone else's
+/// memory.
 using Parameters = std::vector<Tensor>;
 
 /// A pack that fits its bundle. Its parameters lie in the pack's bytes.
@@ -25,8 +26,8 @@ struct WeightPack {
 /// How many values of an output a probe has at the most.
 constexpr std::size_t kProbeLength = 16;
 
-/// Checks a pack against the bundle that it is for; throws Refused by name. That its version is newer than the one
-/// served is for the session to check.
+/// Checks a pack against the bundle that it is for; throws Refused by name. That its version is newer than
+/// the one served is for the session to check.
 WeightPack read_pack(const Bytes& data, const Manifest& manifest);
 
 /// `tensors` in the order of `slots`; throws Refused unless they are what the slots take, and finite.

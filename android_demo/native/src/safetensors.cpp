@@ -14,7 +14,7 @@ constexpr std::size_t kLengthSize = 8;
 const char* const kMetadata = "__metadata__";
 
 const std::map<std::string, std::size_t> kItemSizes = {
-    {"BOOL", 1},    {"U8", 1},   {"I8", 1},  {"F8_E5M2", 1}, {"F8_E4M3", 1}, {"I16", 2}, {"U16", 2}, {"F16", 2},
+    {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E5M2", 1}, {"F8_E4M3", 1}, {"I16", 2}, {"U16", 2}, {"F16", 2},
     {"BF16", 2}, {"I32", 4}, {"U32", 4}, {"F32", 4},     {"F64", 8},     {"I64", 8}, {"U64", 8},
 };
 
@@ -31,7 +31,8 @@ std::uint64_t natural(const json& value) {
 std::size_t size_of(const std::vector<std::int64_t>& shape, std::size_t item_size) {
     std::size_t size = item_size;
     for (std::int64_t length : shape) {
-        if (__builtin_mul_overflow(size, static_cast<std::size_t>(length), &size)) malformed("a shape is too large");
+        if (__builtin_mul_overflow(size, static_cast<std::size_t>(length), &size))
+            malformed("a shape is too large");
     }
     return size;
 }
@@ -46,7 +47,8 @@ Safetensors::Safetensors(const Bytes& file) {
     const auto start = file.begin() + kLengthSize;
     data_ = file.data() + kLengthSize + length;
     size_ = file.size() - kLengthSize - length;
-    header_ = json::parse(start, start + static_cast<std::ptrdiff_t>(length), nullptr, /*allow_exceptions=*/false);
+    header_ =
+        json::parse(start, start + static_cast<std::ptrdiff_t>(length), nullptr, /*allow_exceptions=*/false);
     if (!header_.is_object()) malformed("the header is not a JSON object");
 }
 
@@ -73,7 +75,8 @@ std::map<std::string, Tensor> Safetensors::tensors() const try {
         if (begin > end || end > size_) malformed(name + " lies outside the file");
         tensor.data = data_ + begin;
         tensor.size = end - begin;
-        if (tensor.size != size_of(tensor.shape, item_size->second)) malformed(name + " has not its shape's size");
+        if (tensor.size != size_of(tensor.shape, item_size->second))
+            malformed(name + " has not its shape's size");
         ranges.emplace_back(begin, end);
         tensors[name] = std::move(tensor);
     }
@@ -103,9 +106,11 @@ Bytes write_safetensors(const std::map<std::string, Tensor>& tensors, const std:
     std::string text = header.dump();
     text.append((kLengthSize - text.size() % kLengthSize) % kLengthSize, ' ');
     Bytes file;
-    for (std::size_t k = 0; k < kLengthSize; ++k) file.push_back(static_cast<std::uint8_t>(text.size() >> 8 * k));
+    for (std::size_t k = 0; k < kLengthSize; ++k)
+        file.push_back(static_cast<std::uint8_t>(text.size() >> 8 * k));
     file.insert(file.end(), text.begin(), text.end());
-    for (const auto& [name, tensor] : tensors) file.insert(file.end(), tensor.data, tensor.data + tensor.size);
+    for (const auto& [name, tensor] : tensors)
+        file.insert(file.end(), tensor.data, tensor.data + tensor.size);
     return file;
 }
 

@@ -12,7 +12,8 @@
 
 namespace mnet {
 
-/// One tensor of a file, in the file's memory, which may be aligned to nothing. `dtype` is the format's, as `F32`.
+/// One tensor of a file, in the file's memory, which may be aligned to nothing. `dtype` is the format's, as
+/// `F32`.
 struct Tensor {
     std::string dtype;
     std::vector<std::int64_t> shape;

@@ -17,8 +17,10 @@ using Clock = std::chrono::steady_clock;
 std::unique_ptr<DeviceProgram> load_program(const Bundle& bundle) {
     const Manifest& manifest = bundle.manifest();
     if (manifest.target == "executorch") return load_split(bundle);
-    if (manifest.target == "android") return load_forward(bundle.file(manifest.program), manifest, manifest.slots);
-    throw BundleError("the bundle is for target " + manifest.target + "; this program runs android and executorch");
+    if (manifest.target == "android")
+        return load_forward(bundle.file(manifest.program), manifest, manifest.slots);
+    throw BundleError("the bundle is for target " + manifest.target +
+                      "; this program runs android and executorch");
 }
 
 std::shared_ptr<const Snapshot> bind_defaults(DeviceProgram& program, const Bundle& bundle) try {
@@ -30,7 +32,8 @@ std::shared_ptr<const Snapshot> bind_defaults(DeviceProgram& program, const Bund
 }
 
 /// Catches a runtime that serves old weights: it must give what eager PyTorch gave for this pack.
-void self_test(const Snapshot& snapshot, const Sample& sample, const std::vector<float>& probe, double tolerance) {
+void self_test(const Snapshot& snapshot, const Sample& sample, const std::vector<float>& probe,
+               double tolerance) {
     Outputs outputs;
     try {
         snapshot.run(sample.inputs, outputs);

@@ -1,4 +1,5 @@
-// Target `executorch`: `outputs = head(*encode(*inputs), *inputs)`, as `export/executorch_split.py` splits a model.
+// Target `executorch`: `outputs = head(*encode(*inputs), *inputs)`, as `export/executorch_split.py` splits a
+// model.
 #include <algorithm>
 #include <cstring>
 #include <iterator>
@@ -48,8 +49,8 @@ void store(const Slot& slot, const std::uint8_t* value, std::uint8_t* out) {
     }
 }
 
-/// Throws BundleError unless the slot is bytes of `file` and exactly as large as its parameter: the runtime would
-/// notice neither.
+/// Throws BundleError unless the slot is bytes of `file` and exactly as large as its parameter: the runtime
+/// would notice neither.
 void check(const Slot& slot, const std::string& file, std::size_t file_size) {
     const std::string_view own = pytorch_layout(slot.shape.size());
     const TensorInfo parameter{slot.parameter, slot.dtype, slot.shape};
@@ -60,7 +61,8 @@ void check(const Slot& slot, const std::string& file, std::size_t file_size) {
     }
 }
 
-/// What all versions share. ExecuTorch is not re-entrant and `encode` is shared, so one inference runs at a time.
+/// What all versions share. ExecuTorch is not re-entrant and `encode` is shared, so one inference runs at a
+/// time.
 struct Shared {
     Shared(const Bundle& bundle)
         : executable(std::make_shared<Executable>(bundle.file(bundle.manifest().program))),
@@ -82,7 +84,9 @@ class SplitSnapshot : public Snapshot {
 public:
     SplitSnapshot(std::int64_t version, std::shared_ptr<Shared> shared, Bytes weights,
                   const std::vector<TensorInfo>& outputs)
-        : Snapshot(version), shared_(std::move(shared)), head_(shared_->executable, "head", std::move(weights)) {
+        : Snapshot(version),
+          shared_(std::move(shared)),
+          head_(shared_->executable, "head", std::move(weights)) {
         const std::size_t encoded = shared_->encode ? shared_->encode->outputs() : 0;
         if (head_.inputs() != encoded + shared_->inputs.count()) {
             throw BundleError("head does not take what encode gives and the model's inputs");
@@ -133,6 +137,8 @@ private:
 
 }  // namespace
 
-std::unique_ptr<DeviceProgram> load_split(const Bundle& bundle) { return std::make_unique<SplitProgram>(bundle); }
+std::unique_ptr<DeviceProgram> load_split(const Bundle& bundle) {
+    return std::make_unique<SplitProgram>(bundle);
+}
 
 }  // namespace mnet

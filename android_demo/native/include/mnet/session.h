@@ -19,7 +19,8 @@
 
 namespace mnet {
 
-/// One input of the model: contiguous data of the shape and dtype that the manifest says, in the caller's memory.
+/// One input of the model: contiguous data of the shape and dtype that the manifest says, in the caller's
+/// memory.
 struct Input {
     const void* data;
     std::size_t bytes;
@@ -56,13 +57,14 @@ struct SwapTimes {
 
 /// Serves a bundle's model; safe to use from several threads.
 ///
-/// A swap prepares and tests a new snapshot beside the live one and publishes it by storing one pointer, which
-/// every inference loads once: it sees the old weights or the new ones, never a mixture.
+/// A swap prepares and tests a new snapshot beside the live one and publishes it by storing one pointer,
+/// which every inference loads once: it sees the old weights or the new ones, never a mixture.
 class Session {
 public:
     /// Starts with the default weights as version 0. The bundle may go afterwards.
     ///
-    /// Throws IntegrityError if they do not give the golden outputs, BundleError if the program cannot be loaded.
+    /// Throws IntegrityError if they do not give the golden outputs, BundleError if the program cannot be
+    /// loaded.
     explicit Session(const Bundle& bundle);
     ~Session();
 
@@ -83,8 +85,8 @@ private:
     std::unique_ptr<State> state_;
 };
 
-/// The same model with its default weights as constants, as an app would run it that never swaps. Needs a bundle
-/// of scope `whole`.
+/// The same model with its default weights as constants, as an app would run it that never swaps. Needs a
+/// bundle of scope `whole`.
 std::shared_ptr<const Snapshot> open_baked(const Bundle& bundle);
 
 }  // namespace mnet

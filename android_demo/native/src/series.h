@@ -8,7 +8,8 @@
 
 namespace mnet {
 
-/// Packs of the versions 1, 2, … and what eager PyTorch gives under each; after `count` the weights come again.
+/// Packs of the versions 1, 2, … and what eager PyTorch gives under each; after `count` the weights come
+/// again.
 class SwapSeries {
 public:
     /// Throws BundleError if the bundle was opened without its files for benchmarks.
@@ -21,7 +22,9 @@ public:
     const std::vector<float>& expected(std::int64_t version) const;
 
 private:
-    std::size_t turn(std::int64_t version) const { return static_cast<std::size_t>(version - 1) % scales_.size(); }
+    std::size_t turn(std::int64_t version) const {
+        return static_cast<std::size_t>(version - 1) % scales_.size();
+    }
 
     Manifest manifest_;
     std::vector<std::vector<float>> default_, golden_;  // per slot

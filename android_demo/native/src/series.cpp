@@ -59,6 +59,8 @@ Bytes SwapSeries::pack(std::int64_t version) const {
     return write_pack(parameters, manifest_, version, probe);
 }
 
-const std::vector<float>& SwapSeries::expected(std::int64_t version) const { return expected_[turn(version)]; }
+const std::vector<float>& SwapSeries::expected(std::int64_t version) const {
+    return expected_[turn(version)];
+}
 
 }  // namespace mnet
