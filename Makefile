@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= demo-out
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format native clean
 
 demo: .venv/installed
 	$(BIN)/mnet demo --out $(OUT)
@@ -19,6 +19,12 @@ lint: .venv/installed
 format: .venv/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# build/native/mnet-runner, with Debian's cmake, g++, nlohmann-json3-dev and libssl-dev
+native: .venv/installed
+	cmake -S android_demo/native -B build/native \
+	  -DCMAKE_PREFIX_PATH="$$($(BIN)/python -c 'import executorch; print(*executorch.__path__)')"
+	cmake --build build/native --parallel 2
 
 clean:
 	rm -rf .venv build *.egg-info $(OUT)

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# aarch64.sh BUNDLE...: build the runner for 64-bit Arm Linux, and verify bundles with it under qemu.
+#
+# It shows that the outputs are right on that instruction set. Its times would mean nothing.
+# Debian: apt install cmake g++-aarch64-linux-gnu qemu-user-static nlohmann-json3-dev; nothing else is installed.
+set -euo pipefail
+
+native=$(cd "$(dirname "$0")" && pwd)
+build=$native/../../build/native-aarch64
+mkdir -p "$build"/debian/{lists,cache}/partial
+build=$(cd "$build" && pwd)
+
+# ExecuTorch's libraries, from its own wheel.
+if [ ! -d "$build/wheel" ]; then
+    echo "executorch==1.5.1 --hash=sha256:8ee02348a3ea80ddf770822911ebf78da616b73afce0fbaaa79f23311c88c66a" \
+        > "$build/requirements.txt"
+    "${PYTHON:-python3}" -m pip install --quiet --no-deps --require-hashes --only-binary :all: \
+        --platform manylinux_2_28_aarch64 --python-version 3.11 --implementation cp \
+        --target "$build/wheel.part" -r "$build/requirements.txt"
+    mv "$build/wheel.part" "$build/wheel"
+fi
+
+# Debian's libssl-dev for arm64, checked by apt, unpacked beside the build.
+if [ ! -d "$build/sysroot" ]; then
+    : > "$build/debian/status"
+    cat > "$build/debian/apt.conf" <<CONF
+APT::Architecture "arm64";
+APT::Architectures { "arm64"; };
+Dir::State "$build/debian";
+Dir::State::status "$build/debian/status";
+Dir::Cache "$build/debian/cache";
+CONF
+    (cd "$build/debian" && export APT_CONFIG=apt.conf && apt-get -qq update && apt-get -qq download libssl-dev)
+    dpkg -x "$build"/debian/libssl-dev_*.deb "$build/sysroot"
+fi
+
+cmake -S "$native" -B "$build/runner" -DCMAKE_TOOLCHAIN_FILE="$native/cmake/aarch64-linux-gnu.cmake" \
+    -DCMAKE_PREFIX_PATH="$build/wheel/executorch" -DOPENSSL_USE_STATIC_LIBS=ON \
+    -DOPENSSL_INCLUDE_DIR="$build/sysroot/usr/include" \
+    -DCMAKE_CXX_FLAGS="-isystem $build/sysroot/usr/include/aarch64-linux-gnu" \
+    -DOPENSSL_CRYPTO_LIBRARY="$build/sysroot/usr/lib/aarch64-linux-gnu/libcrypto.a"
+cmake --build "$build/runner" --parallel 2
+
+for bundle in "$@"; do
+    echo "$bundle"
+    qemu-aarch64-static -L /usr/aarch64-linux-gnu "$build/runner/mnet-runner" verify "$bundle"
+done

@@ -1,0 +1,104 @@
+// A bundle: the folder that `mnet export` leaves, every byte of it checked when it is opened.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mnet {
+
+using Bytes = std::vector<std::uint8_t>;
+
+enum class DType { float32, int64 };
+
+/// Size of one element, in bytes.
+std::size_t item_size(DType dtype);
+
+/// One input or output of the device model.
+struct TensorInfo {
+    std::string name;
+    DType dtype;
+    std::vector<std::int64_t> shape;
+
+    std::size_t bytes() const;
+};
+
+/// Where one generated parameter lives in the artifact. `shape` and `dtype` are those of the weight pack.
+struct Slot {
+    enum class Kind { input, bytes };
+
+    std::string parameter;
+    DType dtype;
+    std::vector<std::int64_t> shape;
+    /// How the runtime wants it, one letter a dimension: `O` out, `I` in, `D` depth, `H` height, `W` width.
+    std::string layout;
+    Kind kind;
+    /// Of kind `input`: which input of `forward` it is.
+    std::size_t index = 0;
+    /// Of kind `bytes`: the file that holds it, and where.
+    std::string file;
+    std::size_t offset = 0;
+    std::size_t size = 0;
+};
+
+/// One file of the bundle. A phone needs those for the device; a benchmark the others as well.
+struct File {
+    std::string sha256;
+    std::size_t size;
+    bool for_device;
+};
+
+/// What `manifest.json` says, as far as a device needs it.
+struct Manifest {
+    std::string id;
+    std::string target;
+    std::string runtime;
+    std::string model;
+    std::string program;
+    std::map<std::string, File> files;
+    std::vector<TensorInfo> inputs;
+    std::vector<TensorInfo> outputs;
+    std::vector<Slot> slots;
+    std::string default_weights;
+    std::string golden_samples;
+    std::string golden_weights;
+    std::size_t golden_count;
+    /// An output passes if no element is off by more than `tolerance * max(1, largest magnitude expected)`.
+    double tolerance;
+    std::string baked;
+    std::string swaps;
+};
+
+/// Reads and checks the bytes of `manifest.json`. Throws IntegrityError if one was changed since the export,
+/// BundleError if it is of a schema unknown here.
+Manifest parse_manifest(const Bytes& raw);
+
+/// A bundle in memory. What was checked is what will be run: no file is read twice.
+class Bundle {
+public:
+    enum class Scope { whole, device };
+
+    /// Opens the bundle in `folder`. Of scope `device` the files for benchmarks may be absent, as on a phone.
+    ///
+    /// Throws IntegrityError where a file was changed, is missing or was added since the export, and another
+    /// BundleError where there is no bundle or it is of a schema unknown here.
+    static Bundle load(const std::filesystem::path& folder, Scope scope = Scope::whole);
+
+    const Manifest& manifest() const { return manifest_; }
+
+    /// The content of a file. Throws BundleError if the manifest names none such, or it was not loaded.
+    std::shared_ptr<const Bytes> file(const std::string& name) const;
+
+private:
+    explicit Bundle(Manifest manifest) : manifest_(std::move(manifest)) {}
+
+    Manifest manifest_;
+    std::map<std::string, std::shared_ptr<const Bytes>> files_;
+};
+
+}  // namespace mnet

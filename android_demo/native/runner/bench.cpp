@@ -1,0 +1,170 @@
+#include "bench.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <vector>
+
+#include "golden.h"
+#include "mnet/session.h"
+#include "series.h"
+
+namespace mnet {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Microseconds = std::chrono::duration<double, std::micro>;
+using nlohmann::ordered_json;
+
+constexpr int kRoundsPerSwap = 50;
+constexpr int kWarmUp = 200;
+// Where the allocator happens to put a model moves its time by some per cent: load all anew this often.
+constexpr int kSwapsPerLoading = 20;
+
+double since(Clock::time_point start) { return Microseconds(Clock::now() - start).count(); }
+
+/// The time below which `share` of the calls stay.
+double percentile(std::vector<double> times, double share) {
+    const auto place = times.begin() + static_cast<std::ptrdiff_t>(share * double(times.size() - 1) + 0.5);
+    std::nth_element(times.begin(), place, times.end());
+    return *place;
+}
+
+double rounded(double value, int digits) {
+    const double scale = std::pow(10, digits);
+    return std::round(value * scale) / scale;
+}
+
+ordered_json percentiles(const std::vector<double>& times) {
+    return {{"p50_us", rounded(percentile(times, 0.5), 2)},
+            {"p90_us", rounded(percentile(times, 0.9), 2)},
+            {"p99_us", rounded(percentile(times, 0.99), 2)}};
+}
+
+/// Who takes part in the timing of inference.
+enum { kBaked, kControl, kSwappable, kContenders };
+
+struct Loaded {
+    explicit Loaded(const Bundle& bundle)
+        : session(bundle), baked(open_baked(bundle)), control(open_baked(bundle)) {}
+
+    Session session;
+    std::shared_ptr<const Snapshot> baked, control;
+};
+
+/// Raw figures: µs, one entry a call.
+struct Times {
+    std::map<std::string, std::vector<double>> load, swap;
+    std::array<std::vector<double>, kContenders> inference;
+};
+
+/// Runs all on the same inputs, one after the other; who goes first, and finds a colder cache, goes round.
+void time_inference(Loaded& loaded, const Golden& golden, int rounds, Times& times) {
+    Outputs outputs;
+    for (int round = 0; round < rounds; ++round) {
+        const auto& inputs = golden.samples[std::size_t(round) % golden.samples.size()].inputs;
+        for (int turn = 0; turn < kContenders; ++turn) {
+            const int who = (round + turn) % kContenders;
+            const auto start = Clock::now();
+            if (who == kSwappable) {
+                loaded.session.run(inputs, outputs);
+            } else {
+                (who == kBaked ? loaded.baked : loaded.control)->run(inputs, outputs);
+            }
+            times.inference[std::size_t(who)].push_back(since(start));
+        }
+    }
+}
+
+/// Opens the bundle as an app does at its start, and infers once.
+void time_loading(const std::filesystem::path& folder, const Golden& golden, Times& times) {
+    Outputs outputs;
+    auto start = Clock::now();
+    const Bundle bundle = Bundle::load(folder, Bundle::Scope::device);
+    times.load["check_files"].push_back(since(start));
+    start = Clock::now();
+    const Session session(bundle);
+    times.load["load_and_self_test"].push_back(since(start));
+    start = Clock::now();
+    session.run(golden.samples.front().inputs, outputs);
+    times.load["next_inference"].push_back(since(start));
+}
+
+void time_swap(Session& session, const Bytes& pack, Times& times) {
+    const SwapTimes swap = session.swap(pack);
+    times.swap["verify"].push_back(swap.verify.count());
+    times.swap["write"].push_back(swap.write.count());
+    times.swap["self_test"].push_back(swap.self_test.count());
+    times.swap["publish"].push_back(swap.publish.count());
+    times.swap["total"].push_back(swap.total().count());
+}
+
+ordered_json report(const Bundle& bundle, const Times& times) {
+    const Manifest& manifest = bundle.manifest();
+    std::size_t generated = 0;
+    for (const Slot& slot : manifest.slots)
+        generated += TensorInfo{slot.parameter, slot.dtype, slot.shape}.bytes();
+    const double baked = percentile(times.inference[kBaked], 0.5);
+    const double control = percentile(times.inference[kControl], 0.5);
+    const double swappable = percentile(times.inference[kSwappable], 0.5);
+    ordered_json load, parts;
+    for (const auto& [name, values] : times.load)
+        load[name + "_p50_us"] = rounded(percentile(values, 0.5), 1);
+    for (const auto& [name, values] : times.swap) {
+        if (name != "total") parts[name + "_p50_us"] = rounded(percentile(values, 0.5), 2);
+    }
+    ordered_json swap = percentiles(times.swap.at("total"));
+    swap["count"] = times.swap.at("total").size();
+    swap["parts"] = parts;
+    return {{"runtime", manifest.runtime + ", native"},
+            {"target", manifest.target},
+            {"model", manifest.model},
+            {"generated_bytes", generated},
+            {"program_bytes", manifest.files.at(manifest.program).size},
+            {"baked_program_bytes", manifest.files.at(manifest.baked).size},
+            {"load", load},
+            {"inference",
+             {{"baked_p50_us", rounded(baked, 2)},
+              {"swappable_p50_us", rounded(swappable, 2)},
+              {"ratio_p50", rounded(swappable / baked, 4)},
+              {"control_ratio_p50", rounded(control / baked, 4)},
+              {"baked", percentiles(times.inference[kBaked])},
+              {"swappable", percentiles(times.inference[kSwappable])}}},
+            {"swap", swap}};
+}
+
+}  // namespace
+
+ordered_json bench(const std::filesystem::path& folder, int swaps) {
+    const Bundle bundle = Bundle::load(folder);
+    const Golden golden(bundle);
+    const SwapSeries series(bundle);
+    const auto& inputs = golden.samples.front().inputs;
+    Times times, warm_up;
+    std::unique_ptr<Loaded> loaded;
+    Outputs before, after;
+    double error = 0, change = std::numeric_limits<double>::infinity();
+    for (int version = 1; version <= swaps; ++version) {
+        if (version % kSwapsPerLoading == 1) {
+            time_loading(folder, golden, times);
+            loaded = std::make_unique<Loaded>(bundle);
+            loaded->session.run(inputs, before);
+            time_inference(*loaded, golden, kWarmUp, warm_up);
+        }
+        time_swap(loaded->session, series.pack(version), times);
+        time_inference(*loaded, golden, kRoundsPerSwap, times);
+        loaded->session.run(inputs, after);
+        error = std::max(error, max_abs_error({after.front()}, {series.expected(version)}));
+        change = std::min(change, max_abs_error({after.front()}, {before.front()}));
+        before = after;
+    }
+    ordered_json figures = report(bundle, times);
+    figures["max_abs_error"] = error;
+    figures["output_change"] = change;
+    return figures;
+}
+
+}  // namespace mnet

@@ -1,0 +1,170 @@
+// `manifest.json`, as `export/manifest.py` writes it: canonical JSON whose `id` is the SHA-256 of the same
+// bytes without the text `"id":"…",`.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <regex>
+
+#include "mnet/bundle.h"
+#include "mnet/errors.h"
+#include "sha256.h"
+
+namespace mnet {
+namespace {
+
+using nlohmann::json;
+
+const char* const kSchema = "mnet.bundle/1.0";
+
+[[noreturn]] void breaks_schema(const std::string& what) {
+    throw BundleError("manifest.json breaks its schema: " + what);
+}
+
+bool matches(const std::string& text, const char* pattern) {
+    return std::regex_match(text, std::regex(pattern));
+}
+
+/// Whether the `id` is right for these bytes.
+bool is_sealed(std::string text, const std::string& id) {
+    const std::string entry = "\"id\":\"" + id + "\",";
+    const auto position = text.find(entry);
+    if (position == std::string::npos) return false;
+    text.erase(position, entry.size());
+    return sha256(text.data(), text.size()) == id;
+}
+
+/// Whether the `id` would be right if the schema were ours: then the schema's own entry was changed.
+bool is_sealed_but_for_schema(std::string text, const json& schema, const std::string& id) {
+    const std::string entry = "\"schema\":" + schema.dump();
+    const auto position = text.find(entry);
+    if (position == std::string::npos) return false;
+    text.replace(position, entry.size(), std::string("\"schema\":\"") + kSchema + '"');
+    return is_sealed(text, id);
+}
+
+std::size_t natural(const json& value) {
+    if (!value.is_number_unsigned()) breaks_schema(value.dump() + " is no natural number");
+    return value.get<std::size_t>();
+}
+
+std::vector<std::int64_t> shape(const json& value) {
+    std::vector<std::int64_t> sizes;
+    for (const json& size : value) sizes.push_back(static_cast<std::int64_t>(natural(size)));
+    return sizes;
+}
+
+DType dtype(const json& value) {
+    if (value == "float32") return DType::float32;
+    if (value == "int64") return DType::int64;
+    breaks_schema("unknown dtype " + value.dump());
+}
+
+/// A path below the bundle's folder, and nothing else.
+std::string path(const json& value) {
+    const auto text = value.get<std::string>();
+    const std::filesystem::path parsed(text);
+    const bool leaves =
+        std::any_of(parsed.begin(), parsed.end(), [](const auto& part) { return part == ".."; });
+    if (leaves || parsed.is_absolute() ||
+        parsed.generic_string() != parsed.lexically_normal().generic_string() || !parsed.has_filename() ||
+        text.find('\\') != std::string::npos) {
+        breaks_schema(value.dump() + " is not a plain path inside the bundle");
+    }
+    return text;
+}
+
+File file(const json& value) {
+    const auto sha256 = value.at("sha256").get<std::string>();
+    const auto role = value.at("role").get<std::string>();
+    if (!matches(sha256, "[0-9a-f]{64}")) breaks_schema(sha256 + " is no SHA-256");
+    if (role != "device" && role != "bench") breaks_schema("unknown role " + role);
+    return {sha256, natural(value.at("size")), role == "device"};
+}
+
+std::vector<TensorInfo> tensors(const json& value) {
+    std::vector<TensorInfo> infos;
+    for (const json& info : value) {
+        infos.push_back({info.at("name"), dtype(info.at("dtype")), shape(info.at("shape"))});
+    }
+    return infos;
+}
+
+Slot slot(const json& value) {
+    Slot slot;
+    slot.parameter = value.at("parameter");
+    slot.dtype = dtype(value.at("dtype"));
+    slot.shape = shape(value.at("shape"));
+    slot.layout = value.at("layout");
+    const json& binding = value.at("binding");
+    const auto kind = binding.at("kind").get<std::string>();
+    if (kind == "input") {
+        slot.kind = Slot::Kind::input;
+        slot.index = natural(binding.at("index"));
+    } else if (kind == "bytes") {
+        slot.kind = Slot::Kind::bytes;
+        slot.file = path(binding.at("file"));
+        slot.offset = natural(binding.at("offset"));
+        slot.size = natural(binding.at("size"));
+    } else {
+        throw BundleError("slots of kind " + kind + " belong to a runtime that this program does not have");
+    }
+    return slot;
+}
+
+Manifest read(const json& content) {
+    Manifest manifest;
+    manifest.id = content.at("id");
+    manifest.target = content.at("target");
+    const json& runtime = content.at("runtime");
+    manifest.runtime = runtime.at("name").get<std::string>() + " " + runtime.at("version").get<std::string>();
+    manifest.model = content.at("model").at("name");
+    manifest.program = path(content.at("model").at("program"));
+    for (const auto& [name, entry] : content.at("files").items()) manifest.files[path(name)] = file(entry);
+    manifest.inputs = tensors(content.at("inputs"));
+    manifest.outputs = tensors(content.at("outputs"));
+    for (const json& entry : content.at("slots")) manifest.slots.push_back(slot(entry));
+    manifest.default_weights = path(content.at("default_weights"));
+    const json& golden = content.at("golden");
+    manifest.golden_samples = path(golden.at("samples"));
+    manifest.golden_weights = path(golden.at("weights"));
+    manifest.golden_count = natural(golden.at("count"));
+    manifest.tolerance = golden.at("tolerance");
+    manifest.baked = path(content.at("bench").at("baked"));
+    manifest.swaps = path(content.at("bench").at("swaps"));
+    return manifest;
+}
+
+std::size_t elements(const std::vector<std::int64_t>& shape) {
+    std::size_t count = 1;
+    for (std::int64_t size : shape) count *= static_cast<std::size_t>(size);
+    return count;
+}
+
+}  // namespace
+
+std::size_t item_size(DType dtype) { return dtype == DType::float32 ? 4 : 8; }
+
+std::size_t TensorInfo::bytes() const { return elements(shape) * item_size(dtype); }
+
+Manifest parse_manifest(const Bytes& raw) {
+    const json content = json::parse(raw, nullptr, /*allow_exceptions=*/false);
+    if (!content.is_object()) throw IntegrityError(Reason::malformed, "manifest.json is not a JSON object");
+    const json schema = content.value("schema", json());
+    if (!schema.is_string()) throw IntegrityError(Reason::malformed, "manifest.json names no schema");
+    const json id = content.value("id", json());
+    const std::string text(raw.begin(), raw.end());
+    const std::string sealed_by = id.is_string() ? id.get<std::string>() : "";
+    const bool known = matches(schema, "mnet\\.bundle/1\\.[0-9]+");
+    if (!known && !is_sealed_but_for_schema(text, schema, sealed_by)) {
+        throw BundleError("the bundle is of schema " + schema.dump() + "; this program reads " + kSchema);
+    }
+    if (!is_sealed(text, sealed_by)) {
+        throw IntegrityError(Reason::wrong_hash, "manifest.json was changed: it does not match its id");
+    }
+    try {
+        return read(content);
+    } catch (const json::exception& error) {
+        breaks_schema(error.what());
+    }
+}
+
+}  // namespace mnet

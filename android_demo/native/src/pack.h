@@ -1,0 +1,40 @@
+// Weight packs: one version of the generated parameters, as `export/packs.py` writes them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "mnet/bundle.h"
+#include "safetensors.h"
+
+namespace mnet {
+
+/// The generated parameters in the order of the manifest's slots, PyTorch layout. They lie in someone else's
+/// memory.
+using Parameters = std::vector<Tensor>;
+
+/// A pack that fits its bundle. Its parameters lie in the pack's bytes.
+struct WeightPack {
+    std::int64_t version;
+    /// The first values of the model's first output for the first golden sample under these weights.
+    std::vector<float> probe;
+    Parameters parameters;
+};
+
+/// How many values of an output a probe has at the most.
+constexpr std::size_t kProbeLength = 16;
+
+/// Checks a pack against the bundle that it is for; throws Refused by name. That its version is newer than
+/// the one served is for the session to check.
+WeightPack read_pack(const Bytes& data, const Manifest& manifest);
+
+/// `tensors` in the order of `slots`; throws Refused unless they are what the slots take, and finite.
+Parameters check_parameters(const std::map<std::string, Tensor>& tensors, const std::vector<Slot>& slots);
+
+/// Packs parameters that are in the order of the slots.
+Bytes write_pack(const Parameters& parameters, const Manifest& manifest, std::int64_t version,
+                 const std::vector<float>& probe);
+
+}  // namespace mnet

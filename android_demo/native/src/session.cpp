@@ -1,0 +1,107 @@
+#include "mnet/session.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <mutex>
+
+#include "golden.h"
+#include "pack.h"
+#include "program.h"
+
+namespace mnet {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::unique_ptr<DeviceProgram> load_program(const Bundle& bundle) {
+    const Manifest& manifest = bundle.manifest();
+    if (manifest.target == "executorch") return load_split(bundle);
+    if (manifest.target == "android")
+        return load_forward(bundle.file(manifest.program), manifest, manifest.slots);
+    throw BundleError("the bundle is for target " + manifest.target +
+                      "; this program runs android and executorch");
+}
+
+std::shared_ptr<const Snapshot> bind_defaults(DeviceProgram& program, const Bundle& bundle) try {
+    const Manifest& manifest = bundle.manifest();
+    const auto file = bundle.file(manifest.default_weights);
+    return program.bind(0, check_parameters(Safetensors(*file).tensors(), manifest.slots));
+} catch (const Refused& error) {
+    throw BundleError(bundle.manifest().default_weights + " does not fit the slots: " + error.what());
+}
+
+/// Catches a runtime that serves old weights: it must give what eager PyTorch gave for this pack.
+void self_test(const Snapshot& snapshot, const Sample& sample, const std::vector<float>& probe,
+               double tolerance) {
+    Outputs outputs;
+    try {
+        snapshot.run(sample.inputs, outputs);
+    } catch (const std::runtime_error& error) {
+        throw Refused(Reason::self_test_failed, std::string("the model does not run: ") + error.what());
+    }
+    for (const auto& output : outputs) {
+        if (!std::all_of(output.begin(), output.end(), [](float value) { return std::isfinite(value); })) {
+            throw Refused(Reason::self_test_failed, "an output is not finite under the new weights");
+        }
+    }
+    std::vector<float>& first = outputs.front();
+    first.resize(std::min(first.size(), kProbeLength));
+    if (!agrees({first}, {probe}, tolerance)) {
+        throw Refused(Reason::self_test_failed, "the outputs are not those of the pack's weights");
+    }
+}
+
+}  // namespace
+
+struct Session::State {
+    explicit State(const Bundle& bundle)
+        : manifest(bundle.manifest()),
+          golden(bundle),
+          program(load_program(bundle)),
+          live(bind_defaults(*program, bundle)) {}
+
+    const Manifest manifest;
+    const Golden golden;
+    const std::unique_ptr<DeviceProgram> program;
+    std::mutex swapping;
+    std::shared_ptr<const Snapshot> live;  // only by std::atomic_load and std::atomic_store
+};
+
+Session::Session(const Bundle& bundle) : state_(std::make_unique<State>(bundle)) {
+    Outputs outputs;
+    for (const Sample& sample : state_->golden.samples) {
+        run(sample.inputs, outputs);
+        if (!agrees(outputs, sample.by_default, state_->manifest.tolerance)) {
+            throw IntegrityError(Reason::self_test_failed, "outputs differ from the golden ones");
+        }
+    }
+}
+
+Session::~Session() = default;
+
+std::shared_ptr<const Snapshot> Session::live() const { return std::atomic_load(&state_->live); }
+
+SwapTimes Session::swap(const Bytes& data) {
+    const std::lock_guard<std::mutex> lock(state_->swapping);
+    const auto started = Clock::now();
+    const WeightPack pack = read_pack(data, state_->manifest);
+    if (const auto served = version(); pack.version <= served) {
+        throw Refused(Reason::stale_version, "the pack is version " + std::to_string(pack.version) + ", " +
+                                                 std::to_string(served) + " is being served");
+    }
+    const auto verified = Clock::now();
+    const auto snapshot = state_->program->bind(pack.version, pack.parameters);
+    const auto written = Clock::now();
+    self_test(*snapshot, state_->golden.samples.front(), pack.probe, state_->manifest.tolerance);
+    const auto tested = Clock::now();
+    std::atomic_store(&state_->live, snapshot);
+    return {verified - started, written - verified, tested - written, Clock::now() - tested};
+}
+
+std::shared_ptr<const Snapshot> open_baked(const Bundle& bundle) {
+    const Manifest& manifest = bundle.manifest();
+    return load_forward(bundle.file(manifest.baked), manifest, {})->bind(0, {});
+}
+
+}  // namespace mnet
