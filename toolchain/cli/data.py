@@ -39,11 +39,11 @@ def show(
     from rich.console import Console
     from rich.table import Table
 
-    from toolchain.data import Pictures, load_data_set
+    from toolchain.data import Interactions, Pictures, load_data_set
 
     data = load_data_set(name, path)
     summary = data.summary()
-    examples = [] if isinstance(data, Pictures) else data.examples()
+    examples = data.examples() if isinstance(data, Interactions) else []
     sheet = out or Path(f"{name}.png")
     if isinstance(data, Pictures):
         data.contact_sheet(sheet)
@@ -60,5 +60,5 @@ def show(
         for example in examples:
             rows.add_row(*example.values())
         console.print(rows)
-    else:
+    if isinstance(data, Pictures):
         console.print(f"contact sheet: {sheet}", soft_wrap=True)
