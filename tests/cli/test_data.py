@@ -11,17 +11,17 @@ from toolchain.cli.app import app
 def test_show_prints_sizes_and_examples(tmp_path: Path) -> None:
     table = tmp_path / "orders.csv"
     table.write_text("user,item,time\neve,tea,2026-01-01\neve,ale,2026-01-03\nbob,tea,2026-01-02\n")
-    result = CliRunner().invoke(app, ["data", "show", "shop", "--path", str(table), "--json"])
+    result = CliRunner().invoke(app, ["data", "show", "table", "--path", str(table), "--json"])
     shown = json.loads(result.stdout)
-    assert shown["name"] == "shop"
+    assert shown["name"] == "table"
     assert (shown["summary"]["users"], shown["summary"]["items"], shown["summary"]["time"]) == (
         2,
         2,
         "2 days",
     )
     assert [row["title"] for row in shown["examples"]] == ["tea", "ale", "tea"]
-    for text in ("shop", "interactions", "ale", "2026-01-03"):
-        assert text in CliRunner().invoke(app, ["data", "show", "shop", "--path", str(table)]).stdout
+    for text in ("table", "interactions", "ale", "2026-01-03"):
+        assert text in CliRunner().invoke(app, ["data", "show", "table", "--path", str(table)]).stdout
 
 
 def test_show_leaves_a_contact_sheet_of_pictures(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]

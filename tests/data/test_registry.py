@@ -1,4 +1,4 @@
-"""Data sets by name, by suffix, and by dotted path."""
+"""Data sets by name and by dotted path."""
 
 import sys
 from pathlib import Path
@@ -42,9 +42,9 @@ def test_a_recommender_needs_interactions(own: str) -> None:
         load_interactions(f"{own}:photos")
 
 
-def test_any_name_will_do_for_a_table(tmp_path: Path) -> None:
+def test_a_table_is_a_set_like_any_other(tmp_path: Path) -> None:
     (tmp_path / "orders.csv").write_text("user,item\na,b\n")
-    assert load_data_set("shop", tmp_path / "orders.csv").name == "shop"
+    assert load_data_set("table", tmp_path / "orders.csv").summary()["users"] == 1
 
 
 def test_an_unknown_name_is_an_error_that_lists_what_there_is() -> None:

@@ -28,7 +28,7 @@ def write(table: pd.DataFrame, file: Path) -> Path:
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
 def test_users_and_items_of_any_kind_become_sequences_in_time(tmp_path: Path, suffix: str) -> None:
-    data = load_table("shop", write(TABLE, tmp_path / f"shop{suffix}"))
+    data = load_table(write(TABLE, tmp_path / f"shop{suffix}"))
     assert data.titles == ("ale", "rum", "tea")
     assert [data.sequence(user).tolist() for user in range(data.n_users)] == [[1, 3], [3, 2]]
     assert data.times.tolist() == [10, 20, 30, 40]
@@ -37,13 +37,13 @@ def test_users_and_items_of_any_kind_become_sequences_in_time(tmp_path: Path, su
 
 def test_dates_may_be_written_out(tmp_path: Path) -> None:
     dates = ["2026-01-02", "2026-01-01 10:00", "2026-01-01", "2026-01-01T12:00:00Z"]
-    data = load_table("shop", write(TABLE.assign(time=dates), tmp_path / "shop.csv"))
+    data = load_table(write(TABLE.assign(time=dates), tmp_path / "shop.csv"))
     assert data.sequence(0).tolist() == [1, 3]
     assert (data.times[1] - data.times[0]) == 86_400
 
 
 def test_without_times_the_rows_are_in_order(tmp_path: Path) -> None:
-    data = load_table("shop", write(TABLE.drop(columns="time"), tmp_path / "shop.csv"))
+    data = load_table(write(TABLE.drop(columns="time"), tmp_path / "shop.csv"))
     assert [data.sequence(user).tolist() for user in range(data.n_users)] == [[3, 1], [2, 3]]
     assert not data.dated
 
@@ -59,12 +59,15 @@ def test_without_times_the_rows_are_in_order(tmp_path: Path) -> None:
 )
 def test_a_table_that_does_not_fit_is_named(tmp_path: Path, table: pd.DataFrame, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
-        load_table("shop", write(table, tmp_path / "shop.csv"))
+        load_table(write(table, tmp_path / "shop.csv"))
 
 
 def test_a_file_that_is_no_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no file"):
-        load_table("shop", tmp_path / "shop.csv")
+    for file in (tmp_path / "shop.csv", None):
+        with pytest.raises(
+            UserError, match="is no file; give your CSV, TSV or Parquet with --data table=PATH"
+        ):
+            load_table(file)
     (tmp_path / "shop.parquet").write_bytes(b"PAR1")
-    with pytest.raises(UserError, match="shop: cannot read"):
-        load_table("shop", tmp_path / "shop.parquet")
+    with pytest.raises(UserError, match="table: cannot read"):
+        load_table(tmp_path / "shop.parquet")

@@ -60,5 +60,5 @@ def show(
         for example in examples:
             rows.add_row(*example.values())
         console.print(rows)
-    else:
+    if isinstance(data, Pictures):
         console.print(f"contact sheet: {sheet}", soft_wrap=True)

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from toolchain.data.interactions import Interactions
-from toolchain.data.table import SUFFIXES, load_table
 from toolchain.errors import UserError
 from toolchain.settings import find_part
 
@@ -15,6 +14,7 @@ DATASETS = {
     "synthetic-drift": "toolchain.data.synthetic:load_synthetic_drift",
     "movielens-100k": "toolchain.data.movielens:load_movielens_100k",
     "amazon-video-games": "toolchain.data.amazon:load_amazon_video_games",
+    "table": "toolchain.data.table:load_table",
 }
 
 
@@ -39,12 +39,7 @@ class Pictures(DataSet, Protocol):
 
 
 def load_data_set(name: str, path: Path | None = None) -> DataSet:
-    """The data set `name`: a built-in one, or what `package.module:function` makes of `path`.
-
-    Any other name is that of a table of interactions, where `path` is a CSV, TSV or Parquet file. Raises UserError.
-    """
-    if path is not None and path.suffix in SUFFIXES and name not in DATASETS and ":" not in name:
-        return load_table(name, path)
+    """The data set `name`: a built-in one, or what `package.module:function` makes of `path`. Raises UserError."""
     data: DataSet = find_part(name, DATASETS, "data set")(path)
     return data
 

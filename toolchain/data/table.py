@@ -8,27 +8,29 @@ import pandas as pd
 from toolchain.data.interactions import Interactions, from_columns
 from toolchain.errors import UserError
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
+NAME = "table"
 
 
-def load_table(name: str, file: Path) -> Interactions:
+def load_table(file: Path | None = None) -> Interactions:
     """Read a table with a header; its other columns are left alone.
 
     Users and items may be anything: numbers or text. `time` is in seconds, or a date as ISO 8601 has it; without
     it the rows of a user must be in time order, and the set has no dates. Raises UserError.
     """
-    if not file.is_file():
-        raise UserError(f"{name}: {file} is no file")
+    if file is None or not file.is_file():
+        raise UserError(
+            f"{NAME}: {file or 'nothing'} is no file; give your CSV, TSV or Parquet with --data {NAME}=PATH"
+        )
     try:
         table = _read(file)
     except (ValueError, OSError, pd.errors.ParserError) as error:
-        raise UserError(f"{name}: cannot read {file}: {' '.join(str(error).split())}") from None
+        raise UserError(f"{NAME}: cannot read {file}: {' '.join(str(error).split())}") from None
     missing = [column for column in ("user", "item") if column not in table]
     if missing:
         raise UserError(
-            f"{name}: {file} has no column {' and no column '.join(missing)}; it has {', '.join(table.columns)}"
+            f"{NAME}: {file} has no column {' and no column '.join(missing)}; it has {', '.join(table.columns)}"
         )
-    return _from_table(name, file, table)
+    return _from_table(NAME, file, table)
 
 
 def read_undated(name: str, file: Path) -> Interactions:
