@@ -84,6 +84,7 @@ class Recommendation(Task[Packs]):
         "sasrec": "device_models.sasrec:SASRec",
         "gru4rec": "device_models.gru4rec:GRU4Rec",
         "din": "device_models.din:DIN",
+        "moving-averages": "toolchain.tasks.cloud_recommender:CloudRecommender",
     }
     encoders: ClassVar[Mapping[str, str]] = {
         "moving-averages": "toolchain.metanetwork:MovingAverages",

@@ -83,8 +83,8 @@ def ablate(config: Config, out: Path, console: Console) -> dict[str, Any]:
         fit_name = "-".join(part for part in PARTS if part in parts - {SMOOTHING}) or "none"
         scorer = training_scorer(GENERATED, task, settings, {GENERATED: network})
         assert settings.metanetwork and isinstance(scorer, GeneratedScorer)
-        stages = Stages(splits, config.seed, out / "fits", console)
-        stages.run(fit_name, network, scorer, settings.metanetwork.fit)
+        stages = Stages(config.seed, out / "fits", console)
+        stages.run(fit_name, network, scorer, splits, settings.metanetwork.fit)
         curve = read_curve(out / "fits" / fit_name)[task.metrics[0]].tolist()
         share = SHARE if SMOOTHING in parts else 0.0
         rows[name] = _row(task, scorer, splits, curve, share, console, name)

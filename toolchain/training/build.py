@@ -7,6 +7,7 @@ from torch import nn
 
 from toolchain.errors import UserError
 from toolchain.metanetwork import MetaNetwork
+from toolchain.settings import Part
 from toolchain.tasks import Task, find_task
 from toolchain.training.config import Config, FitConfig, task_settings
 
@@ -23,6 +24,13 @@ def build_task(config: Config, facts: Mapping[str, Any]) -> Task[Any]:
     """The task, from what is known of the data. Raises UserError."""
     context = config.metanetwork.context if config.metanetwork else None
     return find_task(config.task.name).create(task_settings(config), facts, config.model, context)
+
+
+def cloud_training(config: Config) -> Config:
+    """The config as the cloud model is trained: with its own changes to the task section."""
+    assert config.cloud
+    part = Part.model_validate(config.task.model_dump() | config.cloud.task)
+    return config.model_copy(update={"task": part})
 
 
 def fits(config: Config) -> dict[str, FitConfig]:

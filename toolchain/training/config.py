@@ -32,9 +32,14 @@ class FitConfig(Strict):
 
 
 class CloudConfig(Strict):
-    """A larger model of the same task, as a cloud could run it: the headroom above the device model."""
+    """A larger model of the same task, as a cloud could run it: the headroom above the device model.
+
+    `task` changes the config's task section for the training of this model alone, as where a long window serves many
+    targets at once.
+    """
 
     model: Part
+    task: dict[str, Any] = {}
     fit: FitConfig
 
 

@@ -15,7 +15,17 @@ from torch import nn
 
 from toolchain.tasks import find_task
 from toolchain.tasks.task import Splits
-from toolchain.training.build import FINE_TUNED, STATIC, build_module, build_task, fits, load_data
+from toolchain.training.build import (
+    CLOUD,
+    DISTILLED,
+    FINE_TUNED,
+    STATIC,
+    build_module,
+    build_task,
+    cloud_training,
+    fits,
+    load_data,
+)
 from toolchain.training.config import Config, FitConfig
 from toolchain.training.curves import write_curves
 from toolchain.training.fit import fit
@@ -54,12 +64,16 @@ def train(config: Config, out: Path, console: Console) -> dict[str, Any]:
     for name in fits(config):
         lightning.seed_everything(config.seed, verbose=False)
         modules[name] = build_module(name, task, config)
-    splits = task.splits(data, *modules.values())
-    stages = Stages(splits, config.seed, out / "fits", console)
+    stages = Stages(config.seed, out / "fits", console)
     for name, settings in fits(config).items():
+        trained_as = build_task(cloud_training(config), facts) if name == CLOUD else task
+        teacher = (modules[CLOUD],) if name == DISTILLED else ()
+        splits = trained_as.splits(data, modules[name], *teacher)
         lightning.seed_everything(config.seed, verbose=False)
-        stages.run(name, modules[name], training_scorer(name, task, config, modules), settings)
+        scorer = training_scorer(name, trained_as, config, modules)
+        stages.run(name, modules[name], scorer, splits, settings)
     if config.fine_tuning:
+        splits = task.splits(data, modules[STATIC])
         stages.metrics[FINE_TUNED] = tune(task, modules[STATIC], config, splits, console)
 
     save_modules(out / CHECKPOINT, **modules)
@@ -71,14 +85,15 @@ def train(config: Config, out: Path, console: Console) -> dict[str, Any]:
 class Stages:
     """Runs one fit after the other, and skips those that an earlier, stopped process has finished."""
 
-    def __init__(self, splits: Splits[Any], seed: int, folder: Path, console: Console) -> None:
-        self.splits = splits
+    def __init__(self, seed: int, folder: Path, console: Console) -> None:
         self.seed = seed
         self.folder = folder
         self.console = console
         self.metrics: dict[str, Any] = {}
 
-    def run(self, name: str, model: nn.Module, scorer: Scorer, config: FitConfig) -> None:
+    def run(
+        self, name: str, model: nn.Module, scorer: Scorer, splits: Splits[Any], config: FitConfig
+    ) -> None:
         """Bring `model`, which `scorer` holds, to its best epoch."""
         folder = self.folder / name
         weights, done = folder / "best.safetensors", folder / "done.json"
@@ -90,7 +105,7 @@ class Stages:
         goes_on = (folder / "last.ckpt").is_file()
         self.console.print(f"{name}: {'goes on after its last finished epoch' if goes_on else 'starts'}")
         started = time.perf_counter()
-        best = fit(scorer, self.splits, config, self.seed, folder)
+        best = fit(scorer, splits, config, self.seed, folder)
         save_modules(weights, model=model)
         self.metrics[name] = {
             scorer.task.metrics[0]: best,
