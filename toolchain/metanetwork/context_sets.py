@@ -10,11 +10,12 @@ class SetContext(ContextEncoder):
     """Mean and spread over the samples of what an MLP makes of each, then another MLP (Deep Sets, Zaheer et al. 2017).
 
     The spread (standard deviation) is a part of what a set shows: features that vary little tell of a camera, soft
-    predictions that vary little of a narrow choice of classes. The vector is the same for any order of the samples.
-    A sample is an embedding fp32 [e], not all of it zero; a sample of zeros is padding.
+    predictions that vary little of a narrow choice of classes. The logarithm of the mean prediction goes in as it is:
+    added to a classifier's biases, it is the textbook correction for a device's class prior. The vector is the same
+    for any order of the samples. A sample is an embedding fp32 [e], not all of it zero; a sample of zeros is padding.
 
     Args:
-        features: e.
+        features: e, the last `classes` of them soft predictions.
         width: of the vector.
         classes: of `scores`.
         dropout: of activations.
@@ -23,9 +24,12 @@ class SetContext(ContextEncoder):
     def __init__(self, features: int, width: int, classes: int, dropout: float = 0.1) -> None:
         super().__init__()
         self.width = width
-        self.each = nn.Sequential(nn.Linear(features, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.each = nn.Sequential(
+            nn.LayerNorm(features), nn.Linear(features, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
+        pooled = 2 * width + classes
         self.all = nn.Sequential(
-            nn.LayerNorm(2 * width), nn.Linear(2 * width, 2 * width), nn.GELU(), nn.Dropout(dropout),
+            nn.LayerNorm(pooled), nn.Linear(pooled, 2 * width), nn.GELU(), nn.Dropout(dropout),
             nn.Linear(2 * width, width), nn.LayerNorm(width),
         )  # fmt: skip
         self.classes = nn.Linear(width, classes)
@@ -37,7 +41,10 @@ class SetContext(ContextEncoder):
         count = present.cumsum(1).clamp(min=1)
         mean = x.cumsum(1) / count
         variance = x.square().cumsum(1) / count - mean.square()
-        pooled = torch.cat([mean, (variance.clamp(min=0) + 1e-6).sqrt()], dim=2)
+        prediction = context[..., -self.classes.out_features :].cumsum(1) / count
+        pooled = torch.cat(
+            [mean, (variance.clamp(min=0) + 1e-6).sqrt(), (prediction.clamp(min=0) + 0.01).log()], dim=2
+        )
         kept = slice(None if last is None else -last, None)
         return self.all(pooled[:, kept]) * (present.cumsum(1) > 0)[:, kept]
 
