@@ -39,7 +39,7 @@ class CloudConfig(Strict):
     """
 
     model: Part
-    task: dict[str, Any] = {}
+    task: dict[str, Any] = Field(default_factory=dict)
     fit: FitConfig
 
 
