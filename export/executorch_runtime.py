@@ -3,10 +3,10 @@
 import functools
 import importlib
 import importlib.metadata
-import os
 from typing import Any
 
 from export.manifest import Runtime
+from export.stderr import muted
 
 
 def runtime() -> Runtime:
@@ -19,17 +19,9 @@ def library() -> Any:
     """ExecuTorch's Python binding, set to one thread: a second one costs a compact model more than it saves.
 
     The compiled module is imported as it is: its public wrapper loads the whole exporter, 3 s at each start.
-    The number of threads can be set only before a method is loaded. Both write to stderr from C++, so that is
-    closed.
+    The number of threads can be set only before a method is loaded. Both write to stderr from C++.
     """
-    saved = os.dup(2)
-    closed = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(closed, 2)
+    with muted():
         library = importlib.import_module("executorch.extension.pybindings._C")
         library._unsafe_reset_threadpool(1)
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(closed)
     return library

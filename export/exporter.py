@@ -72,6 +72,7 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
 def _run_reference(spec: ExportSpec, default: dict[str, Tensor], folder: Path) -> Golden:
     """Golden samples and the outputs of the bench's swaps, written into `folder`."""
     reference = Reference(spec.model)
+    buffers = reference.buffers()
     weights = sentinels(default)
     golden = Golden(
         inputs=spec.inputs,
@@ -80,6 +81,12 @@ def _run_reference(spec: ExportSpec, default: dict[str, Tensor], folder: Path) -
         weights=weights,
     )
     _check_outputs(spec, golden)
+    for name, buffer in reference.buffers().items():
+        if not torch.equal(buffer, buffers[name]):  # some exporters drop that, and no error says so
+            raise BundleError(
+                f"model {spec.name} writes into its buffer {name}; take such a state as an input and return it "
+                "as an output"
+            )
     _write_tensors(folder / GOLDEN_FILES.samples, golden_tensors(golden, spec.input_names, spec.output_names))
     _write_tensors(folder / GOLDEN_FILES.weights, weights)
     scales = swap_scales()

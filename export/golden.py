@@ -37,6 +37,10 @@ class Reference:
     def __init__(self, model: nn.Module) -> None:
         self._model = copy.deepcopy(model).cpu().eval()
 
+    def buffers(self) -> dict[str, Tensor]:
+        """A copy of the model's buffers as they are now."""
+        return {name: buffer.clone() for name, buffer in self._model.named_buffers()}
+
     @torch.no_grad()
     def outputs(self, weights: Mapping[str, Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The model's outputs under `weights`."""

@@ -7,12 +7,13 @@ generated parameters therefore hold sentinels, and each must end in exactly one 
 import hashlib
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from export.errors import BundleError
+from export.manifest import BytesBinding, Slot
 
 _LAYOUTS = ("", "O", "OI", "OIW", "OIHW", "OIDHW")
 
@@ -63,6 +64,49 @@ def refuse_constants(artifact: bytes, generated: Mapping[str, Tensor]) -> None:
                 f"generated parameter {name} is also a constant of the program; let the model reach it only "
                 "through its own module"
             )
+
+
+def bind_bytes(artifact: bytes, file: str, name: str, sentinel: Tensor) -> Slot:
+    """The slot of a parameter whose sentinel stands in one place of `artifact`, the bundle's `file`.
+
+    BundleError if it stands in none, for then the exporter folded it, or in several.
+    """
+    hits = find(artifact, sentinel)
+    if not hits:
+        raise BundleError(
+            f"generated parameter {name} has 0 slots, not 1: the exporter folded it into another constant; "
+            "put no BatchNorm behind a generated layer"
+        )
+    if len(hits) > 1:
+        raise BundleError(f"generated parameter {name} has {len(hits)} slots, not 1: use its layer once only")
+    ((layout, offset),) = hits
+    size = len(stored(sentinel, layout))
+    return Slot(
+        parameter=name,
+        shape=tuple(sentinel.shape),
+        dtype="float32",
+        layout=layout,
+        binding=BytesBinding(kind="bytes", file=file, offset=offset, size=size),
+    )
+
+
+def patch(template: bytes, slots: Sequence[Slot], parameters: Mapping[str, Tensor]) -> bytes:
+    """A copy of a file with byte slots that holds `parameters` in place of the sentinels.
+
+    Raises BundleError if a slot is not exactly as large as its parameter: no runtime would notice.
+    """
+    patched = bytearray(template)
+    for slot in slots:
+        place = slot.binding
+        assert isinstance(place, BytesBinding)
+        value = stored(parameters[slot.parameter], slot.layout)
+        if len(value) != place.size or place.offset + place.size > len(template):
+            raise BundleError(
+                f"{slot.parameter} has {len(value)} bytes, its slot {place.size} at {place.offset} of "
+                f"{len(template)} in {place.file}"
+            )
+        patched[place.offset : place.offset + place.size] = value
+    return bytes(patched)
 
 
 def pytorch_layout(dimensions: int) -> str:

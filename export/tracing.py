@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -36,6 +36,16 @@ def exporter_step(name: str) -> Iterator[None]:
 def trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     """`torch.export.export`; BundleError where it fails."""
     return torch.export.export(model, inputs)
+
+
+def refuse_unused(traced: ExportedProgram, generated: Sequence[str]) -> None:
+    """Raise BundleError if the model never reads one of its generated parameters."""
+    parameters = traced.graph_signature.inputs_to_parameters
+    used = {
+        parameters.get(node.name) for node in traced.graph.nodes if node.op == "placeholder" and node.users
+    }
+    if unused := [name for name in generated if name not in used]:
+        raise BundleError(f"generated parameter {unused[0]} has 0 slots, not 1: the model does not use it")
 
 
 class GeneratedAsInputs(nn.Module):

@@ -105,6 +105,21 @@ class Talking(Ranker):
         return super().forward(history, candidates).argmax(-1)
 
 
+class Remembering(Ranker):
+    """Writes what it saw into a buffer, to use it at the next call."""
+
+    seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1, 16))
+
+    def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
+        self.seen.add_(self.items(history).mean(1))
+        hidden = self.head_out(torch.relu(self.head_in(self.seen)))
+        return (self.items(candidates) @ hidden.unsqueeze(-1)).squeeze(-1)
+
+
 @pytest.mark.parametrize(
     ("kind", "match"),
     [
@@ -112,6 +127,7 @@ class Talking(Ranker):
         (Reaching, "head_in.weight is not taken by XNNPACK"),
         (Leaking, "head_in.weight is also a constant of the program"),
         (Branching, "torch.export fails on this model: "),
+        (Remembering, "writes into its buffer seen; take such a state as an input"),
         (Talking, "output scores is torch.int64; it must be float32"),
     ],
 )
