@@ -59,6 +59,7 @@ _TARGETS = {
     "android": _Target("export.android", ("executorch",), "executorch"),
     "executorch": _Target("export.executorch_split", ("executorch",), "executorch"),
     "onnx": _Target("export.onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx"),
+    "tflite": _Target("export.tflite", ("litert_torch", "ai_edge_litert"), "tflite"),
 }
 
 

@@ -178,9 +178,11 @@ def eager_switching() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("eager_switching")
-def test_2000_swaps_under_running_inference_mix_nothing(bundle: Bundle, packs: PackFactory) -> None:
+def test_swaps_under_running_inference_mix_nothing(
+    bundle: Bundle, packs: PackFactory, pytestconfig: pytest.Config
+) -> None:
     """Every output must be that of exactly its input under the version that its snapshot names."""
-    distinct, swaps = 8, 2000
+    distinct, swaps = 8, pytestconfig.getoption("swaps")
     weights = [bundle.default_weights, *(random_weights(bundle, seed) for seed in range(1, distinct))]
     expected = [[packs.expected(each, sample) for each in weights] for sample in range(3)]
     prepared = [packs.pack(weights[version % distinct], version) for version in range(1, swaps + 1)]
@@ -204,9 +206,9 @@ def test_2000_swaps_under_running_inference_mix_nothing(bundle: Bundle, packs: P
         for reader in readers:
             reader.join()
     assert session.version == swaps
-    assert len({version for _, version, _ in seen}) > 100, (
-        "the readers saw too few versions to prove anything"
-    )
+    versions = len({version for _, version, _ in seen})
+    assert versions > swaps / 20, "the readers saw too few versions to prove anything"
+    print(f"{bundle.manifest.target}: {len(seen)} inferences saw {versions} of {swaps} versions")
     wrong = [
         (sample, version)
         for sample, version, output in seen
