@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from export.slots import place
 
 TOLERANCE = 1e-4
+# Where a model computes in fp16: each op rounds to 2^-11 of a number.
+HALF_TOLERANCE = 5e-3
 # A swap counts only if it changes the output by this many tolerances; else a stale one could pass for it.
 LEAST_CHANGE = 100
 SWAPS = 200
@@ -61,6 +63,11 @@ def agrees(actual: Sequence[Tensor], expected: Sequence[Tensor], tolerance: floa
         _difference(ours, theirs) <= tolerance * max(1.0, theirs.abs().max().item())
         for ours, theirs in zip(actual, expected, strict=True)
     )
+
+
+def least_change(golden: Golden) -> float:
+    """By how much the golden weights change the outputs of the sample that they change least."""
+    return min(max_abs_error(new, old) for new, old in zip(golden.swapped, golden.default, strict=True))
 
 
 def swap_weights(

@@ -98,7 +98,19 @@ class BytesBinding(_Part):
     size: int = Field(ge=1)
 
 
-Binding = Annotated[InputBinding | InitializerBinding | BytesBinding, Field(discriminator="kind")]
+class SliceBinding(_Part):
+    """The slot is `size` elements at `offset` of a flat fp16 vector: an input, or a state, of the program."""
+
+    kind: Literal["slice"]
+    source: Literal["input", "state"]
+    name: str
+    offset: int = Field(ge=0)
+    size: int = Field(ge=1)
+
+
+Binding = Annotated[
+    InputBinding | InitializerBinding | BytesBinding | SliceBinding, Field(discriminator="kind")
+]
 
 
 class Slot(_Part):

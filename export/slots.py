@@ -18,12 +18,12 @@ from export.manifest import BytesBinding, Slot
 _LAYOUTS = ("", "O", "OI", "OIW", "OIHW", "OIDHW")
 
 
-def sentinels(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def sentinels(parameters: Mapping[str, Tensor], scale: float = 1.0) -> dict[str, Tensor]:
     """Random fp32 values of the shapes of `parameters`, seeded by name; no two parameters get the same.
 
-    They are uniform in ±1/sqrt(fan in), as PyTorch initialises a Linear, so the model's outputs stay sane.
+    They are uniform in ±scale/sqrt(fan in); with 1, as PyTorch initialises a Linear, outputs stay sane.
     """
-    return {name: _sentinel(name, parameter.shape) for name, parameter in parameters.items()}
+    return {name: scale * _sentinel(name, parameter.shape) for name, parameter in parameters.items()}
 
 
 def place(model: nn.Module, weights: Mapping[str, Tensor]) -> None:

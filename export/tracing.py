@@ -1,6 +1,7 @@
 """What every exporter starts with: the device model as a traced graph, and its errors in one line."""
 
 import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,11 +17,14 @@ from export.spec import ExportSpec
 
 @contextlib.contextmanager
 def exporter_step(name: str) -> Iterator[None]:
-    """Keep warnings that no user can act on off the terminal; turn an exporter's error into a BundleError."""
+    """Keep warnings and progress bars of others off stderr; turn an exporter's error into a BundleError.
+
+    What shall be seen meanwhile, as our own progress, must hold the stream itself and not `sys.stderr`.
+    """
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     except BundleError:

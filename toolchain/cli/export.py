@@ -12,13 +12,15 @@ def command(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the bundle.")],
 ) -> None:
     """Export a run's device model with swappable weights, and verify it on the real runtime."""
+    import sys
+
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from toolchain.exporting import export_run
 
     columns = (SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=Console(file=sys.stderr)) as progress:
 
         def finish() -> None:
             for task in progress.task_ids:
