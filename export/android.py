@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from export.errors import BundleError
-from export.executorch_runtime import library, runtime
+from export.executorch_runtime import library, nodes, runtime
 from export.manifest import InputBinding, Manifest, Slot, torch_dtype
 from export.slots import pytorch_layout, refuse_constants
 from export.spec import ExportSpec
@@ -28,7 +28,7 @@ from export.tracing import GeneratedAsInputs, exporter_step, trace
 PROGRAM_FILE = "model.pte"
 BAKED_FILE = "bench/baked.pte"
 
-__all__ = ["load_program", "runtime", "write_baked", "write_program"]
+__all__ = ["load_program", "nodes", "runtime", "write_baked", "write_program"]
 
 
 def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:

@@ -12,9 +12,11 @@ from typing import Any
 from torch import Tensor
 
 from export.bundle import Bundle
+from export.errors import BundleError
 from export.golden import max_abs_error, swap_weights
 from export.packs import probe_values, write_pack
 from export.session import Session, open_baked, open_session
+from export.targets import find_target
 
 PAIRS_PER_SWAP = 50
 WARM_UP = 200
@@ -62,8 +64,12 @@ def bench_bundle(bundle: Bundle, swaps: int, step: Callable[[], None] = lambda: 
 
     A swap is `Session.swap` as a device calls it: reading and checking the pack, the self-test, publishing.
     An inference is `Session.run`. After each swap the output is compared with eager PyTorch's under the same
-    weights.
+    weights. BundleError for a target that this machine only checks.
     """
+    if not (target := find_target(bundle.manifest.target)).runs_here:
+        raise BundleError(
+            f"target {bundle.manifest.target} does not run here ({target.runtime}): its times would mean nothing"
+        )
     expected = bundle.tensors(bundle.manifest.bench.swaps)["output"]
     packs = _packs(bundle, expected)
     inputs = bundle.golden.inputs

@@ -14,9 +14,7 @@ the saved program op by op; what it takes and how it rounds on a phone is for a 
 
 import copy
 import functools
-import importlib
 import importlib.metadata
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,8 +28,7 @@ from export.manifest import Manifest, Runtime, SliceBinding, Slot, TensorInfo, t
 from export.mil import SavedProgram, TensorType
 from export.slots import pytorch_layout, refuse_constants
 from export.spec import ExportSpec
-from export.stderr import muted
-from export.targets import Run
+from export.targets import Node, Run
 from export.tracing import exporter_step, refuse_unused, trace
 
 PROGRAM_FILE = "model.mlpackage"
@@ -76,6 +73,11 @@ def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
 def load_program(path: Path, manifest: Manifest) -> "_Program":
     """Load an `.mlpackage` into the checker; see `TargetModule`."""
     return _Program(path, manifest)
+
+
+def nodes(path: Path) -> list[Node]:
+    """The operations of an `.mlpackage`; on which unit each runs, the phone decides. See `TargetModule`."""
+    return [Node("main", "CoreML", kind) for kind in SavedProgram(path).ops()]
 
 
 def flatten(parameters: Mapping[str, Tensor], slots: Sequence[Slot]) -> Tensor:
@@ -130,10 +132,10 @@ def _lower(
     model: nn.Module, inputs: tuple[Tensor, ...], names: Sequence[str], spec: ExportSpec, package: Path
 ) -> None:
     """Write the package of `model`, with fp32 outputs, int32 for int64 and the flat vector in fp16."""
+    import coremltools as ct
     import numpy as np
     from torch._decomp import get_decompositions
 
-    ct = _exporter()
     # Undecomposed, coremltools refuses the graph; it knows every op of ATen's core but a GRU.
     traced = trace(model, inputs).run_decompositions(get_decompositions([torch.ops.aten.gru.input]))
     types = {torch.int64: np.int32, torch.float32: np.float32}
@@ -156,15 +158,6 @@ def _lower(
     converted.save(str(package))
     # For ExecuTorch's developers; CoreML does not read it.
     (package / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)
-
-
-@functools.cache
-def _exporter() -> Any:
-    """coremltools, made to print nothing: it tells at length what it was not tested with."""
-    with muted():
-        ct = importlib.import_module("coremltools")
-    logging.getLogger("coremltools").setLevel(logging.CRITICAL)
-    return ct
 
 
 def _turn_into_state(package: Path) -> None:

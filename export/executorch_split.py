@@ -25,7 +25,7 @@ from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Node
 
 from export.errors import BundleError
-from export.executorch_runtime import library, runtime
+from export.executorch_runtime import library, nodes, runtime
 from export.manifest import Manifest, Slot, torch_dtype
 from export.scratch import ScratchFolder
 from export.slots import bind_bytes, patch, refuse_constants
@@ -38,7 +38,7 @@ WEIGHTS_FILE = "model.ptd"
 BAKED_FILE = "bench/baked.pte"
 _TAG = "generated"
 
-__all__ = ["load_program", "runtime", "write_baked", "write_program"]
+__all__ = ["load_program", "nodes", "runtime", "write_baked", "write_program"]
 
 
 def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:

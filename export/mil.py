@@ -25,6 +25,7 @@ from torch import Tensor
 
 from export.errors import BundleError
 from export.mil_ops import OPS
+from export.quiet import quiet
 
 FUNCTION = "main"
 _BLOB_RECORD = struct.Struct("<IIQQ")
@@ -150,8 +151,9 @@ def _widened(value: Any) -> Any:
 
 
 def _read_specification(package: Path) -> Any:
-    from coremltools.proto import Model_pb2
-    from google.protobuf.message import DecodeError
+    with quiet():
+        from coremltools.proto import Model_pb2
+        from google.protobuf.message import DecodeError
 
     specification = Model_pb2.Model()
     try:

@@ -26,6 +26,15 @@ class Program(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Node:
+    """One operation of a program: the method that it is in, what runs it, and what the runtime calls it."""
+
+    method: str
+    engine: str
+    op: str
+
+
 class TargetModule(Protocol):
     """What a target's module offers. Its functions import runtime and exporter inside, for both are slow."""
 
@@ -46,6 +55,10 @@ class TargetModule(Protocol):
 
     def load_program(self, path: Path, manifest: Manifest) -> Program:
         """Load what `write_program` wrote or, for a manifest without slots, what `write_baked` wrote."""
+        ...
+
+    def nodes(self, path: Path) -> list[Node]:
+        """The operations of a written program, in the order of the file."""
         ...
 
 

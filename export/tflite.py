@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from export.errors import BundleError
 from export.manifest import Manifest, Runtime, Slot, torch_dtype
+from export.quiet import muted
 from export.slots import bind_bytes, patch
 from export.spec import ExportSpec
-from export.stderr import muted
-from export.targets import Run
+from export.targets import Node, Run
 from export.tracing import exporter_step, refuse_unused, trace
 
 PROGRAM_FILE = "model.tflite"
@@ -60,6 +60,27 @@ def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
 def load_program(path: Path, manifest: Manifest) -> "_Program":
     """Load a `.tflite` on this machine's LiteRT; see `TargetModule`."""
     return _Program(path.read_bytes(), manifest)
+
+
+def nodes(path: Path) -> list[Node]:
+    """The operations of a `.tflite`, and which of them XNNPACK takes on this machine; see `TargetModule`."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path), num_threads=1)
+    with muted():
+        interpreter.allocate_tensors()
+    details = interpreter._get_ops_details()
+    ops = [each for each in details if each["op_name"] != "DELEGATE"]
+    taken = set()
+    for delegate in (each for each in details if each["op_name"] == "DELEGATE"):
+        # What it replaced is listed on; those ops are what its outputs are computed by from its inputs.
+        wanted, given = set(delegate["outputs"]), set(delegate["inputs"])
+        for op in reversed(ops):
+            if wanted & set(op["outputs"]):
+                taken.add(op["index"])
+                wanted |= set(op["inputs"]) - given
+    engines = {True: "XNNPACK", False: "LiteRT kernels"}
+    return [Node(_SIGNATURE, engines[op["index"] in taken], op["op_name"]) for op in ops]
 
 
 @exporter_step("LiteRT's exporter")

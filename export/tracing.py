@@ -1,9 +1,6 @@
 """What every exporter starts with: the device model as a traced graph, and its errors in one line."""
 
 import contextlib
-import io
-import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,34 +9,37 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from export.errors import BundleError
+from export.quiet import quiet
 from export.spec import ExportSpec
 
 
 @contextlib.contextmanager
 def exporter_step(name: str) -> Iterator[None]:
-    """Keep warnings and progress bars of others off stderr; turn an exporter's error into a BundleError.
-
-    What shall be seen meanwhile, as our own progress, must hold the stream itself and not `sys.stderr`.
-    """
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    """Run quietly, and turn an exporter's error into a BundleError."""
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with quiet():
             yield
     except BundleError:
         raise
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise BundleError(f"{name} fails on this model: {reason[0]}") from error
-    finally:
-        logging.disable(previous)
+        raise BundleError(
+            f"{name} fails on this model: {reason[0]} (write that part with other operations, or try another target)"
+        ) from error
 
 
 @exporter_step("torch.export")
 def trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
-    """`torch.export.export`; BundleError where it fails."""
-    return torch.export.export(model, inputs)
+    """`torch.export.export`; BundleError where it fails, or where a shape depends on values."""
+    traced = torch.export.export(model, inputs)
+    for node in traced.graph.nodes:
+        shape = getattr(node.meta.get("val"), "shape", ())
+        if not all(isinstance(size, int) for size in shape):
+            raise BundleError(
+                f"the shape of {node.name} depends on the values of the inputs; the runtimes take fixed shapes: "
+                "mask what is not wanted instead of selecting the rest"
+            )
+    return traced
 
 
 def refuse_unused(traced: ExportedProgram, generated: Sequence[str]) -> None:

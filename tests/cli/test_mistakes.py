@@ -98,6 +98,8 @@ def test_help_names_every_verb() -> None:
         "export",
         "verify",
         "bench",
+        "inspect",
+        "targets",
         "serve",
         "device",
         "push",

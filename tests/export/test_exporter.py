@@ -98,6 +98,14 @@ class Branching(Ranker):
         return scores if scores.sum() > 0 else -scores
 
 
+class Selecting(Ranker):
+    """Gives fewer scores for some inputs than for others."""
+
+    def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
+        scores = super().forward(history, candidates)
+        return scores[scores > 0]
+
+
 class Talking(Ranker):
     """Gives something that is no score."""
 
@@ -127,6 +135,7 @@ class Remembering(Ranker):
         (Reaching, "head_in.weight is not taken by XNNPACK"),
         (Leaking, "head_in.weight is also a constant of the program"),
         (Branching, "torch.export fails on this model: "),
+        (Selecting, "the shape of .* depends on the values of the inputs.*mask what is not wanted"),
         (Remembering, "writes into its buffer seen; take such a state as an input"),
         (Talking, "output scores is torch.int64; it must be float32"),
     ],
@@ -152,6 +161,18 @@ def test_any_part_of_a_linear_can_be_generated(
     assert found.slots == len(generated)
     assert found.max_abs_error < 1e-4
     assert found.output_change > 1e-2
+
+
+class Unusual(Ranker):
+    """Uses an operation that coremltools does not know."""
+
+    def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
+        return super().forward(history, candidates) * ((history > 3) & (history < 40)).float().mean()
+
+
+def test_an_op_that_a_target_lacks_is_named_with_the_way_out(tmp_path: Path) -> None:
+    match = "coremltools fails on this model: .*__and__ .*write that part with other operations"
+    refuse(ranker_spec(Unusual()), tmp_path / "b", match, "ios")
 
 
 def test_a_model_that_barely_listens_is_refused(tmp_path: Path) -> None:
