@@ -1,6 +1,7 @@
 """Device model → bundle, for any target: export once, verify on the real runtime, and only then appear."""
 
 import copy
+import dataclasses
 import datetime
 import shutil
 import uuid
@@ -13,6 +14,7 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
+from export.bindings import choose_binding
 from export.bundle import Bundle, describe_file, list_files
 from export.errors import BundleError
 from export.golden import (
@@ -49,7 +51,8 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     """
     module = load_target(target)
     tolerance = find_target(target).tolerance
-    _check_binding(spec, target)
+    choice = choose_binding(spec, target)
+    spec = dataclasses.replace(spec, binding=choice.binding)
     out = Path(out)
     _refuse_foreign(out)
     model = copy.deepcopy(spec.model).cpu().eval().requires_grad_(False)
@@ -57,7 +60,7 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     with _appearing(out) as folder:
         stage("running the model in eager PyTorch")
         golden = _run_reference(spec, default, folder, tolerance)
-        stage(f"lowering the swappable program for {target}")
+        stage(f"lowering the swappable program for {target}{choice.why and ': '}{choice.why}")
         place(model, golden.weights)
         program, slots = module.write_program(model, spec, folder)
         stage("lowering the same model with constant weights, to compare with")
@@ -77,13 +80,6 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
         verify_bundle(bundle)
         open_baked(bundle)
     return Bundle.load(out)
-
-
-def _check_binding(spec: ExportSpec, target: str) -> None:
-    choices = find_target(target).bindings
-    if spec.binding is not None and spec.binding not in choices:
-        offered = f"one of {', '.join(choices)}" if choices else "no choice of it"
-        raise BundleError(f"target {target} has no binding {spec.binding!r}, it offers {offered}")
 
 
 def _run_reference(spec: ExportSpec, default: dict[str, Tensor], folder: Path, tolerance: float) -> Golden:

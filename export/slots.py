@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from export.errors import BundleError
 from export.manifest import BytesBinding, Slot
 
+KEY_SIZE = 64
 _LAYOUTS = ("", "O", "OI", "OIW", "OIHW", "OIDHW")
 
 
@@ -33,10 +34,17 @@ def place(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
             model.get_parameter(name).copy_(value)
 
 
-def stored(parameter: Tensor, layout: str) -> bytes:
-    """The bytes of `parameter` as a runtime keeps them that wants `layout`, a permutation of PyTorch's."""
+def arranged(parameter: Tensor, layout: str) -> Tensor:
+    """`parameter` in another order of its dimensions, less those of size 1 that `layout` leaves out."""
     own = pytorch_layout(parameter.dim())
-    return parameter.permute([own.index(letter) for letter in layout]).contiguous().numpy().tobytes()
+    missing = [own.index(letter) for letter in own if letter not in layout]
+    order = [own.index(letter) for letter in layout]
+    return parameter.permute(order + missing).flatten(len(order) - 1).contiguous()
+
+
+def stored(parameter: Tensor, layout: str) -> bytes:
+    """The bytes of `parameter` as a runtime keeps them that wants `layout`."""
+    return arranged(parameter, layout).numpy().tobytes()
 
 
 def find(artifact: bytes, sentinel: Tensor) -> list[tuple[str, int]]:
@@ -66,10 +74,11 @@ def refuse_constants(artifact: bytes, generated: Mapping[str, Tensor]) -> None:
             )
 
 
-def bind_bytes(artifact: bytes, file: str, name: str, sentinel: Tensor) -> Slot:
+def bind_bytes(artifact: bytes, file: str, name: str, sentinel: Tensor, *, keyed: bool = False) -> Slot:
     """The slot of a parameter whose sentinel stands in one place of `artifact`, the bundle's `file`.
 
-    BundleError if it stands in none, for then the exporter folded it, or in several.
+    With `keyed`, the runtime finds the bytes by their SHA-256 in hex, and the slot says where that stands.
+    BundleError if the sentinel stands nowhere, for then the exporter folded it, or in several places.
     """
     hits = find(artifact, sentinel)
     if not hits:
@@ -80,13 +89,14 @@ def bind_bytes(artifact: bytes, file: str, name: str, sentinel: Tensor) -> Slot:
     if len(hits) > 1:
         raise BundleError(f"generated parameter {name} has {len(hits)} slots, not 1: use its layer once only")
     ((layout, offset),) = hits
-    size = len(stored(sentinel, layout))
+    value = stored(sentinel, layout)
+    keys = tuple(_offsets(artifact, _key(value))) if keyed else ()
     return Slot(
         parameter=name,
         shape=tuple(sentinel.shape),
         dtype="float32",
         layout=layout,
-        binding=BytesBinding(kind="bytes", file=file, offset=offset, size=size),
+        binding=BytesBinding(kind="bytes", file=file, offset=offset, size=len(value), keys=keys),
     )
 
 
@@ -106,7 +116,13 @@ def patch(template: bytes, slots: Sequence[Slot], parameters: Mapping[str, Tenso
                 f"{len(template)} in {place.file}"
             )
         patched[place.offset : place.offset + place.size] = value
+        for key in place.keys:
+            patched[key : key + KEY_SIZE] = _key(value)
     return bytes(patched)
+
+
+def _key(value: bytes) -> bytes:
+    return hashlib.sha256(value).hexdigest().encode()
 
 
 def pytorch_layout(dimensions: int) -> str:

@@ -67,7 +67,7 @@ class Target:
     """What is known of a target without importing it.
 
     `tolerance` is what a golden output may be off (`export.golden`), and `bindings` are the ways of handing
-    over new weights that it leaves a choice of, the usual one first. A target that `runs_here` has its real
+    over new weights that it leaves a choice of (`export.bindings`). A target that `runs_here` has its real
     runtime on this machine, once its `packages` are installed; another can be exported and checked only.
     """
 
@@ -86,7 +86,9 @@ class Target:
 
 
 TARGETS = {
-    "android": Target("export.android", ("executorch",), "executorch", "ExecuTorch, XNNPACK"),
+    "android": Target(
+        "export.android", ("executorch",), "executorch", "ExecuTorch, XNNPACK", bindings=("input", "bytes")
+    ),
     "executorch": Target("export.executorch_split", ("executorch",), "executorch", "ExecuTorch, XNNPACK"),
     "onnx": Target("export.onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx", "ONNX Runtime"),
     "tflite": Target("export.tflite", ("litert_torch", "ai_edge_litert"), "tflite", "LiteRT, XNNPACK"),

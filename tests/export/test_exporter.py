@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from export.bundle import Bundle
@@ -41,7 +41,6 @@ def test_a_missing_extra_says_what_to_install(
         ((), "nothing to swap"),
         (("head.weight",), "no parameter 'head.weight'; it has items.weight, head_in.weight"),
         (("head_in.bias", "head_in.bias"), "named twice"),
-        (("items.weight",), "belongs to a Embedding; target android takes those of Linear only"),
     ],
 )
 def test_what_cannot_be_generated_is_refused(
@@ -56,12 +55,6 @@ def test_a_shared_parameter_is_refused() -> None:
     model.head_out.weight = model.head_in.weight
     with pytest.raises(BundleError, match=r"head_in.weight is shared with head_out.weight"):
         ranker_spec(model)
-
-
-def test_a_generated_convolution_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten())
-    spec = ExportSpec("conv", model, ("0.weight",), ((torch.randn(1, 1, 4, 4),),), ("image",), ("scores",))
-    refuse(spec, tmp_path / "b", "0.weight belongs to a Conv2d.*write this one as a Linear")
 
 
 class Ignoring(Ranker):
