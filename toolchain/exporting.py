@@ -30,10 +30,10 @@ def export_run(
     """
     load_target(target)  # an unknown one is told before anything slow
     stage("loading the run")
-    return export_bundle(_spec(load_run(run), binding), target, out, stage)
+    return export_bundle(export_spec(load_run(run), binding), target, out, stage)
 
 
-def _spec(run: Run, binding: str | None) -> ExportSpec:
+def export_spec(run: Run, binding: str | None = None) -> ExportSpec:
     """The device model with the run's shared weights; `generator` ties the bundle to its checkpoint."""
     generator = torch.Generator().manual_seed(0)
     return ExportSpec(

@@ -99,6 +99,7 @@ def test_help_names_every_verb() -> None:
         "verify",
         "bench",
         "inspect",
+        "matrix",
         "targets",
         "serve",
         "device",

@@ -73,8 +73,8 @@ class Recurrent(nn.Module):
         return (self.items(candidates) @ hidden.unsqueeze(-1)).squeeze(-1)
 
 
-def image_spec(model: nn.Module, generated: tuple[str, ...]) -> ExportSpec:
+def image_spec(model: nn.Module, generated: tuple[str, ...], binding: str | None = None) -> ExportSpec:
     """An export of a model that takes one image."""
     generator = torch.Generator().manual_seed(1)
     inputs = tuple((torch.randn(1, 3, 16, 16, generator=generator),) for _ in range(3))
-    return ExportSpec("images", model, generated, inputs, ("image",), ("scores",))
+    return ExportSpec("images", model, generated, inputs, ("image",), ("scores",), binding=binding)

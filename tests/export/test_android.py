@@ -16,7 +16,6 @@ from export.golden import max_abs_error
 from export.manifest import BytesBinding, InputBinding
 from export.session import open_session
 from export.slots import KEY_SIZE, patch, place
-from export.spec import ExportSpec
 from tests.export.models import ConvNet, Separable, image_spec
 from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec
 
@@ -113,8 +112,7 @@ def test_what_cannot_be_an_input_is_refused_with_the_way_out(
     kind: type[nn.Module], name: str, tmp_path: Path
 ) -> None:
     model = kind().eval()
-    plain = image_spec(model, (name,))
-    spec = ExportSpec("m", model, (name,), plain.inputs, ("image",), ("scores",), binding="input")
+    spec = image_spec(model, (name,), binding="input")
     with pytest.raises(
         BundleError, match=r"belongs to a Conv2d; as inputs, .*take binding bytes, or generate another"
     ):

@@ -45,7 +45,7 @@ def test_verify_prints_json_and_nothing_else(mnet: Mnet, bundle: Bundle) -> None
     code, out, err = mnet("verify", bundle.path, "--json")
     result = json.loads(out)
     assert (code, err) == (0, "")
-    assert list(result) == ["ok", "slots", "max_abs_error", "output_change", "tolerance"]
+    assert list(result) == ["ok", "slots", "packs", "max_abs_error", "output_change", "tolerance"]
     assert result["ok"] is True
     assert result["slots"] == 4
     assert result["max_abs_error"] < 1e-4 < result["output_change"] / 100
@@ -171,3 +171,14 @@ def test_a_target_that_is_only_checked_here_is_not_timed(mnet: Mnet, model: Rank
     assert (code, out) == (2, "")
     assert "target ios does not run here" in err
     assert "checker" in mnet("verify", tmp_path / "b")[1]
+
+
+def test_matrix_writes_a_row_for_each_run_and_target(mnet: Mnet, tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "matrix"
+    code, stdout, _ = mnet("matrix", tiny_run, "--target", "onnx", "--swaps", 2, "--out", out, "--json")
+    (cell,) = json.loads(stdout)
+    assert code == 0
+    assert (cell["target"], cell["packs"]) == ("onnx", 21)
+    assert json.loads((out / "matrix.json").read_text()) == [cell]
+    assert "| onnx |" in (out / "matrix.md").read_text()
+    assert Bundle.load(out / f"{cell['model'].replace('/', '-')}-onnx").manifest.target == "onnx"
