@@ -189,7 +189,8 @@ def _check_delegation(lowered: ExportedProgram, slots: Sequence[Slot]) -> None:
         if not users or not all(_is_delegated_linear(lowered, user, slot) for user in users):
             raise BundleError(
                 f"generated parameter {slot.parameter} is not taken by XNNPACK as that of one Linear "
-                f"({', '.join(user.name for user in users)}); use it only by calling its Linear"
+                f"({', '.join(user.name for user in users)}); use it only by calling its Linear, or "
+                "take binding bytes"
             )
 
 

@@ -29,7 +29,7 @@ def choose_binding(spec: ExportSpec, target: str) -> Choice:
     if not choices:
         return Choice(None, "")
     if spec.binding is not None:
-        return Choice(spec.binding, f"weights reach the program by {spec.binding}, as asked for")
+        return Choice(spec.binding, f"weights by {spec.binding}, as asked for")
     return _cheapest_on_android(spec) if target == "android" else Choice(choices[0], "")
 
 
@@ -58,15 +58,11 @@ def _cheapest_on_android(spec: ExportSpec) -> Choice:
         layer = owner(spec.model, name)
         if not isinstance(layer, nn.Linear) and not is_pointwise(layer):
             kind = type(layer).__name__
-            return Choice(
-                "bytes", f"weights reach the program by bytes: XNNPACK takes no {kind} ({name}) as an input"
-            )
+            return Choice("bytes", f"weights by bytes: XNNPACK takes no {kind} as an input ({name})")
     size = sum(spec.model.get_parameter(name).nbytes for name in spec.generated)
     if size > LARGEST_INPUT:
         return Choice(
             "bytes",
-            f"weights reach the program by bytes: {size:,} as inputs would be packed anew at each inference",
+            f"weights by bytes: {size:,} as inputs would be packed at each inference",
         )
-    return Choice(
-        "input", f"weights reach the program as inputs: {size:,} bytes cost little at each inference"
-    )
+    return Choice("input", f"weights by input: {size:,} bytes are packed quickly at each inference")

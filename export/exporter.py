@@ -60,7 +60,9 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     with _appearing(out) as folder:
         stage("running the model in eager PyTorch")
         golden = _run_reference(spec, default, folder, tolerance)
-        stage(f"lowering the swappable program for {target}{choice.why and ': '}{choice.why}")
+        if choice.why:
+            stage(choice.why)
+        stage(f"lowering the swappable program for {target}")
         place(model, golden.weights)
         program, slots = module.write_program(model, spec, folder)
         stage("lowering the same model with constant weights, to compare with")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import export.android as android
-from export.bindings import choose_binding
+from export.bindings import Choice, choose_binding
 from export.bundle import Bundle
 from export.errors import BundleError
 from export.exporter import export_bundle
@@ -82,16 +82,9 @@ def test_a_patched_file_is_the_one_that_an_export_of_the_new_weights_writes_keys
 
 def test_the_rule_goes_by_size_and_by_kind_of_layer() -> None:
     small = choose_binding(ranker_spec(Ranker()), "android")
-    assert (small.binding, small.why) == (
-        "input",
-        "weights reach the program as inputs: 2,176 bytes cost little at each inference",
-    )
+    assert small == Choice("input", "weights by input: 2,176 bytes are packed quickly at each inference")
     wide = choose_binding(ranker_spec(Ranker(width=256)), "android")
-    assert wide.binding == "bytes"
-    assert (
-        wide.why
-        == "weights reach the program by bytes: 526,336 as inputs would be packed anew at each inference"
-    )
+    assert wide == Choice("bytes", "weights by bytes: 526,336 as inputs would be packed at each inference")
     asked = choose_binding(ranker_spec(Ranker(width=256), binding="input"), "android")
     assert asked.binding == "input"
 
