@@ -32,5 +32,5 @@ clean:
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] < (3, 11) and 'mnet needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e ".[executorch,onnx,dev]"
+	$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e ".[executorch,onnx,tflite,ios,dev]"
 	touch $@

@@ -1,11 +1,17 @@
 """Target `android`: one ExecuTorch `.pte` on XNNPACK for the stock Android library.
 
-That library takes no second data file, so the generated parameters are further inputs of `forward`, after the
-model's own, and the app passes the current weights with every call. Each generated Linear must stay one
-delegated fully-connected node with dynamic weights: left to the portable kernels it would be several times
-slower.
+That library takes no second data file. The generated parameters reach the program in one of two ways:
+
+- `input`: as further inputs of `forward`, after the model's own; the app passes the current weights with every
+  call. Each generated Linear must stay one delegated fully-connected node with dynamic weights: left to the
+  portable kernels it would be several times slower. XNNPACK packs such weights at each inference, which is
+  little for small layers only.
+- `bytes`: as constants of the file. A version is a copy of it with the slots overwritten, loaded as a new
+  `Module`. XNNPACK's weight cache, which is on in Android's builds, finds constants by their keys, the SHA-256
+  of their content: each version writes its own, or the old packed weights would be served on.
 """
 
+import copy
 import functools
 import itertools
 import threading
@@ -16,32 +22,51 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.nn import functional
 
+from export.bindings import is_pointwise, owner
 from export.errors import BundleError
-from export.executorch_runtime import library, runtime
+from export.executorch_runtime import library, nodes, runtime
 from export.manifest import InputBinding, Manifest, Slot, torch_dtype
-from export.slots import pytorch_layout, refuse_constants
+from export.slots import arranged, bind_bytes, patch, pytorch_layout, refuse_constants
 from export.spec import ExportSpec
-from export.targets import Run
-from export.tracing import GeneratedAsInputs, exporter_step, trace
+from export.targets import Program, Run
+from export.tracing import GeneratedAsInputs, exporter_step, refuse_unused, trace
 
 PROGRAM_FILE = "model.pte"
 BAKED_FILE = "bench/baked.pte"
 
-__all__ = ["load_program", "runtime", "write_baked", "write_program"]
+__all__ = ["load_program", "nodes", "runtime", "write_baked", "write_program"]
 
 
 def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:
     """Write `model.pte`; see `TargetModule`."""
-    for name in spec.generated:
-        _refuse_all_but_linear(model, name)
-    sentinels = {name: model.get_parameter(name).detach() for name in spec.generated}
-    traced = trace(GeneratedAsInputs(model, spec), (*spec.inputs[0], *sentinels.values()))
-    slots = _bind_inputs(traced, spec, sentinels)
-    data = _lower(traced, slots)
-    refuse_constants(data, sentinels)
+    lower = _lower_with_bytes if spec.binding == "bytes" else _lower_with_inputs
+    data, slots = lower(model, spec)
     (folder / PROGRAM_FILE).write_bytes(data)
     return PROGRAM_FILE, slots
+
+
+def _lower_with_inputs(model: nn.Module, spec: ExportSpec) -> tuple[bytes, tuple[Slot, ...]]:
+    for name in spec.generated:
+        _refuse_all_but_linear(model, name)
+    linear = _pointwise_as_linear(model, spec.generated)
+    sentinels = {name: linear.get_parameter(name).detach() for name in spec.generated}
+    traced = trace(GeneratedAsInputs(linear, spec), (*spec.inputs[0], *sentinels.values()))
+    slots = _bind_inputs(traced, model, sentinels)
+    data = _lower(traced, slots)
+    refuse_constants(data, sentinels)
+    return data, slots
+
+
+def _lower_with_bytes(model: nn.Module, spec: ExportSpec) -> tuple[bytes, tuple[Slot, ...]]:
+    traced = trace(model, spec.inputs[0])
+    refuse_unused(traced, spec.generated)
+    data = _lower(traced, slots=())
+    return data, tuple(
+        bind_bytes(data, PROGRAM_FILE, name, model.get_parameter(name).detach(), keyed=True)
+        for name in spec.generated
+    )
 
 
 def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
@@ -52,22 +77,45 @@ def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
     return BAKED_FILE
 
 
-def load_program(path: Path, manifest: Manifest) -> "_Program":
+def load_program(path: Path, manifest: Manifest) -> Program:
     """Load a `.pte` on this machine's ExecuTorch; see `TargetModule`."""
-    return _Program(path.read_bytes(), manifest)
+    by_input = any(isinstance(slot.binding, InputBinding) for slot in manifest.slots)
+    return (_ProgramWithInputs if by_input else _ProgramWithBytes)(path.read_bytes(), manifest)
 
 
 def _refuse_all_but_linear(model: nn.Module, name: str) -> None:
-    owner = model.get_submodule(name.rpartition(".")[0])
-    if not isinstance(owner, nn.Linear):
+    layer = owner(model, name)
+    if not isinstance(layer, nn.Linear) and not is_pointwise(layer):
         raise BundleError(
-            f"generated parameter {name} belongs to a {type(owner).__name__}; target android takes those of "
-            "Linear only: generate another layer, or write this one as a Linear"
+            f"generated parameter {name} belongs to a {type(layer).__name__}; as inputs, target android takes "
+            "those of Linear and of 1x1 convolutions only: take binding bytes, or generate another layer"
         )
 
 
+class _PointwiseLinear(nn.Module):
+    """A 1x1 convolution as a Linear over the channels: XNNPACK takes no convolution whose weight is an input."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(convolution.weight.flatten(1), requires_grad=False)
+        self.bias = convolution.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x.movedim(1, -1), self.weight, self.bias).movedim(-1, 1)
+
+
+def _pointwise_as_linear(model: nn.Module, generated: Sequence[str]) -> nn.Module:
+    """A copy of `model` whose generated 1x1 convolutions are Linears with the same parameter names."""
+    changed = copy.deepcopy(model)
+    for path in dict.fromkeys(name.rpartition(".")[0] for name in generated):
+        layer = changed.get_submodule(path)
+        if isinstance(layer, nn.Conv2d):
+            changed.set_submodule(path, _PointwiseLinear(layer))
+    return changed
+
+
 def _bind_inputs(
-    traced: ExportedProgram, spec: ExportSpec, sentinels: Mapping[str, Tensor]
+    traced: ExportedProgram, model: nn.Module, sentinels: Mapping[str, Tensor]
 ) -> tuple[Slot, ...]:
     """One slot for each generated parameter: the only program input traced with its sentinel."""
     used = {node.name for node in traced.graph.nodes if node.op == "placeholder" and node.users}
@@ -86,7 +134,7 @@ def _bind_inputs(
         slots.append(
             Slot(
                 parameter=name,
-                shape=tuple(sentinel.shape),
+                shape=tuple(model.get_parameter(name).shape),
                 dtype="float32",
                 layout=pytorch_layout(sentinel.dim()),
                 binding=InputBinding(kind="input", index=hits[0], name=name),
@@ -141,7 +189,8 @@ def _check_delegation(lowered: ExportedProgram, slots: Sequence[Slot]) -> None:
         if not users or not all(_is_delegated_linear(lowered, user, slot) for user in users):
             raise BundleError(
                 f"generated parameter {slot.parameter} is not taken by XNNPACK as that of one Linear "
-                f"({', '.join(user.name for user in users)}); use it only by calling its Linear"
+                f"({', '.join(user.name for user in users)}); use it only by calling its Linear, or "
+                "take binding bytes"
             )
 
 
@@ -157,24 +206,36 @@ def _is_delegated_linear(lowered: ExportedProgram, call: torch.fx.Node, slot: Sl
     outer = str(lowered.graph_signature.user_inputs[_position(slot)])
     name = inner.graph_signature.user_inputs[passed.index(outer)]
     (placeholder,) = (node for node in inner.graph.nodes if node.op == "placeholder" and node.name == name)
-    position = 1 if len(slot.shape) == 2 else 2
+    position = 1 if len(slot.layout) == 2 else 2
     return all(
         "aten.linear" in str(user.target) and user.args.index(placeholder) == position
         for user in placeholder.users
     )
 
 
-class _Program:
+class _ProgramWithInputs:
     """A loaded `.pte`, twice: each new version is bound to the instance that does not serve."""
 
     def __init__(self, data: bytes, manifest: Manifest) -> None:
-        slots = sorted(manifest.slots, key=_position)
-        self._parameters = [slot.parameter for slot in slots]
+        self._slots = sorted(manifest.slots, key=_position)
         self._next = itertools.cycle((_Instance(data, manifest), _Instance(data, manifest)))
 
     def bind(self, parameters: Mapping[str, Tensor]) -> Run:
-        weights = tuple(parameters[name].contiguous() for name in self._parameters)
+        weights = tuple(arranged(parameters[slot.parameter], slot.layout) for slot in self._slots)
         return functools.partial(next(self._next).run, weights)
+
+
+class _ProgramWithBytes:
+    """A `.pte` of which each version of the weights is a patched copy, loaded anew under its own keys."""
+
+    def __init__(self, data: bytes, manifest: Manifest) -> None:
+        self._data = data
+        self._manifest = manifest
+        _Instance(data, manifest)
+
+    def bind(self, parameters: Mapping[str, Tensor]) -> Run:
+        patched = patch(self._data, self._manifest.slots, parameters)
+        return functools.partial(_Instance(patched, self._manifest).run, ())
 
 
 class _Instance:
@@ -221,7 +282,11 @@ class _Instance:
         """The program must take the inputs and the slots that the manifest names, in these places."""
         meta = self._module.method_meta("forward")
         expected = {index: info.shape for index, info in enumerate(manifest.inputs)}
-        expected |= {_position(slot): slot.shape for slot in manifest.slots}
+        expected |= {
+            _position(slot): tuple(arranged(torch.empty(slot.shape), slot.layout).shape)
+            for slot in manifest.slots
+            if isinstance(slot.binding, InputBinding)
+        }
         actual = {index: meta.input_tensor_meta(index).sizes() for index in range(meta.num_inputs())}
         if actual != expected:
             raise BundleError(f"the program takes inputs of shapes {actual}, its manifest says {expected}")

@@ -12,9 +12,11 @@ from typing import Any
 from torch import Tensor
 
 from export.bundle import Bundle
-from export.golden import max_abs_error, swap_weights
-from export.packs import probe_values, write_pack
+from export.errors import BundleError
+from export.golden import max_abs_error
 from export.session import Session, open_baked, open_session
+from export.swaps import StoredSwaps
+from export.targets import find_target
 
 PAIRS_PER_SWAP = 50
 WARM_UP = 200
@@ -62,10 +64,13 @@ def bench_bundle(bundle: Bundle, swaps: int, step: Callable[[], None] = lambda: 
 
     A swap is `Session.swap` as a device calls it: reading and checking the pack, the self-test, publishing.
     An inference is `Session.run`. After each swap the output is compared with eager PyTorch's under the same
-    weights.
+    weights. BundleError for a target that this machine only checks.
     """
-    expected = bundle.tensors(bundle.manifest.bench.swaps)["output"]
-    packs = _packs(bundle, expected)
+    if not (target := find_target(bundle.manifest.target)).runs_here:
+        raise BundleError(
+            f"target {bundle.manifest.target} does not run here ({target.runtime}): its times would mean nothing"
+        )
+    stored = StoredSwaps.of(bundle)
     inputs = bundle.golden.inputs
     bench = Bench()
     for swap in range(swaps):
@@ -73,14 +78,14 @@ def bench_bundle(bundle: Bundle, swaps: int, step: Callable[[], None] = lambda: 
             swappable, baked = open_session(bundle), open_baked(bundle)
             before = swappable.run(inputs[0])[0]
             _time_pairs(Bench(), baked, swappable, inputs, WARM_UP)
-        pack = packs(swap)
+        pack = stored.pack(swap, version=swap + 1)
         with _no_garbage_collection():
             start = time.perf_counter()
             swappable.swap(pack)
             bench.swap_s.append(time.perf_counter() - start)
             _time_pairs(bench, baked, swappable, inputs, PAIRS_PER_SWAP)
         after = swappable.run(inputs[0])[0]
-        bench.errors.append(max_abs_error([after], [expected[swap % len(expected)]]))
+        bench.errors.append(max_abs_error([after], [stored.output(swap)]))
         bench.changes.append(max_abs_error([after], [before]))
         before = after
         step()
@@ -117,19 +122,6 @@ def plot_bench(bench: Bench, path: Path) -> None:
     for axes in (inference, swap):
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
-
-
-def _packs(bundle: Bundle, expected: Tensor) -> Callable[[int], bytes]:
-    """The pack of swap n. Its weights come round again after as many as the bundle stores outputs for."""
-    scales = bundle.tensors(bundle.manifest.bench.swaps)["scale"]
-    weights = list(swap_weights(bundle.default_weights, bundle.golden.weights, scales))
-
-    def pack(swap: int) -> bytes:
-        k = swap % len(weights)
-        probe = probe_values(expected[k])
-        return write_pack(weights[k], bundle_id=bundle.id, version=swap + 1, generator="bench", probe=probe)
-
-    return pack
 
 
 def _time_pairs(

@@ -1,12 +1,17 @@
-"""ExecuTorch's wheel, as the targets `android` and `executorch` run it on the host."""
+"""ExecuTorch's wheel, as the targets `android` and `executorch` run it on the host and look into its files."""
 
 import functools
 import importlib
 import importlib.metadata
-import os
+import json
+import re
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from export.manifest import Runtime
+from export.quiet import muted, quiet
+from export.targets import Node
 
 
 def runtime() -> Runtime:
@@ -19,17 +24,46 @@ def library() -> Any:
     """ExecuTorch's Python binding, set to one thread: a second one costs a compact model more than it saves.
 
     The compiled module is imported as it is: its public wrapper loads the whole exporter, 3 s at each start.
-    The number of threads can be set only before a method is loaded. Both write to stderr from C++, so that is
-    closed.
+    The number of threads can be set only before a method is loaded. Both write to stderr from C++.
     """
-    saved = os.dup(2)
-    closed = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(closed, 2)
+    with muted():
         library = importlib.import_module("executorch.extension.pybindings._C")
         library._unsafe_reset_threadpool(1)
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(closed)
     return library
+
+
+def nodes(path: Path) -> list[Node]:
+    """The operations of a `.pte`, those that XNNPACK took included; see `TargetModule`."""
+    with quiet():
+        from executorch.exir._serialize._program import deserialize_pte_binary
+        from executorch.exir.schema import DelegateCall, KernelCall
+
+    program = deserialize_pte_binary(path.read_bytes()).program
+    found = []
+    for plan in program.execution_plan:
+        for instruction in (each.instr_args for chain in plan.chains for each in chain.instructions):
+            if isinstance(instruction, KernelCall):
+                op = plan.operators[instruction.op_index].name.removeprefix("aten::")
+                found.append(Node(plan.name, "portable kernels", op))
+            elif isinstance(instruction, DelegateCall):
+                delegate = plan.delegates[instruction.delegate_index]
+                blob = bytes(program.backend_delegate_data[delegate.processed.index].data)
+                found.extend(Node(plan.name, "XNNPACK", op) for op in _delegated_ops(blob))
+    return found
+
+
+def _delegated_ops(blob: bytes) -> list[str]:
+    """The ops of one delegate's graph. The wheel has the schema and flatc, but no reader of its own."""
+    from executorch.backends.xnnpack.serialization import xnnpack_graph_serialize as format
+    from executorch.exir._serialize._flatbuffer import _flatc_decompile
+
+    header = format.XNNHeader.from_bytes(blob[: format.XNNHeader.EXPECTED_LENGTH])
+    graph = blob[header.flatbuffer_offset :][: header.flatbuffer_size]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "schema.fbs").write_bytes(format._get_schema_bytes())
+        (folder / "graph.bin").write_bytes(graph)
+        _flatc_decompile(name, str(folder / "schema.fbs"), str(folder / "graph.bin"), ["--raw-binary"])
+        # flatc writes bare `inf` for the bounds of an activation, which is no JSON.
+        text = re.sub(r": (-?)inf\b", r": \1Infinity", (folder / "graph.json").read_text())
+    return [str(node["xnode_union_type"]).removeprefix("XNN") for node in json.loads(text)["xnodes"]]

@@ -25,28 +25,30 @@ from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Node
 
 from export.errors import BundleError
-from export.executorch_runtime import library, runtime
-from export.manifest import BytesBinding, Manifest, Slot, torch_dtype
+from export.executorch_runtime import library, nodes, runtime
+from export.manifest import Manifest, Slot, torch_dtype
 from export.scratch import ScratchFolder
-from export.slots import find, refuse_constants, stored
+from export.slots import bind_bytes, patch, refuse_constants
 from export.spec import ExportSpec
 from export.targets import Run
-from export.tracing import exporter_step, trace
+from export.tracing import exporter_step, refuse_unused, trace
 
 PROGRAM_FILE = "model.pte"
 WEIGHTS_FILE = "model.ptd"
 BAKED_FILE = "bench/baked.pte"
 _TAG = "generated"
 
-__all__ = ["load_program", "runtime", "write_baked", "write_program"]
+__all__ = ["load_program", "nodes", "runtime", "write_baked", "write_program"]
 
 
 def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:
     """Write `model.pte` and `model.ptd`; see `TargetModule`."""
     sentinels = {name: model.get_parameter(name).detach() for name in spec.generated}
-    program, weights = _lower(_split(trace(model, spec.inputs[0]), spec), spec.generated)
+    traced = trace(model, spec.inputs[0])
+    refuse_unused(traced, spec.generated)
+    program, weights = _lower(_split(traced, spec), spec.generated)
     refuse_constants(program, sentinels)
-    slots = tuple(_bind_bytes(weights, name, sentinel) for name, sentinel in sentinels.items())
+    slots = tuple(bind_bytes(weights, WEIGHTS_FILE, *named) for named in sentinels.items())
     (folder / PROGRAM_FILE).write_bytes(program)
     (folder / WEIGHTS_FILE).write_bytes(weights)
     return PROGRAM_FILE, slots
@@ -73,8 +75,6 @@ def _split(traced: ExportedProgram, spec: ExportSpec) -> dict[str, ExportedProgr
     nodes = list(whole.graph.nodes)
     constants = {node for node in nodes if node.op == "get_attr" and node.users}
     generated = {node for node in constants if node.target in spec.generated}
-    if unused := [name for name in spec.generated if name not in {node.target for node in generated}]:
-        raise BundleError(f"generated parameter {unused[0]} has 0 slots, not 1: the model does not use it")
     late = _downstream(nodes, generated)
     # What depends on constants alone is no work for `encode`: each method computes what it needs of it.
     early = _downstream(nodes, {node for node in nodes if node.op == "placeholder"}) - late
@@ -147,46 +147,6 @@ def _lower(methods: Mapping[str, ExportedProgram], generated: Sequence[str]) -> 
     config = ExecutorchBackendConfig(memory_planning_pass=planning, external_constants=outside)
     lowered = edge.to_executorch(config)
     return lowered.buffer, bytes(lowered._tensor_data.get(_TAG, b""))
-
-
-def _bind_bytes(weights: bytes, name: str, sentinel: Tensor) -> Slot:
-    """The one place in the `.ptd` where the parameter's sentinel stands."""
-    hits = find(weights, sentinel)
-    if not hits:
-        raise BundleError(
-            f"generated parameter {name} has 0 slots, not 1: the exporter folded it into another constant; "
-            "put no BatchNorm behind a generated layer"
-        )
-    if len(hits) > 1:
-        raise BundleError(f"generated parameter {name} has {len(hits)} slots, not 1: use its layer once only")
-    ((layout, offset),) = hits
-    size = len(stored(sentinel, layout))
-    return Slot(
-        parameter=name,
-        shape=tuple(sentinel.shape),
-        dtype="float32",
-        layout=layout,
-        binding=BytesBinding(kind="bytes", file=WEIGHTS_FILE, offset=offset, size=size),
-    )
-
-
-def patch(template: bytes, slots: Sequence[Slot], parameters: Mapping[str, Tensor]) -> bytes:
-    """A copy of the `.ptd` that holds `parameters` in place of the sentinels.
-
-    Raises BundleError if a slot is not exactly as large as its parameter: the runtime would not notice.
-    """
-    patched = bytearray(template)
-    for slot in slots:
-        place = slot.binding
-        assert isinstance(place, BytesBinding)
-        value = stored(parameters[slot.parameter], slot.layout)
-        if len(value) != place.size or place.offset + place.size > len(template):
-            raise BundleError(
-                f"{slot.parameter} has {len(value)} bytes, its slot {place.size} at {place.offset} of "
-                f"{len(template)} in {place.file}"
-            )
-        patched[place.offset : place.offset + place.size] = value
-    return bytes(patched)
 
 
 class _Program:

@@ -1,6 +1,7 @@
 """Device model → bundle, for any target: export once, verify on the real runtime, and only then appear."""
 
 import copy
+import dataclasses
 import datetime
 import shutil
 import uuid
@@ -13,22 +14,31 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
+from export.bindings import choose_binding
 from export.bundle import Bundle, describe_file, list_files
 from export.errors import BundleError
-from export.golden import TOLERANCE, Golden, Reference, golden_tensors, swap_scales, swap_weights
+from export.golden import (
+    LEAST_CHANGE,
+    Golden,
+    Reference,
+    golden_tensors,
+    least_change,
+    swap_scales,
+    swap_weights,
+)
 from export.manifest import MANIFEST_FILE, SCHEMA, seal
 from export.manifest import Golden as GoldenEntry
 from export.session import open_baked
 from export.slots import place, sentinels
 from export.spec import ExportSpec, describe
-from export.targets import load_target
+from export.targets import find_target, load_target
 from export.verify import verify_bundle
 
 DEFAULT_WEIGHTS_FILE = "default.safetensors"
-GOLDEN_FILES = GoldenEntry(
-    samples="golden.safetensors", weights="golden-weights.safetensors", count=1, tolerance=TOLERANCE
-)
+GOLDEN_SAMPLES_FILE = "golden.safetensors"
+GOLDEN_WEIGHTS_FILE = "golden-weights.safetensors"
 SWAPS_FILE = "bench/swaps.safetensors"
+SENTINEL_SCALES = (1.0, 2.0, 4.0, 8.0)
 
 Stage = Callable[[str], None]
 
@@ -40,13 +50,18 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     BundleError for what cannot be exported, and where `out` holds something else.
     """
     module = load_target(target)
+    tolerance = find_target(target).tolerance
+    choice = choose_binding(spec, target)
+    spec = dataclasses.replace(spec, binding=choice.binding)
     out = Path(out)
     _refuse_foreign(out)
     model = copy.deepcopy(spec.model).cpu().eval().requires_grad_(False)
     default = {name: model.get_parameter(name).clone() for name in spec.generated}
     with _appearing(out) as folder:
         stage("running the model in eager PyTorch")
-        golden = _run_reference(spec, default, folder)
+        golden = _run_reference(spec, default, folder, tolerance)
+        if choice.why:
+            stage(choice.why)
         stage(f"lowering the swappable program for {target}")
         place(model, golden.weights)
         program, slots = module.write_program(model, spec, folder)
@@ -69,22 +84,41 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     return Bundle.load(out)
 
 
-def _run_reference(spec: ExportSpec, default: dict[str, Tensor], folder: Path) -> Golden:
+def _run_reference(spec: ExportSpec, default: dict[str, Tensor], folder: Path, tolerance: float) -> Golden:
     """Golden samples and the outputs of the bench's swaps, written into `folder`."""
     reference = Reference(spec.model)
-    weights = sentinels(default)
-    golden = Golden(
-        inputs=spec.inputs,
-        default=tuple(reference.outputs(default, inputs) for inputs in spec.inputs),
-        swapped=tuple(reference.outputs(weights, inputs) for inputs in spec.inputs),
-        weights=weights,
-    )
+    buffers = reference.buffers()
+    golden = _golden_samples(spec, reference, default, tolerance)
     _check_outputs(spec, golden)
-    _write_tensors(folder / GOLDEN_FILES.samples, golden_tensors(golden, spec.input_names, spec.output_names))
-    _write_tensors(folder / GOLDEN_FILES.weights, weights)
+    for name, buffer in reference.buffers().items():
+        if not torch.equal(buffer, buffers[name]):  # some exporters drop that, and no error says so
+            raise BundleError(
+                f"model {spec.name} writes into its buffer {name}; take such a state as an input and return it "
+                "as an output"
+            )
+    _write_tensors(folder / GOLDEN_SAMPLES_FILE, golden_tensors(golden, spec.input_names, spec.output_names))
+    _write_tensors(folder / GOLDEN_WEIGHTS_FILE, golden.weights)
     scales = swap_scales()
-    outputs = [reference.outputs(new, spec.inputs[0])[0] for new in swap_weights(default, weights, scales)]
+    swaps = swap_weights(default, golden.weights, scales)
+    outputs = [reference.outputs(new, spec.inputs[0])[0] for new in swaps]
     _write_tensors(folder / SWAPS_FILE, {"scale": scales, "output": torch.stack(outputs)})
+    return golden
+
+
+def _golden_samples(
+    spec: ExportSpec, reference: Reference, default: dict[str, Tensor], tolerance: float
+) -> Golden:
+    """The samples under sentinels that are as large as it takes to see a swap through the tolerance."""
+    for scale in SENTINEL_SCALES:
+        weights = sentinels(default, scale)
+        golden = Golden(
+            inputs=spec.inputs,
+            default=tuple(reference.outputs(default, inputs) for inputs in spec.inputs),
+            swapped=tuple(reference.outputs(weights, inputs) for inputs in spec.inputs),
+            weights=weights,
+        )
+        if least_change(golden) > 2 * LEAST_CHANGE * tolerance:
+            break
     return golden
 
 
@@ -115,7 +149,12 @@ def _write_manifest(
         "inputs": _dump(describe(spec.input_names, spec.inputs[0])),
         "outputs": _dump(describe(spec.output_names, golden.default[0])),
         "default_weights": DEFAULT_WEIGHTS_FILE,
-        "golden": GOLDEN_FILES.model_copy(update={"count": len(spec.inputs)}).model_dump(),
+        "golden": GoldenEntry(
+            samples=GOLDEN_SAMPLES_FILE,
+            weights=GOLDEN_WEIGHTS_FILE,
+            count=len(spec.inputs),
+            tolerance=find_target(target).tolerance,
+        ).model_dump(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **artifact,
     }

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from export.slots import place
 
 TOLERANCE = 1e-4
+# Where a model computes in fp16: each op rounds to 2^-11 of a number.
+HALF_TOLERANCE = 5e-3
 # A swap counts only if it changes the output by this many tolerances; else a stale one could pass for it.
 LEAST_CHANGE = 100
 SWAPS = 200
@@ -37,6 +39,10 @@ class Reference:
     def __init__(self, model: nn.Module) -> None:
         self._model = copy.deepcopy(model).cpu().eval()
 
+    def buffers(self) -> dict[str, Tensor]:
+        """A copy of the model's buffers as they are now."""
+        return {name: buffer.clone() for name, buffer in self._model.named_buffers()}
+
     @torch.no_grad()
     def outputs(self, weights: Mapping[str, Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The model's outputs under `weights`."""
@@ -57,6 +63,11 @@ def agrees(actual: Sequence[Tensor], expected: Sequence[Tensor], tolerance: floa
         _difference(ours, theirs) <= tolerance * max(1.0, theirs.abs().max().item())
         for ours, theirs in zip(actual, expected, strict=True)
     )
+
+
+def least_change(golden: Golden) -> float:
+    """By how much the golden weights change the outputs of the sample that they change least."""
+    return min(max_abs_error(new, old) for new, old in zip(golden.swapped, golden.default, strict=True))
 
 
 def swap_weights(

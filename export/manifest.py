@@ -90,22 +90,40 @@ class InitializerBinding(_Part):
 
 
 class BytesBinding(_Part):
-    """The slot is `size` bytes at `offset` of a file of the bundle, of which a device keeps a copy."""
+    """The slot is `size` bytes at `offset` of a file of the bundle, of which a device keeps a copy.
+
+    At each of the offsets `keys`, 64 more bytes are the name that the runtime knows the content by: the
+    SHA-256 of the `size` bytes in lower-case hex, to be written anew with them.
+    """
 
     kind: Literal["bytes"]
     file: BundlePath
     offset: int = Field(ge=0)
     size: int = Field(ge=1)
+    keys: tuple[int, ...] = ()
 
 
-Binding = Annotated[InputBinding | InitializerBinding | BytesBinding, Field(discriminator="kind")]
+class SliceBinding(_Part):
+    """The slot is `size` elements at `offset` of a flat fp16 vector: an input, or a state, of the program."""
+
+    kind: Literal["slice"]
+    source: Literal["input", "state"]
+    name: str
+    offset: int = Field(ge=0)
+    size: int = Field(ge=1)
+
+
+Binding = Annotated[
+    InputBinding | InitializerBinding | BytesBinding | SliceBinding, Field(discriminator="kind")
+]
 
 
 class Slot(_Part):
     """Where one generated parameter lives in the artifact.
 
     `shape` and `dtype` are those of the weight pack (PyTorch's); `layout` is how the runtime wants it, one
-    letter a dimension: `O` out, `I` in, `D` depth, `H` height, `W` width.
+    letter a dimension: `O` out, `I` in, `D` depth, `H` height, `W` width. Dimensions of size 1 may be left
+    out: the weight of a 1x1 convolution of layout `OI` is handed over as a matrix.
     """
 
     parameter: str

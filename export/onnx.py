@@ -25,7 +25,7 @@ from export.manifest import InitializerBinding, Manifest, Runtime, Slot, torch_d
 from export.scratch import ScratchFolder
 from export.slots import pytorch_layout, refuse_constants
 from export.spec import ExportSpec
-from export.targets import Run
+from export.targets import Node, Run
 from export.tracing import GeneratedAsInputs, exporter_step, trace
 
 PROGRAM_FILE = "model.onnx"
@@ -71,6 +71,13 @@ def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
 def load_program(path: Path, manifest: Manifest) -> "_Program":
     """Load an `.onnx` on this machine's ONNX Runtime; see `TargetModule`."""
     return _Program(path.read_bytes(), manifest)
+
+
+def nodes(path: Path) -> list[Node]:
+    """The operations of an `.onnx`; see `TargetModule`."""
+    import onnx
+
+    return [Node("main", "ONNX Runtime CPU", node.op_type) for node in onnx.load(path).graph.node]
 
 
 @exporter_step("ONNX's exporter")

@@ -34,7 +34,9 @@ class WeightPack:
     parameters: dict[str, Tensor]
 
 
-class _Metadata(BaseModel):
+class PackMetadata(BaseModel):
+    """What a pack says of itself: its bundle, its version, its generator's hash, and the probe."""
+
     model_config = ConfigDict(strict=True, extra="forbid", populate_by_name=True)
 
     schema_: Literal["mnet.pack/1"] = Field(alias="schema")
@@ -81,15 +83,20 @@ def read_pack(data: bytes, manifest: Manifest) -> WeightPack:
 
     That its version is newer than the one served is for the session to check.
     """
-    metadata = _read_metadata(data)
+    metadata, tensors = unpack(data)
     if metadata.bundle != manifest.id:
         raise Refused(Reason.WRONG_BUNDLE, f"the pack is for bundle {metadata.bundle}, this is {manifest.id}")
-    try:
-        tensors = safetensors.torch.load(data)
-    except (SafetensorError, KeyError) as error:
-        raise Refused(Reason.MALFORMED, f"not a safetensors file: {error}") from None
     parameters = check_parameters(tensors, manifest.slots)
     return WeightPack(metadata.version, metadata.generator, tuple(metadata.probe), parameters)
+
+
+def unpack(data: bytes) -> tuple[PackMetadata, dict[str, Tensor]]:
+    """A pack's metadata and tensors, whatever bundle it is for; raises Refused where it is no pack."""
+    metadata = _read_metadata(data)
+    try:
+        return metadata, safetensors.torch.load(data)
+    except (SafetensorError, KeyError) as error:
+        raise Refused(Reason.MALFORMED, f"not a safetensors file: {error}") from None
 
 
 def check_parameters(tensors: Mapping[str, Tensor], slots: Sequence[Slot]) -> dict[str, Tensor]:
@@ -114,12 +121,12 @@ def check_parameters(tensors: Mapping[str, Tensor], slots: Sequence[Slot]) -> di
     return {name: tensors[name] for name in names}
 
 
-def _read_metadata(data: bytes) -> _Metadata:
+def _read_metadata(data: bytes) -> PackMetadata:
     # safetensors gives metadata of files only, so the header is read here: 8 bytes of length, then JSON.
     try:
         (length,) = struct.unpack_from("<Q", data)
         header = json.loads(data[8 : 8 + length])
-        return _Metadata.model_validate_json(header["__metadata__"]["mnet"])
+        return PackMetadata.model_validate_json(header["__metadata__"]["mnet"])
     except ValidationError as error:
         raise Refused(Reason.MALFORMED, f"the pack's metadata is wrong: {first_fault(error)}") from None
     except (struct.error, ValueError, KeyError, TypeError, RecursionError) as error:

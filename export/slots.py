@@ -7,22 +7,24 @@ generated parameters therefore hold sentinels, and each must end in exactly one 
 import hashlib
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from export.errors import BundleError
+from export.manifest import BytesBinding, Slot
 
+KEY_SIZE = 64
 _LAYOUTS = ("", "O", "OI", "OIW", "OIHW", "OIDHW")
 
 
-def sentinels(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def sentinels(parameters: Mapping[str, Tensor], scale: float = 1.0) -> dict[str, Tensor]:
     """Random fp32 values of the shapes of `parameters`, seeded by name; no two parameters get the same.
 
-    They are uniform in ±1/sqrt(fan in), as PyTorch initialises a Linear, so the model's outputs stay sane.
+    They are uniform in ±scale/sqrt(fan in); with 1, as PyTorch initialises a Linear, outputs stay sane.
     """
-    return {name: _sentinel(name, parameter.shape) for name, parameter in parameters.items()}
+    return {name: scale * _sentinel(name, parameter.shape) for name, parameter in parameters.items()}
 
 
 def place(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -32,10 +34,17 @@ def place(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
             model.get_parameter(name).copy_(value)
 
 
-def stored(parameter: Tensor, layout: str) -> bytes:
-    """The bytes of `parameter` as a runtime keeps them that wants `layout`, a permutation of PyTorch's."""
+def arranged(parameter: Tensor, layout: str) -> Tensor:
+    """`parameter` in another order of its dimensions, less those of size 1 that `layout` leaves out."""
     own = pytorch_layout(parameter.dim())
-    return parameter.permute([own.index(letter) for letter in layout]).contiguous().numpy().tobytes()
+    missing = [own.index(letter) for letter in own if letter not in layout]
+    order = [own.index(letter) for letter in layout]
+    return parameter.permute(order + missing).flatten(len(order) - 1).contiguous()
+
+
+def stored(parameter: Tensor, layout: str) -> bytes:
+    """The bytes of `parameter` as a runtime keeps them that wants `layout`."""
+    return arranged(parameter, layout).numpy().tobytes()
 
 
 def find(artifact: bytes, sentinel: Tensor) -> list[tuple[str, int]]:
@@ -63,6 +72,57 @@ def refuse_constants(artifact: bytes, generated: Mapping[str, Tensor]) -> None:
                 f"generated parameter {name} is also a constant of the program; let the model reach it only "
                 "through its own module"
             )
+
+
+def bind_bytes(artifact: bytes, file: str, name: str, sentinel: Tensor, *, keyed: bool = False) -> Slot:
+    """The slot of a parameter whose sentinel stands in one place of `artifact`, the bundle's `file`.
+
+    With `keyed`, the runtime finds the bytes by their SHA-256 in hex, and the slot says where that stands.
+    BundleError if the sentinel stands nowhere, for then the exporter folded it, or in several places.
+    """
+    hits = find(artifact, sentinel)
+    if not hits:
+        raise BundleError(
+            f"generated parameter {name} has 0 slots, not 1: the exporter folded it into another constant; "
+            "put no BatchNorm behind a generated layer"
+        )
+    if len(hits) > 1:
+        raise BundleError(f"generated parameter {name} has {len(hits)} slots, not 1: use its layer once only")
+    ((layout, offset),) = hits
+    value = stored(sentinel, layout)
+    keys = tuple(_offsets(artifact, _key(value))) if keyed else ()
+    return Slot(
+        parameter=name,
+        shape=tuple(sentinel.shape),
+        dtype="float32",
+        layout=layout,
+        binding=BytesBinding(kind="bytes", file=file, offset=offset, size=len(value), keys=keys),
+    )
+
+
+def patch(template: bytes, slots: Sequence[Slot], parameters: Mapping[str, Tensor]) -> bytes:
+    """A copy of a file with byte slots that holds `parameters` in place of the sentinels.
+
+    Raises BundleError if a slot is not exactly as large as its parameter: no runtime would notice.
+    """
+    patched = bytearray(template)
+    for slot in slots:
+        place = slot.binding
+        assert isinstance(place, BytesBinding)
+        value = stored(parameters[slot.parameter], slot.layout)
+        if len(value) != place.size or place.offset + place.size > len(template):
+            raise BundleError(
+                f"{slot.parameter} has {len(value)} bytes, its slot {place.size} at {place.offset} of "
+                f"{len(template)} in {place.file}"
+            )
+        patched[place.offset : place.offset + place.size] = value
+        for key in place.keys:
+            patched[key : key + KEY_SIZE] = _key(value)
+    return bytes(patched)
+
+
+def _key(value: bytes) -> bytes:
+    return hashlib.sha256(value).hexdigest().encode()
 
 
 def pytorch_layout(dimensions: int) -> str:

@@ -17,7 +17,8 @@ class ExportSpec:
 
     `inputs` holds several example input tuples, all of the same shapes and dtypes (fp32 or int64): the first
     is traced, so its shapes are fixed in the artifact, and all become golden samples. `metadata` is free text
-    for people. Raises BundleError on anything that cannot be exported whatever the target.
+    for people. `binding` is how new weights reach the program, for targets that leave a choice (`Target`).
+    Raises BundleError on anything that cannot be exported whatever the target.
     """
 
     name: str
@@ -27,6 +28,7 @@ class ExportSpec:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     metadata: dict[str, str] = field(default_factory=dict)
+    binding: str | None = None
 
     def __post_init__(self) -> None:
         self._check_generated()

@@ -10,6 +10,7 @@ from typing import Protocol, cast
 from torch import Tensor, nn
 
 from export.errors import BundleError
+from export.golden import HALF_TOLERANCE, TOLERANCE
 from export.manifest import Manifest, Runtime, Slot
 from export.spec import ExportSpec
 
@@ -23,6 +24,15 @@ class Program(Protocol):
     def bind(self, parameters: Mapping[str, Tensor]) -> Run:
         """The model under these generated parameters. What was bound before keeps its own."""
         ...
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation of a program: the method that it is in, what runs it, and what the runtime calls it."""
+
+    method: str
+    engine: str
+    op: str
 
 
 class TargetModule(Protocol):
@@ -47,31 +57,68 @@ class TargetModule(Protocol):
         """Load what `write_program` wrote or, for a manifest without slots, what `write_baked` wrote."""
         ...
 
+    def nodes(self, path: Path) -> list[Node]:
+        """The operations of a written program, in the order of the file."""
+        ...
+
 
 @dataclass(frozen=True)
-class _Target:
+class Target:
+    """What is known of a target without importing it.
+
+    `tolerance` is what a golden output may be off (`export.golden`), and `bindings` are the ways of handing
+    over new weights that it leaves a choice of (`export.bindings`). A target that `runs_here` has its real
+    runtime on this machine, once its `packages` are installed; another can be exported and checked only.
+    """
+
     module: str
     packages: tuple[str, ...]
     extra: str
+    runtime: str
+    tolerance: float = TOLERANCE
+    bindings: tuple[str, ...] = ()
+    runs_here: bool = True
+
+    @property
+    def installed(self) -> bool:
+        """Whether its packages are."""
+        return all(importlib.util.find_spec(package) is not None for package in self.packages)
 
 
-_TARGETS = {
-    "android": _Target("export.android", ("executorch",), "executorch"),
-    "executorch": _Target("export.executorch_split", ("executorch",), "executorch"),
-    "onnx": _Target("export.onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx"),
+TARGETS = {
+    "android": Target(
+        "export.android", ("executorch",), "executorch", "ExecuTorch, XNNPACK", bindings=("input", "bytes")
+    ),
+    "executorch": Target("export.executorch_split", ("executorch",), "executorch", "ExecuTorch, XNNPACK"),
+    "onnx": Target("export.onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx", "ONNX Runtime"),
+    "tflite": Target("export.tflite", ("litert_torch", "ai_edge_litert"), "tflite", "LiteRT, XNNPACK"),
+    "ios": Target(
+        "export.coreml",
+        ("coremltools",),
+        "ios",
+        "CoreML; here a checker of the saved program",
+        tolerance=HALF_TOLERANCE,
+        bindings=("input", "state"),
+        runs_here=False,
+    ),
 }
 
 
 def target_names() -> tuple[str, ...]:
     """Every target there is."""
-    return tuple(_TARGETS)
+    return tuple(TARGETS)
+
+
+def find_target(name: str) -> Target:
+    """The target of this name; BundleError if there is none."""
+    if name not in TARGETS:
+        raise BundleError(f"unknown target {name!r}; known targets: {', '.join(TARGETS)}")
+    return TARGETS[name]
 
 
 def load_target(name: str) -> TargetModule:
     """The module of a target; BundleError if there is no such target or its packages are not installed."""
-    target = _TARGETS.get(name)
-    if target is None:
-        raise BundleError(f"unknown target {name!r}; known targets: {', '.join(_TARGETS)}")
-    if any(importlib.util.find_spec(package) is None for package in target.packages):
+    target = find_target(name)
+    if not target.installed:
         raise BundleError(f'target {name} needs the extra: pip install "mnet[{target.extra}]"')
     return cast(TargetModule, importlib.import_module(target.module))

@@ -1,9 +1,7 @@
 """What every exporter starts with: the device model as a traced graph, and its errors in one line."""
 
 import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,31 +9,47 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from export.errors import BundleError
+from export.quiet import quiet
 from export.spec import ExportSpec
 
 
 @contextlib.contextmanager
 def exporter_step(name: str) -> Iterator[None]:
-    """Keep warnings that no user can act on off the terminal; turn an exporter's error into a BundleError."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    """Run quietly, and turn an exporter's error into a BundleError."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             yield
     except BundleError:
         raise
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise BundleError(f"{name} fails on this model: {reason[0]}") from error
-    finally:
-        logging.disable(previous)
+        raise BundleError(
+            f"{name} fails on this model: {reason[0]} (write that part with other operations, or try another target)"
+        ) from error
 
 
 @exporter_step("torch.export")
 def trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
-    """`torch.export.export`; BundleError where it fails."""
-    return torch.export.export(model, inputs)
+    """`torch.export.export`; BundleError where it fails, or where a shape depends on values."""
+    traced = torch.export.export(model, inputs)
+    for node in traced.graph.nodes:
+        shape = getattr(node.meta.get("val"), "shape", ())
+        if not all(isinstance(size, int) for size in shape):
+            raise BundleError(
+                f"the shape of {node.name} depends on the values of the inputs; the runtimes take fixed shapes: "
+                "mask what is not wanted instead of selecting the rest"
+            )
+    return traced
+
+
+def refuse_unused(traced: ExportedProgram, generated: Sequence[str]) -> None:
+    """Raise BundleError if the model never reads one of its generated parameters."""
+    parameters = traced.graph_signature.inputs_to_parameters
+    used = {
+        parameters.get(node.name) for node in traced.graph.nodes if node.op == "placeholder" and node.users
+    }
+    if unused := [name for name in generated if name not in used]:
+        raise BundleError(f"generated parameter {unused[0]} has 0 slots, not 1: the model does not use it")
 
 
 class GeneratedAsInputs(nn.Module):

@@ -14,17 +14,26 @@ from toolchain.training.run import Run, load_run
 GOLDEN_SAMPLES = 8
 
 
-def export_run(run: Path, target: str, out: Path, stage: Callable[[str], None] = lambda _: None) -> Bundle:
+def export_run(
+    run: Path,
+    target: str,
+    out: Path,
+    stage: Callable[[str], None] = lambda _: None,
+    *,
+    binding: str | None = None,
+) -> Bundle:
     """Export the device model of a run folder; calls `stage` with a line before each step.
+
+    `binding` is how new weights reach the program, where the target leaves a choice.
 
     Raises UserError without a finished run at `run`, BundleError for what cannot be exported.
     """
     load_target(target)  # an unknown one is told before anything slow
     stage("loading the run")
-    return export_bundle(_spec(load_run(run)), target, out, stage)
+    return export_bundle(export_spec(load_run(run), binding), target, out, stage)
 
 
-def _spec(run: Run) -> ExportSpec:
+def export_spec(run: Run, binding: str | None = None) -> ExportSpec:
     """The device model with the run's shared weights; `generator` ties the bundle to its checkpoint."""
     generator = torch.Generator().manual_seed(0)
     return ExportSpec(
@@ -35,4 +44,5 @@ def _spec(run: Run) -> ExportSpec:
         input_names=run.task.input_names,
         output_names=run.task.output_names,
         metadata={"generator": run.fingerprint},
+        binding=binding,
     )

@@ -29,7 +29,9 @@ class Ranker(nn.Module):
         return (self.items(candidates) @ hidden.unsqueeze(-1)).squeeze(-1)
 
 
-def ranker_spec(model: nn.Module, generated: tuple[str, ...] = GENERATED) -> ExportSpec:
+def ranker_spec(
+    model: nn.Module, generated: tuple[str, ...] = GENERATED, binding: str | None = None
+) -> ExportSpec:
     """An export of a model that takes what Ranker takes, with three golden samples."""
     generator = torch.Generator().manual_seed(1)
     inputs = tuple(
@@ -39,9 +41,8 @@ def ranker_spec(model: nn.Module, generated: tuple[str, ...] = GENERATED) -> Exp
         )
         for _ in range(3)
     )
-    return ExportSpec(
-        "ranker", model, generated, inputs, ("history", "candidates"), ("scores",), {"by": "a test"}
-    )
+    names = ("history", "candidates"), ("scores",)
+    return ExportSpec("ranker", model, generated, inputs, *names, {"by": "a test"}, binding)
 
 
 def random_weights(bundle: Bundle, seed: int) -> dict[str, Tensor]:

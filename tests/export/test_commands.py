@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from export.bundle import Bundle
+from export.exporter import export_bundle
+from export.targets import target_names
+from tests.export.ranker import Ranker, ranker_spec
 from toolchain.cli.app import main
 
 
@@ -42,7 +45,7 @@ def test_verify_prints_json_and_nothing_else(mnet: Mnet, bundle: Bundle) -> None
     code, out, err = mnet("verify", bundle.path, "--json")
     result = json.loads(out)
     assert (code, err) == (0, "")
-    assert list(result) == ["ok", "slots", "max_abs_error", "output_change", "tolerance"]
+    assert list(result) == ["ok", "slots", "packs", "max_abs_error", "output_change", "tolerance"]
     assert result["ok"] is True
     assert result["slots"] == 4
     assert result["max_abs_error"] < 1e-4 < result["output_change"] / 100
@@ -111,7 +114,71 @@ def test_export_makes_a_bundle_of_a_run_with_a_line_for_each_stage(
     made = Bundle.load(out)
     assert code == 0
     assert made.id in stdout
-    assert len(stderr.strip().splitlines()) == 6
+    assert len(stderr.strip().splitlines()) == 7
     checkpoint = hashlib.sha256((tiny_run / "checkpoint.safetensors").read_bytes()).hexdigest()
     assert made.manifest.model.metadata["generator"] == checkpoint
     assert mnet("verify", out)[0] == 0
+
+
+def test_targets_lists_what_there_is(mnet: Mnet) -> None:
+    code, out, _ = mnet("targets", "--json")
+    rows = {row["target"]: row for row in json.loads(out)}
+    assert code == 0
+    assert set(rows) == set(target_names())
+    assert {name for name, row in rows.items() if row["here"] == "checks"} == {"ios"}
+    assert rows["ios"]["bindings"] == ["input", "state"]
+    assert "mnet[tflite]" in mnet("targets")[1]
+
+
+def test_inspect_shows_slots_and_who_runs_which_operation(mnet: Mnet, bundle: Bundle) -> None:
+    code, out, err = mnet("inspect", bundle.path, "--json")
+    found = json.loads(out)
+    assert (code, err) == (0, "")
+    assert [slot["parameter"] for slot in found["slots"]] == list(bundle.default_weights)
+    assert {"method": "forward", "engine": "XNNPACK", "op": "FullyConnected", "count": 2} in found["nodes"]
+    assert {"method": "forward", "engine": "portable kernels", "op": "embedding", "count": 2} in found[
+        "nodes"
+    ]
+    people = mnet("inspect", bundle.path)[1]
+    assert "FullyConnected x2" in people
+    assert "16 x 16" in people
+
+
+def test_inspect_shows_a_pack(mnet: Mnet, bundle: Bundle, tmp_path: Path) -> None:
+    pack = tmp_path / "pack.safetensors"
+    pack.write_bytes(bundle.golden_pack(version=7))
+    code, out, _ = mnet("inspect", pack, "--json")
+    found = json.loads(out)
+    assert (code, found["version"], found["bundle"]) == (0, 7, bundle.id)
+    assert found["pack"] == hashlib.sha256(pack.read_bytes()).hexdigest()
+    assert [tensor["bytes"] for tensor in found["tensors"]] == [
+        bundle.default_weights[tensor["parameter"]].nbytes for tensor in found["tensors"]
+    ]
+    assert "version 7" in mnet("inspect", pack)[1]
+
+
+def test_what_cannot_be_inspected_is_one_line(mnet: Mnet, bundle: Bundle, tmp_path: Path) -> None:
+    for path, named in ((tmp_path / "none", "none"), (bundle.path / "model.pte", "no weight pack")):
+        code, out, err = mnet("inspect", path)
+        assert (code, out) == (2, "")
+        assert named in err
+        assert "Traceback" not in err
+
+
+def test_a_target_that_is_only_checked_here_is_not_timed(mnet: Mnet, model: Ranker, tmp_path: Path) -> None:
+    export_bundle(ranker_spec(model), "ios", tmp_path / "b")
+    code, out, err = mnet("bench", tmp_path / "b")
+    assert (code, out) == (2, "")
+    assert "target ios does not run here" in err
+    assert "checker" in mnet("verify", tmp_path / "b")[1]
+
+
+def test_matrix_writes_a_row_for_each_run_and_target(mnet: Mnet, tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "matrix"
+    code, stdout, _ = mnet("matrix", tiny_run, "--target", "onnx", "--swaps", 2, "--out", out, "--json")
+    (cell,) = json.loads(stdout)
+    assert code == 0
+    assert (cell["target"], cell["packs"]) == ("onnx", 21)
+    assert json.loads((out / "matrix.json").read_text()) == [cell]
+    assert "| onnx |" in (out / "matrix.md").read_text()
+    assert Bundle.load(out / f"{cell['model'].replace('/', '-')}-onnx").manifest.target == "onnx"

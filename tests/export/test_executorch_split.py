@@ -17,7 +17,7 @@ from export.exporter import export_bundle
 from export.golden import max_abs_error
 from export.manifest import BytesBinding
 from export.session import open_session
-from export.slots import find, place, stored
+from export.slots import find, patch, place, stored
 from export.spec import ExportSpec
 from export.tracing import trace
 from export.verify import verify_bundle
@@ -188,12 +188,12 @@ def test_half_a_blob_is_loaded_by_the_runtime_and_refused_by_us(bundle: Bundle, 
 
     weights = bundle.default_weights
     slots = bundle.manifest.slots
-    assert len(split.patch(whole, slots, weights)) == len(whole)
+    assert len(patch(whole, slots, weights)) == len(whole)
     with pytest.raises(BundleError, match=r"head_out.bias has 64 bytes, its slot 64 at \d+ of"):
-        split.patch(whole[: bindings(bundle)[3].offset + 32], slots, weights)
+        patch(whole[: bindings(bundle)[3].offset + 32], slots, weights)
     short = weights | {"head_in.weight": weights["head_in.weight"][:8]}
     with pytest.raises(BundleError, match=r"head_in.weight has 512 bytes, its slot 1024"):
-        split.patch(whole, slots, short)
+        patch(whole, slots, short)
 
 
 def test_new_weights_do_not_come_from_a_cache_while_old_ones_live(bundle: Bundle, packs: PackFactory) -> None:
@@ -223,7 +223,7 @@ def test_a_patched_template_is_the_file_that_an_export_of_the_new_weights_writes
     place(changed, new)
     spec = ranker_spec(changed)
     _, exported = split._lower(split._split(trace(changed, spec.inputs[0]), spec), GENERATED)
-    patched = split.patch((bundle.path / "model.ptd").read_bytes(), bundle.manifest.slots, new)
+    patched = patch((bundle.path / "model.ptd").read_bytes(), bundle.manifest.slots, new)
     key = re.compile(b"[0-9a-f]{64}")
     assert len(key.findall(patched)) == len(key.findall(exported)) == len(GENERATED)
     assert key.sub(b"", patched) == key.sub(b"", exported)

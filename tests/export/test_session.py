@@ -1,6 +1,6 @@
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 import torch
@@ -9,13 +9,11 @@ from torch import Tensor
 from export.bundle import Bundle
 from export.errors import IntegrityError, Reason, Refused
 from export.exporter import export_bundle
-from export.golden import max_abs_error
+from export.golden import LEAST_CHANGE, agrees, max_abs_error
 from export.packs import write_pack
 from export.session import Session, open_baked, open_session
 from export.targets import Program, Run, load_target, target_names
 from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec
-
-EXACT = 1e-4
 
 
 @pytest.fixture(scope="module", params=target_names())
@@ -23,6 +21,11 @@ def bundle(request: pytest.FixtureRequest, model: Ranker, tmp_path_factory: pyte
     """The bundle of each target in turn: a session behaves alike on every runtime."""
     out = tmp_path_factory.mktemp("session") / "bundle"
     return export_bundle(ranker_spec(model), request.param, out)
+
+
+def same(actual: Sequence[Tensor], expected: Tensor, bundle: Bundle) -> bool:
+    """Whether the first output is eager PyTorch's, as exactly as the target computes."""
+    return agrees(actual, [expected], bundle.manifest.golden.tolerance)
 
 
 def load_fresh(bundle: Bundle) -> Program:
@@ -34,14 +37,14 @@ def load_fresh(bundle: Bundle) -> Program:
 def test_a_swap_gives_what_eager_pytorch_gives(bundle: Bundle, packs: PackFactory) -> None:
     session = open_session(bundle)
     before = session.run(bundle.golden.inputs[1])[0]
-    assert max_abs_error([before], [packs.expected(bundle.default_weights, 1)]) < EXACT
+    assert same([before], packs.expected(bundle.default_weights, 1), bundle)
     for version in range(1, 21):
         weights = random_weights(bundle, seed=version)
         session.swap(packs.pack(weights, version))
         after = session.run(bundle.golden.inputs[1])[0]
         assert session.version == version
-        assert max_abs_error([after], [packs.expected(weights, 1)]) < EXACT
-        assert max_abs_error([after], [before]) > 100 * EXACT
+        assert same([after], packs.expected(weights, 1), bundle)
+        assert max_abs_error([after], [before]) > LEAST_CHANGE * bundle.manifest.golden.tolerance
         before = after
 
 
@@ -50,7 +53,7 @@ def test_one_changed_parameter_alone_is_swapped(bundle: Bundle, packs: PackFacto
     for version, name in enumerate(bundle.default_weights, start=1):
         weights = bundle.default_weights | {name: random_weights(bundle, seed=1)[name]}
         session.swap(packs.pack(weights, version))
-        assert max_abs_error(session.run(bundle.golden.inputs[0]), [packs.expected(weights)]) < EXACT
+        assert same(session.run(bundle.golden.inputs[0]), packs.expected(weights), bundle)
 
 
 def test_outputs_belong_to_the_caller(bundle: Bundle) -> None:
@@ -71,7 +74,7 @@ def test_a_snapshot_keeps_its_weights_through_later_swaps(bundle: Bundle, packs:
         snapshots.append(session.live)
     for snapshot in (*snapshots, *reversed(snapshots)):
         outputs = snapshot.run(bundle.golden.inputs[0])
-        assert max_abs_error(outputs, [packs.expected(weights[snapshot.version])]) < EXACT
+        assert same(outputs, packs.expected(weights[snapshot.version]), bundle)
 
 
 def refusal(session: Session, pack: bytes, bundle: Bundle) -> Reason:
@@ -148,7 +151,7 @@ def test_a_session_does_not_start_on_wrong_outputs(bundle: Bundle) -> None:
 
 def test_the_baked_model_gives_the_same_without_weights(bundle: Bundle, packs: PackFactory) -> None:
     outputs = open_baked(bundle).run(bundle.golden.inputs[0])
-    assert max_abs_error(outputs, [packs.expected(bundle.default_weights)]) < EXACT
+    assert same(outputs, packs.expected(bundle.default_weights), bundle)
 
 
 def test_inputs_that_do_not_fit_are_a_value_error_and_harm_nothing(bundle: Bundle) -> None:
@@ -178,9 +181,11 @@ def eager_switching() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("eager_switching")
-def test_2000_swaps_under_running_inference_mix_nothing(bundle: Bundle, packs: PackFactory) -> None:
+def test_swaps_under_running_inference_mix_nothing(
+    bundle: Bundle, packs: PackFactory, pytestconfig: pytest.Config
+) -> None:
     """Every output must be that of exactly its input under the version that its snapshot names."""
-    distinct, swaps = 8, 2000
+    distinct, swaps = 8, pytestconfig.getoption("swaps")
     weights = [bundle.default_weights, *(random_weights(bundle, seed) for seed in range(1, distinct))]
     expected = [[packs.expected(each, sample) for each in weights] for sample in range(3)]
     prepared = [packs.pack(weights[version % distinct], version) for version in range(1, swaps + 1)]
@@ -204,12 +209,12 @@ def test_2000_swaps_under_running_inference_mix_nothing(bundle: Bundle, packs: P
         for reader in readers:
             reader.join()
     assert session.version == swaps
-    assert len({version for _, version, _ in seen}) > 100, (
-        "the readers saw too few versions to prove anything"
-    )
+    versions = len({version for _, version, _ in seen})
+    assert versions > swaps / 20, "the readers saw too few versions to prove anything"
+    print(f"{bundle.manifest.target}: {len(seen)} inferences saw {versions} of {swaps} versions")
     wrong = [
         (sample, version)
         for sample, version, output in seen
-        if max_abs_error([output], [expected[sample][version % distinct]]) > EXACT
+        if not same([output], expected[sample][version % distinct], bundle)
     ]
     assert wrong == []

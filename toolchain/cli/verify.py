@@ -19,10 +19,12 @@ def command(
 
     from export.bundle import Bundle
     from export.errors import IntegrityError
+    from export.targets import find_target
     from export.verify import verify_bundle
 
     try:
-        result = {"ok": True, **dataclasses.asdict(verify_bundle(Bundle.load(bundle)))}
+        loaded = Bundle.load(bundle)
+        result = {"ok": True, **dataclasses.asdict(verify_bundle(loaded))}
     except IntegrityError as error:
         if as_json:
             print(json.dumps({"ok": False, "reason": str(error.reason), "detail": error.detail}))
@@ -32,7 +34,9 @@ def command(
     if as_json:
         print(json.dumps(result))
         return
-    table = Table("check", "value", title=f"{bundle} is good")
+    table = Table(
+        "check", "value", title=f"{bundle} is good", caption=find_target(loaded.manifest.target).runtime
+    )
     for name, value in result.items():
         table.add_row(name.replace("_", " "), f"{value:.1e}" if isinstance(value, float) else str(value))
     Console().print(table)

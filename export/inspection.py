@@ -1,0 +1,71 @@
+"""What is inside a bundle or a pack, for people and for machines: every fact that `mnet inspect` prints."""
+
+import math
+from collections import Counter
+from typing import Any
+
+from export.bundle import Bundle
+from export.manifest import Slot, dtype_name, torch_dtype
+from export.packs import pack_digest, unpack
+from export.targets import load_target
+
+
+def inspect_bundle(bundle: Bundle) -> dict[str, Any]:
+    """Slots with place and layout, files with sizes, and which engine takes which operations.
+
+    `nodes` counts the operations by method, engine and name. BundleError where the target's packages lack.
+    """
+    manifest = bundle.manifest
+    nodes = load_target(manifest.target).nodes(bundle.path / manifest.model.program)
+    counted = Counter((node.method, node.engine, node.op) for node in nodes)
+    return {
+        "bundle": bundle.id,
+        "target": manifest.target,
+        "runtime": f"{manifest.runtime.name} {manifest.runtime.version}",
+        "model": manifest.model.name,
+        "created": manifest.created,
+        "generated_bytes": manifest.generated_bytes,
+        "inputs": [info.model_dump(mode="json") for info in manifest.inputs],
+        "outputs": [info.model_dump(mode="json") for info in manifest.outputs],
+        "slots": [_describe_slot(slot) for slot in manifest.slots],
+        "files": {name: {"size": file.size, "role": file.role} for name, file in manifest.files.items()},
+        "nodes": [
+            {"method": method, "engine": engine, "op": op, "count": count}
+            for (method, engine, op), count in counted.items()
+        ],
+    }
+
+
+def inspect_pack(data: bytes) -> dict[str, Any]:
+    """What a weight pack says of itself, and its tensors; raises Refused where it is no pack."""
+    metadata, tensors = unpack(data)
+    return {
+        "pack": pack_digest(data),
+        "size": len(data),
+        "bundle": metadata.bundle,
+        "version": metadata.version,
+        "generator": metadata.generator,
+        "probe": metadata.probe,
+        "tensors": [
+            {
+                "parameter": name,
+                "dtype": dtype_name(tensor.dtype),
+                "shape": list(tensor.shape),
+                "bytes": tensor.nbytes,
+                "min": tensor.min().item(),
+                "max": tensor.max().item(),
+            }
+            for name, tensor in tensors.items()
+        ],
+    }
+
+
+def _describe_slot(slot: Slot) -> dict[str, Any]:
+    return {
+        "parameter": slot.parameter,
+        "dtype": slot.dtype,
+        "shape": list(slot.shape),
+        "layout": slot.layout,
+        "bytes": math.prod(slot.shape) * torch_dtype(slot.dtype).itemsize,
+        "binding": slot.binding.model_dump(mode="json"),
+    }

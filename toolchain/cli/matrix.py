@@ -1,0 +1,62 @@
+"""`mnet matrix`: every model on every target, in one table."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, one for each model.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the bundles, matrix.json and matrix.md.")
+    ],
+    target: Annotated[
+        list[str] | None, typer.Option(help="Only these targets; all that are installed.")
+    ] = None,
+    swaps: Annotated[int, typer.Option(min=2, help="How many swaps to time in each cell.")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Export, verify and time each run's device model on each target.
+
+    Example: `mnet matrix runs/sasrec runs/cnn --out matrix`
+    """
+    import json
+    import sys
+
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Table
+
+    from export.matrix import COLUMNS, cell_texts, markdown, measure_cell
+    from export.targets import TARGETS, load_target
+    from toolchain.exporting import export_spec
+    from toolchain.training.run import load_run
+
+    targets = target or [name for name, known in TARGETS.items() if known.installed]
+    for name in targets:
+        load_target(name)
+    specs = [export_spec(load_run(run)) for run in runs]
+    out.mkdir(parents=True, exist_ok=True)
+    cells = []
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(file=sys.stderr)) as progress:
+        for spec in specs:
+            for name in targets:
+                task = progress.add_task(f"{spec.name} for {name}", total=None)
+
+                def stage(line: str, task: object = task, title: str = f"{spec.name} for {name}") -> None:
+                    progress.update(task, description=f"{title}: {line}")  # type: ignore[arg-type]
+
+                folder = out / f"{spec.name.replace('/', '-')}-{name}"
+                cells.append(measure_cell(spec, name, folder, swaps, stage))
+                progress.remove_task(task)
+                (out / "matrix.json").write_text(json.dumps(cells, indent=2) + "\n", encoding="utf-8")
+    (out / "matrix.md").write_text(markdown(cells), encoding="utf-8")
+    if as_json:
+        print(json.dumps(cells))
+        return
+    table = Table(*COLUMNS.values())
+    for cell in cells:
+        table.add_row(*cell_texts(cell))
+    Console(markup=False).print(table)

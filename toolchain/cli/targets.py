@@ -1,0 +1,38 @@
+"""`mnet targets`: what this machine can export for, run, and only check."""
+
+from typing import Annotated
+
+import typer
+
+
+def command(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """List the targets: which are installed here, what runs them, and which can only be checked."""
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from export.targets import TARGETS
+
+    rows = [
+        {
+            "target": name,
+            "export": target.installed,
+            "here": "no" if not target.installed else "runs" if target.runs_here else "checks",
+            "runtime": target.runtime,
+            "tolerance": target.tolerance,
+            "bindings": list(target.bindings),
+            "extra": f"mnet[{target.extra}]",
+        }
+        for name, target in TARGETS.items()
+    ]
+    if as_json:
+        print(json.dumps(rows))
+        return
+    table = Table("target", "exports", "on this machine", "runtime", "extra")
+    for row in rows:
+        exports = "yes" if row["export"] else "no"
+        table.add_row(str(row["target"]), exports, str(row["here"]), str(row["runtime"]), str(row["extra"]))
+    Console(markup=False).print(table)
