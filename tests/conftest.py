@@ -76,5 +76,8 @@ def server(
     tiny_run: Path, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
     """A running `mnet serve`, shared: each test enrols devices of its own and leaves the process alone."""
-    with ServerProcess(tiny_run, tiny_bundle, tmp_path_factory.mktemp("server")) as process:
+    unlimited = ["--uploads", "1000000"]
+    with ServerProcess(
+        tiny_run, tiny_bundle, tmp_path_factory.mktemp("server"), options=unlimited
+    ) as process:
         yield process

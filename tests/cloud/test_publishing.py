@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +15,19 @@ from export.bundle import Bundle
 from export.packs import read_pack
 from toolchain.cloud.database import Database
 from toolchain.cloud.generation import ROWS, PackGenerator
-from toolchain.cloud.keys import create_signing_key
+from toolchain.cloud.keys import Keyring, create_signing_key
+from toolchain.cloud.ledger import Issued, Ledger
 from toolchain.cloud.metrics import Metrics
-from toolchain.cloud.packs import PackFolder
+from toolchain.cloud.packs import PackStore
 from toolchain.cloud.publishing import Publisher
-from toolchain.cloud.release import Release
-from toolchain.cloud.waiting import Published
+from toolchain.cloud.registry import Registry
+from toolchain.cloud.rollouts import Rollouts
+from toolchain.cloud.upkeep import Upkeep
+from toolchain.cloud.waiting import Key, Published, Waiting
 from toolchain.errors import UserError
 from toolchain.training.run import load_run
+
+EVER = float("inf")
 
 
 class FlakyGenerator(PackGenerator):
@@ -53,9 +58,9 @@ class Released:
         self.versions: dict[str, list[int]] = {}
         self._changed = threading.Condition()
 
-    def __call__(self, published: Mapping[str, Published]) -> None:
+    def __call__(self, published: Mapping[Key, Published]) -> None:
         with self._changed:
-            for device, release in published.items():
+            for (device, _), release in published.items():
                 self.versions.setdefault(device, []).append(release.version)
             self._changed.notify_all()
 
@@ -70,46 +75,56 @@ class Released:
 def database(tmp_path: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{tmp_path / 'mnet.db'}")
     for device in ("phone", "other"):
-        database.add_device(device, "hash", "bundle")
+        Registry(database).enrol(device, "hash", "bundle")
     yield database
     database.close()
 
 
+@pytest.fixture
+def ledger(database: Database) -> Ledger:
+    return Ledger(database)
+
+
 @contextmanager
 def publishing(
-    database: Database, folder: Path, generator: PackGenerator, released: Released
+    ledger: Ledger, database: Database, folder: Path, generator: PackGenerator, released: Released
 ) -> Iterator[Publisher]:
     """A publisher, stopped at the end; it has to be started."""
-    key = create_signing_key(folder / "signing.pem")
-    publisher = Publisher(database, PackFolder(folder / "packs"), generator, key, released, Metrics())
+    keyring = Keyring(create_signing_key(folder / "signing.pem"))
+    packs = PackStore(f"file://{folder / 'packs'}")
+    publisher = Publisher(
+        Registry(database), ledger, packs, {"bundle": generator}, keyring, released, Metrics()
+    )
     yield publisher
     publisher.close()
 
 
 def test_a_failed_generation_keeps_the_context_for_the_next_server(
-    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    database: Database, ledger: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     released = Released()
-    with publishing(database, tmp_path, FlakyGenerator([4711, 2]), released) as first:
+    with publishing(ledger, database, tmp_path, FlakyGenerator([4711, 2]), released) as first:
         version = first.accept("phone", [4711, 2])
         first.accept("other", [5])
         first.start()
         released.wait_for(other=1)
     assert first.last_failed
-    assert (released.versions, database.unreleased()) == ({"other": [1]}, ["phone"])
+    assert (released.versions, ledger.unreleased(["bundle"], EVER)) == ({"other": [1]}, ["phone"])
     assert "phone" in caplog.text
     assert "ValueError" in caplog.text
     assert "unknown item id 4711" not in caplog.text, "the message of an error may quote a context"
-    with publishing(database, tmp_path, FlakyGenerator(), released) as second:
+    with publishing(ledger, database, tmp_path, FlakyGenerator(), released) as second:
         second.start()
         released.wait_for(phone=version)
-    assert (second.last_failed, database.unreleased()) == (False, [])
-    assert database.release_after("phone", version - 1, 0) is not None
+    assert (second.last_failed, ledger.unreleased(["bundle"], EVER)) == (False, [])
+    assert ledger.release_after("phone", "bundle", version - 1, 0) is not None
 
 
-def test_what_is_queued_becomes_one_batch_of_the_newest_contexts(database: Database, tmp_path: Path) -> None:
+def test_what_is_queued_becomes_one_batch_of_the_newest_contexts(
+    database: Database, ledger: Ledger, tmp_path: Path
+) -> None:
     generator, released = FlakyGenerator(), Released()
-    with publishing(database, tmp_path, generator, released) as publisher:
+    with publishing(ledger, database, tmp_path, generator, released) as publisher:
         for samples in ([1], [2], [3]):
             publisher.accept("phone", samples)
         publisher.accept("other", [9])
@@ -118,30 +133,30 @@ def test_what_is_queued_becomes_one_batch_of_the_newest_contexts(database: Datab
         assert generator.batches == [2]
         packs = {path.read_text() for path in (tmp_path / "packs").iterdir()}
         assert packs == {"[3] as version 3", "[9] as version 1"}
-        publisher.push(["phone"])
+        publisher.queue(Rollouts(database).start(["phone"], 100, 0).versions)
         released.wait_for(phone=4)
     assert released.versions == {"phone": [3, 4], "other": [1]}
 
 
 def test_no_release_is_stored_before_its_pack_is_durable(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
-    real_sync, real_add = os.fsync, database.add_releases
+    real_sync, real_add = os.fsync, ledger.add_releases
 
     def synced(descriptor: int) -> None:
         real_sync(descriptor)
         name = Path(f"/proc/self/fd/{descriptor}").readlink().name
         events.append("folder" if name == "packs" else "pack" if ".safetensors" in name else "key")
 
-    def added(signed: Iterable[tuple[Release, str]]) -> set[str]:
+    def added(issued: Sequence[Issued]) -> list[tuple[str, str]]:
         events.append("releases")
-        return real_add(signed)
+        return real_add(issued)
 
     released = Released()
-    with publishing(database, tmp_path, FlakyGenerator(), released) as publisher:
+    with publishing(ledger, database, tmp_path, FlakyGenerator(), released) as publisher:
         monkeypatch.setattr(os, "fsync", synced)
-        monkeypatch.setattr(database, "add_releases", added)
+        monkeypatch.setattr(ledger, "add_releases", added)
         publisher.accept("phone", [1])
         publisher.accept("other", [2])
         publisher.start()
@@ -149,25 +164,44 @@ def test_no_release_is_stored_before_its_pack_is_durable(
     assert events == ["pack", "pack", "folder", "releases"]
 
 
-def test_a_pack_that_a_kill_left_without_a_release_is_swept(database: Database, tmp_path: Path) -> None:
+def test_a_pack_that_a_kill_left_without_a_release_is_swept(
+    database: Database, ledger: Ledger, tmp_path: Path
+) -> None:
     released = Released()
-    with publishing(database, tmp_path, FlakyGenerator(), released) as first:
-        first.accept("phone", [1])
-        first.start()
+    with publishing(ledger, database, tmp_path, FlakyGenerator(), released) as publisher:
+        publisher.accept("phone", [1])
+        publisher.start()
         released.wait_for(phone=1)
-    PackFolder(tmp_path / "packs").put(b"put, and killed before its release")
-    with publishing(database, tmp_path, FlakyGenerator(), released) as second:
-        second.start()
+        packs = PackStore(f"file://{tmp_path / 'packs'}")
+        packs.put_all([("phone", b"put, and killed before its release")])
+        upkeep = Upkeep(ledger, packs, publisher, Waiting(), None)
+        upkeep.sweep()
+        assert len(list((tmp_path / "packs").iterdir())) == 2, "it may be of a batch under way"
+        upkeep.sweep(older_than_s=-60)
     assert [path.read_text() for path in (tmp_path / "packs").iterdir()] == ["[1] as version 1"]
 
 
-def test_samples_that_the_task_cannot_read_are_never_stored(database: Database, tmp_path: Path) -> None:
+def test_a_replica_takes_over_what_another_left(
+    database: Database, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolchain.cloud.upkeep.TAKE_OVER_S", 0.0)
+    released = Released()
+    with publishing(ledger, database, tmp_path, FlakyGenerator(), released) as publisher:
+        publisher.start()
+        ledger.add_context("phone", [1])  # by a replica that died at once
+        Upkeep(ledger, PackStore(str(tmp_path / "packs")), publisher, Waiting(), None).take_over()
+        released.wait_for(phone=1)
+
+
+def test_samples_that_the_task_cannot_read_are_never_stored(
+    database: Database, ledger: Ledger, tmp_path: Path
+) -> None:
     with (
-        publishing(database, tmp_path, FlakyGenerator(), Released()) as refusing,
+        publishing(ledger, database, tmp_path, FlakyGenerator(), Released()) as refusing,
         pytest.raises(ValueError, match="unknown item id 0"),
     ):
         refusing.accept("phone", [0])
-    assert database.unreleased() == []
+    assert ledger.unreleased(["bundle"], EVER) == []
 
 
 def test_a_bundle_of_another_checkpoint_is_the_users_mistake(tiny_run: Path, tiny_bundle: Path) -> None:

@@ -14,83 +14,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from export.bundle import Bundle
 from export.packs import pack_digest, read_pack
+from tests.cloud.callers import Caller, Device, enrol
 from toolchain.cloud.database import Database
-from toolchain.cloud.keys import load_public_keys
-from toolchain.cloud.release import Release, verify_release
-from toolchain.cloud.service import MAX_BODY_BYTES, MAX_CONTEXT
+from toolchain.cloud.ledger import Ledger
+from toolchain.cloud.release import Release
+from toolchain.cloud.service import Limits
 from toolchain.fleet.processes import ServerProcess
 from toolchain.training.run import load_run
 
+LIMITS = Limits()
 CONTEXT = [3, 14, 15, 92, 65, 35]
-
-
-class Caller:
-    """Plain HTTP calls with one secret, so that the tests see status and body as they are on the wire."""
-
-    def __init__(self, http: httpx.Client, secret: str | None) -> None:
-        self.http = http
-        self.headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
-
-    def get(self, path: str, headers: dict[str, str] | None = None, **query: Any) -> httpx.Response:
-        return self.http.get(path, headers=self.headers | (headers or {}), params=query)
-
-    def post(self, path: str, body: Any) -> httpx.Response:
-        return self.http.post(path, headers=self.headers, json=body)
-
-
-class Device(Caller):
-    """An enrolled device."""
-
-    def __init__(self, http: httpx.Client, enrolment: dict[str, Any]) -> None:
-        super().__init__(http, enrolment["token"])
-        self.id: str = enrolment["device"]
-        self.token: str = enrolment["token"]
-        self.keys = enrolment["keys"]
-
-    def upload(self, samples: list[int]) -> int:
-        answer = self.post(f"/devices/{self.id}/context", {"samples": samples})
-        assert answer.status_code == 202, answer.text
-        return int(answer.json()["version"])
-
-    def release(self, bundle: str, after: int = 0, timeout: float = 20) -> Release:
-        answer = self.get(f"/devices/{self.id}/release", after=after, timeout=timeout)
-        assert answer.status_code == 200, answer.text
-        return verify_release(
-            answer.json()["release"],
-            load_public_keys(self.keys),
-            device=self.id,
-            bundle=bundle,
-            newer_than=after,
-            now=int(time.time()),
-        )
-
-
-@pytest.fixture(scope="module")
-def bundle(tiny_bundle: Path) -> Bundle:
-    return Bundle.load(tiny_bundle)
-
-
-@pytest.fixture
-def http(server: ServerProcess) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{server.url}/v1", timeout=30) as client:
-        yield client
-
-
-@pytest.fixture
-def operator(http: httpx.Client, server: ServerProcess) -> Caller:
-    return Caller(http, server.operator_key.read_text().strip())
-
-
-def enrol(http: httpx.Client, server: ServerProcess, bundle: Bundle) -> Device:
-    enroller = Caller(http, server.enrolment_key.read_text().strip())
-    answer = enroller.post("/devices", {"bundle": bundle.id})
-    assert answer.status_code == 201, answer.text
-    return Device(http, answer.json())
-
-
-@pytest.fixture
-def device(http: httpx.Client, server: ServerProcess, bundle: Bundle) -> Device:
-    return enrol(http, server, bundle)
 
 
 def test_a_context_becomes_the_weights_that_the_metanetwork_generates(
@@ -161,7 +94,7 @@ def test_a_phone_of_another_bundle_is_told_at_once(http: httpx.Client, server: S
         ([1, 999_999], "unknown item id 999999"),
         ([0], "unknown item id 0"),
         ([], "at least 1 item"),
-        ([1] * (MAX_CONTEXT + 1), f"at most {MAX_CONTEXT} items"),
+        ([1] * (LIMITS.context + 1), f"at most {LIMITS.context} items"),
         (["1"], "valid integer"),
         ([True], "valid integer"),
         ([1.5], "valid integer"),
@@ -180,10 +113,10 @@ def test_a_context_that_is_none_is_explained(device: Device, samples: Any, messa
 
 def test_bodies_have_a_limit(device: Device) -> None:
     path = f"/devices/{device.id}/context"
-    declared = device.post(path, {"samples": [1], "more": "x" * MAX_BODY_BYTES})
+    declared = device.post(path, {"samples": [1], "more": "x" * LIMITS.body_bytes})
 
     def chunks() -> Iterator[bytes]:
-        for _ in range(2 * MAX_BODY_BYTES // 1024):
+        for _ in range(2 * LIMITS.body_bytes // 1024):
             yield b" " * 1024
 
     headers = device.headers | {"Content-Type": "application/json"}
@@ -242,7 +175,7 @@ def test_a_push_releases_anew_from_the_last_context(device: Device, bundle: Bund
     assert operator.post("/push", {"devices": [device.id]}).status_code == 404
     version = device.upload(CONTEXT)
     answer = operator.post("/push", {"devices": [device.id]})
-    assert (answer.status_code, answer.json()) == (202, {"versions": {device.id: version + 1}})
+    assert (answer.status_code, answer.json()["versions"]) == (202, {device.id: version + 1})
     assert device.release(bundle.id, after=version).version == version + 1
     assert operator.post("/push", {"devices": [device.id, "nobody"]}).status_code == 404
     assert operator.post("/push", {}).json()["versions"][device.id] == version + 2
@@ -251,17 +184,26 @@ def test_a_push_releases_anew_from_the_last_context(device: Device, bundle: Bund
 def test_health_needs_no_key(http: httpx.Client, bundle: Bundle) -> None:
     answer = http.get("/healthz")
     assert answer.status_code == 200
-    assert answer.json() == {"database": "ok", "generation": "ok", "bundle": bundle.id}
+    assert answer.json() == {"database": "ok", "generation": "ok", "bundles": [bundle.id]}
 
 
 def test_the_api_describes_itself(http: httpx.Client, server: ServerProcess) -> None:
     paths = httpx.get(f"{server.url}/openapi.json").json()["paths"]
     assert set(paths) == {
         "/v1/devices",
+        "/v1/devices/{device}",
+        "/v1/devices/{device}/bundles",
         "/v1/devices/{device}/context",
         "/v1/devices/{device}/release",
+        "/v1/devices/{device}/releases",
+        "/v1/devices/{device}/reports",
+        "/v1/devices/{device}/token",
         "/v1/packs/{sha256}",
+        "/v1/keys",
         "/v1/push",
+        "/v1/rollouts/{rollout}",
+        "/v1/rollouts/{rollout}/rollback",
+        "/v1/audit",
         "/v1/healthz",
         "/metrics",
     }
@@ -273,7 +215,7 @@ def test_what_prometheus_reads(device: Device, bundle: Bundle, server: ServerPro
     device.upload(CONTEXT)
     device.release(bundle.id)
     device.post(f"/devices/{device.id}/context", {"samples": [0]})
-    device.post(f"/devices/{device.id}/context", {"samples": [1], "more": "x" * MAX_BODY_BYTES})
+    device.post(f"/devices/{device.id}/context", {"samples": [1], "more": "x" * LIMITS.body_bytes})
     device.http.request("GUESS", f"/devices/{device.id}/context")
     after = scrape(server)
 
@@ -355,7 +297,7 @@ def test_a_killed_server_loses_nothing(
             first.kill()
     # One more that was accepted, but whose release the kill came before.
     database = Database(f"sqlite:///{tmp_path / 'server' / 'mnet.db'}")
-    accepted[devices[0].id] = database.add_context(devices[0].id, CONTEXT)
+    accepted[devices[0].id] = Ledger(database).add_context(devices[0].id, CONTEXT)
     database.close()
     with (
         ServerProcess(tiny_run, tiny_bundle, tmp_path / "server", port=port or 0) as second,

@@ -3,24 +3,28 @@
 import asyncio
 import threading
 
-from toolchain.cloud.waiting import Published, Waiting
+from toolchain.cloud.waiting import Key, Published, Waiting
+
+A, B = ("a", "bundle"), ("b", "bundle")
 
 
-async def _poll(waiting: Waiting, device: str, begun: list[str], after: int = 0) -> Published | None:
-    with waiting.registered(device) as poll:
-        begun.append(device)
+async def _poll(waiting: Waiting, key: Key, begun: list[Key], after: int = 0) -> Published | None:
+    with waiting.registered(key) as poll:
+        begun.append(key)
         return await poll.newer_than(after, 30)
 
 
 def test_a_release_is_handed_to_the_polls_of_its_device_only() -> None:
     async def scenario() -> None:
-        waiting, begun = Waiting(), list[str]()
-        first, second, other = (asyncio.create_task(_poll(waiting, device, begun)) for device in "aab")
+        waiting, begun = Waiting(), list[Key]()
+        first, second, other = (asyncio.create_task(_poll(waiting, key, begun)) for key in (A, A, B))
         while len(begun) < 3:
             await asyncio.sleep(0)
         assert len(waiting) == 2
+        assert A in waiting
+        assert ("a", "another bundle") not in waiting
         release = Published(1, "jws")
-        thread = threading.Thread(target=waiting.wake, args=({"a": release},))
+        thread = threading.Thread(target=waiting.wake, args=({A: release},))
         thread.start()
         thread.join()
         assert await asyncio.wait_for(asyncio.gather(first, second), 10) == [release, release]
@@ -34,13 +38,13 @@ def test_a_release_is_handed_to_the_polls_of_its_device_only() -> None:
 
 def test_a_release_that_the_device_has_ends_no_poll() -> None:
     async def scenario() -> None:
-        waiting, begun = Waiting(), list[str]()
-        poll = asyncio.create_task(_poll(waiting, "a", begun, after=2))
+        waiting, begun = Waiting(), list[Key]()
+        poll = asyncio.create_task(_poll(waiting, A, begun, after=2))
         while not begun:
             await asyncio.sleep(0)
         for version in (1, 2, 3):
             assert not poll.done()
-            waiting.wake({"a": Published(version, f"jws-{version}")})
+            waiting.wake({A: Published(version, f"jws-{version}")})
             for _ in range(5):
                 await asyncio.sleep(0)
         assert await asyncio.wait_for(poll, 10) == Published(3, "jws-3")
@@ -50,7 +54,7 @@ def test_a_release_that_the_device_has_ends_no_poll() -> None:
 
 def test_a_poll_ends_with_its_time() -> None:
     async def scenario() -> None:
-        with Waiting().registered("a") as poll:
+        with Waiting().registered(A) as poll:
             assert await poll.newer_than(0, 0) is None
 
     asyncio.run(scenario())
@@ -58,14 +62,14 @@ def test_a_poll_ends_with_its_time() -> None:
 
 def test_waking_nobody_is_no_error() -> None:
     async def scenario() -> None:
-        waiting, release = Waiting(), {"a": Published(1, "jws")}
+        waiting, release = Waiting(), {A: Published(1, "jws")}
         waiting.wake(release)
-        with waiting.registered("a"):
+        with waiting.registered(A):
             pass
         waiting.wake(release)
         waiting.close()
         waiting.wake(release)
-        with waiting.registered("a") as late:
+        with waiting.registered(A) as late:
             assert await late.newer_than(0, 30) is None
 
     asyncio.run(scenario())

@@ -56,6 +56,8 @@ class ScriptedClient(CloudClient):
         self.cloud = cloud
         self.jws: str | None = None
         self.pack = b""
+        self.reports: list[tuple[int, str]] = []
+        self.statements: list[str] = []
 
     def offer(self, pack: bytes, release: Release | None = None, jws: str | None = None) -> None:
         claims = release or self.cloud.release(2, pack)
@@ -66,6 +68,12 @@ class ScriptedClient(CloudClient):
 
     def newest_release(self, phone: Identity, after: int, wait_s: float) -> str | None:
         return self.jws
+
+    def report(self, phone: Identity, version: int, outcome: str) -> None:
+        self.reports.append((version, outcome))
+
+    def key_statements(self, phone: Identity) -> list[str]:
+        return self.statements
 
     def fetch_pack(self, phone: Identity, sha256: str, size: int) -> bytes:
         return self.pack
@@ -296,7 +304,7 @@ def test_a_full_disk_costs_the_next_start_and_not_this_one(
     pack = cloud.pack(2)
     client.offer(pack, cloud.release(2, pack))
     with monkeypatch.context() as patch:
-        patch.setattr("toolchain.cloud.packs.write_all_durably", full)
+        patch.setattr("toolchain.fleet.packs.write_durably", full)
         swapped = phone.poll(client, 0)
     assert swapped is not None
     assert not swapped.persisted

@@ -22,7 +22,8 @@ from torch.func import functional_call
 
 from export.bundle import Bundle
 from export.packs import read_pack
-from toolchain.fleet.client import CloudClient
+from toolchain.cloud.keys import read_key
+from toolchain.fleet.operator import Operator
 from toolchain.fleet.processes import Event, PhoneProcess, ServerProcess
 from toolchain.training.run import load_run
 
@@ -153,13 +154,15 @@ def test_soak_every_restart_after_a_kill_is_on_a_verified_version(
 def _releases(server: ServerProcess, device: str) -> dict[int, tuple[str, bytes]]:
     """Digest and pack of each version of a device that the server keeps."""
     state = server.enrolment_key.parent.parent
-    query = "SELECT version, sha256 FROM releases WHERE device = ?"
+    query = "SELECT version, sha256 FROM releases WHERE device = ? AND jws IS NOT NULL"
     with sqlite3.connect(state / "mnet.db") as database:
         rows = database.execute(query, (device,)).fetchall()
     return {
         version: (sha256, path.read_bytes())
         for version, sha256 in rows
-        if (path := state / "packs" / f"{sha256}.safetensors").is_file()  # a newer release may just have come
+        if (
+            path := state / "packs" / f"{device}-{sha256}.safetensors"
+        ).is_file()  # a newer release may just have come
     }
 
 
@@ -194,10 +197,9 @@ def test_a_phone_outlives_its_server_and_finds_it_again(
             phone.next_event("offline")
             with (
                 ServerProcess(tiny_run, tiny_bundle, state, port=port) as restarted,
-                CloudClient(restarted.url) as operator,
+                Operator(restarted.url, read_key(restarted.operator_key)) as operator,
             ):
-                key = restarted.operator_key.read_text().strip()
-                assert operator.push(key, [device]) == {device: 2}
+                assert operator.push([device]).versions == {device: 2}
                 assert phone.next_event("swapped")["version"] == 2
                 assert phone.stop() == 0
     stopped = phone.events[-1]

@@ -9,11 +9,11 @@ from joserfc.jwk import ECKey
 
 from export.errors import Reason, Refused
 from export.packs import pack_digest
-from toolchain.cloud.packs import PackFolder
 from toolchain.cloud.release import Release
 from toolchain.durable import write_all_durably, write_durably
 from toolchain.errors import UserError
 from toolchain.fleet.client import Identity
+from toolchain.fleet.packs import PackFolder
 from toolchain.fleet.store import Kept, WeightStore
 
 KEYS = {"keys": [ECKey.generate_key("P-256").as_dict(private=False)]}
@@ -98,17 +98,6 @@ def test_a_damaged_pack_is_replaced_when_it_comes_again(tmp_path: Path) -> None:
     folder.path(sha256).write_bytes(b"w")
     assert folder.put(b"weights") == sha256
     assert folder.path(sha256).read_bytes() == b"weights"
-
-
-def test_many_packs_are_kept_at_once(tmp_path: Path) -> None:
-    folder = PackFolder(tmp_path)
-    packs = [b"weights %d" % (n % 20) for n in range(40)]
-    digests = folder.put_all(packs)
-    assert [folder.path(sha256).read_bytes() for sha256 in digests] == packs
-    assert set(folder.digests()) == set(digests)
-    assert len(list(tmp_path.iterdir())) == 20
-    folder.discard(digests[:1])
-    assert set(folder.digests()) == set(digests[1:20])
 
 
 def test_who_the_phone_is_stays_private(tmp_path: Path) -> None:

@@ -12,22 +12,39 @@ def command(
     device: Annotated[
         list[str] | None, typer.Option(help="Device id; repeat it. Without: every device.")
     ] = None,
+    percent: Annotated[
+        float, typer.Option(min=0.01, max=100.0, help="Share of the devices to reach.")
+    ] = 100.0,
+    rollout: Annotated[
+        int | None, typer.Option(help="Go on with this roll-out, to a larger --percent.")
+    ] = None,
+    stop_above: Annotated[
+        float, typer.Option(min=0.0, max=100.0, help="Stop when over this percentage of phones refuse it.")
+    ] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Generate and release weights anew, for some phones or all."""
+    """Generate and release weights anew, for some phones, a share of them, or all."""
+    import dataclasses
+    import json
+
     from rich.console import Console
     from rich.table import Table
 
     from toolchain.cloud.keys import read_key
     from toolchain.errors import UserError
-    from toolchain.fleet.client import CloudClient, Denied, Offline
+    from toolchain.fleet.operator import Operator
 
-    key = read_key(operator_key)
-    with CloudClient(server) as client:
-        try:
-            versions = client.push(key, device)
-        except (Offline, Denied) as error:
-            raise UserError(f"{server}: {error}") from error
-    table = Table("device", "version", title=f"pushed to {len(versions)}")
-    for name, version in sorted(versions.items()):
+    if rollout is not None and device:
+        raise UserError("a roll-out goes on with the devices that it was started for: leave out --device")
+    with Operator(server, read_key(operator_key)) as operator:
+        if rollout is None:
+            pushed = operator.push(device, percent, stop_above / 100)
+        else:
+            pushed = operator.extend(rollout, percent)
+    if as_json:
+        print(json.dumps(dataclasses.asdict(pushed)))
+        return
+    table = Table("device", "version", title=f"roll-out {pushed.rollout}: pushed to {len(pushed.versions)}")
+    for name, version in sorted(pushed.versions.items()):
         table.add_row(name, str(version))
     Console().print(table)

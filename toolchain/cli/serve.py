@@ -1,40 +1,80 @@
-"""`mnet serve`: the cloud service of one run and one bundle."""
+"""`mnet serve`: the cloud service of some bundles."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run folder that `mnet train` left.")],
-    bundle: Annotated[Path, typer.Option("--bundle", "-b", help="Bundle exported from that run.")],
+    run: Annotated[
+        list[Path], typer.Argument(help="Run folder that `mnet train` left, or a folder of such; repeatable.")
+    ],
+    bundle: Annotated[
+        list[Path],
+        typer.Option("--bundle", "-b", help="Bundle of such a run, or a folder of some; repeat it."),
+    ],
     state: Annotated[Path, typer.Option(help="Folder for keys, database and packs; created at first start.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.")] = 8765,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            help="`postgresql://USER:PASSWORD@HOST/NAME`, for several replicas.", envvar="MNET_DATABASE"
+        ),
+    ] = None,
+    packs: Annotated[
+        str | None, typer.Option(help="`file:///PATH` or `s3://BUCKET/PATH`.", envvar="MNET_PACKS")
+    ] = None,
+    retain: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Days to keep a context; 0 deletes it once its weights are made. Default: always."
+        ),
+    ] = None,
+    uploads: Annotated[int, typer.Option(min=1, help="Uploads that a device may make in a minute.")] = 120,
+    max_body: Annotated[int, typer.Option(min=1, help="Longest body of a request, KiB.")] = 64,
+    max_context: Annotated[int, typer.Option(min=1, help="Most samples of a context.")] = 1000,
+    tls_certificate: Annotated[Path | None, typer.Option(help="Certificate chain, PEM: serve HTTPS.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    log: Annotated[Literal["text", "json"], typer.Option(help="Form of the log on stderr.")] = "text",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line when ready.")] = False,
 ) -> None:
-    """Serve a run: phones enrol, upload contexts and fetch the weights generated for them."""
+    """Serve bundles: phones enrol, upload contexts and fetch the weights generated for them.
+
+    SIGHUP reads runs, bundles and keys anew without dropping a request; SIGTERM finishes what is under way.
+    """
     import json
-    import logging
 
     import torch
     from rich.console import Console
 
-    from export.bundle import Bundle
-    from toolchain.cloud.generation import PackGenerator
-    from toolchain.cloud.server import ServerState, build_service, listen, serve
-    from toolchain.training.run import load_run
+    from toolchain.cloud.generation import load_generators
+    from toolchain.cloud.logs import log_to_stderr
+    from toolchain.cloud.server import Reload, ServerState, Settings, build_service, listen, serve
+    from toolchain.cloud.service import Limits
+    from toolchain.errors import UserError
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if (tls_certificate is None) != (tls_key is None):
+        raise UserError("HTTPS needs both --tls-certificate and --tls-key")
+    log_to_stderr(as_json=log == "json")
     torch.set_num_threads(1)
+    settings = Settings(
+        database=database,
+        packs=packs,
+        retain_days=retain,
+        limits=Limits(body_bytes=max_body * 1024, context=max_context, uploads_a_minute=uploads),
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+    )
     with listen(host, port) as listener:
-        generator = PackGenerator(load_run(run), Bundle.load(bundle))
+        generators = load_generators(run, bundle)
         server_state = ServerState.open(state)
         bound_host, bound_port = listener.getsockname()[:2]
+        scheme = "http" if tls_key is None else "https"
         facts = {
-            "url": f"http://{f'[{bound_host}]' if ':' in bound_host else bound_host}:{bound_port}",
-            "bundle": generator.bundle_id,
+            "url": f"{scheme}://{f'[{bound_host}]' if ':' in bound_host else bound_host}:{bound_port}",
+            "bundles": ", ".join(generators),
             "enrolment_key": str(server_state.enrolment_key),
             "operator_key": str(server_state.operator_key),
             "signing_key": str(server_state.signing_key),
@@ -48,4 +88,6 @@ def command(
                 for name, value in facts.items():
                     console.print(f"{name.replace('_', ' '):>13}  {value}", soft_wrap=True)
 
-        serve(build_service(server_state, generator), [listener], ready)
+        service = build_service(server_state, settings, generators)
+        reload = Reload(service, server_state, lambda: load_generators(run, bundle))
+        serve(service, settings, [listener], ready, reload)

@@ -1,17 +1,45 @@
 """Devices' samples → the weight packs that a bundle takes: one forward pass of the MetaNetwork for a batch."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from export.bundle import Bundle
-from export.packs import probe_values, write_pack
+from export.manifest import MANIFEST_FILE
+from export.packs import probe_values, read_pack, write_pack
 from toolchain.errors import UserError
-from toolchain.training.run import Run
+from toolchain.training.run import CONFIG, Run, load_run
 
 # Every forward pass has this many rows, the last one filled up: BLAS picks its kernel by the shape, and another one
 # differs in the last bit, which would make a pack's bytes depend on its company. 16 rows cost 1.3 times 8, half of 64.
 ROWS = 16
+
+
+def load_generators(runs: Sequence[Path], bundles: Sequence[Path]) -> "dict[str, PackGenerator]":
+    """A generator for each bundle, by its id; each path is a run or bundle, or a folder of some.
+
+    Raises UserError or BundleError for what cannot be read, and for a bundle that comes from none of the runs.
+    """
+    loaded = [load_run(path) for path in _found(runs, CONFIG)]
+    by_fingerprint = {run.fingerprint: run for run in loaded}
+    generators = {}
+    for path in _found(bundles, MANIFEST_FILE):
+        bundle = Bundle.load(path)
+        run = by_fingerprint.get(bundle.manifest.model.metadata.get("generator", ""), loaded[0])
+        generators[bundle.id] = PackGenerator(run, bundle)
+    return generators
+
+
+def _found(paths: Sequence[Path], marker: str) -> list[Path]:
+    """The folders that hold a file of that name: each path itself, or those in it; a path without any stays."""
+    found: list[Path] = []
+    for path in paths:
+        within = (
+            [path] if (path / marker).exists() else sorted(file.parent for file in path.glob(f"*/{marker}"))
+        )
+        found += within or [path]
+    return found
 
 
 class PackGenerator:
@@ -29,6 +57,7 @@ class PackGenerator:
             )
         self.bundle_id = bundle.id
         self._run = run
+        self._bundle = bundle
         self._golden = bundle.golden.inputs[0]
 
     def check(self, samples: Sequence[int]) -> None:
@@ -45,6 +74,17 @@ class PackGenerator:
         for start in range(0, len(contexts), ROWS):
             packs += self._rows(contexts[start : start + ROWS], versions[start : start + ROWS])
         return packs
+
+    def renumbered(self, pack: bytes | None, version: int) -> bytes:
+        """The weights of an earlier pack of the same bundle, or the default weights for None, as `version`."""
+        old = read_pack(self._bundle.default_pack() if pack is None else pack, self._bundle.manifest)
+        return write_pack(
+            old.parameters,
+            bundle_id=self.bundle_id,
+            version=version,
+            generator=old.generator,
+            probe=old.probe,
+        )
 
     def _rows(self, contexts: Sequence[Sequence[int]], versions: Sequence[int]) -> list[bytes]:
         """The packs of up to ROWS contexts, in one forward pass of exactly ROWS."""

@@ -1,11 +1,15 @@
 """Keys: the one that signs releases, its public half for devices to pin, and the secrets that people hold."""
 
+import json
 import re
 import secrets
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
@@ -13,6 +17,9 @@ from toolchain.durable import write_durably
 from toolchain.errors import UserError
 
 ALGORITHM = "ES256"
+SIGNING = "signing.pem"
+# The header's `typ` of a key statement, so that no release passes for one (RFC 8725).
+_STATEMENT = "mnet-keys+jwt"
 
 
 def create_signing_key(path: Path) -> ECKey:
@@ -43,6 +50,76 @@ def _named(key: ECKey) -> ECKey:
     return ECKey.import_key(
         key.as_dict(private=True), {"kid": key.thumbprint(), "use": "sig", "alg": ALGORITHM}
     )
+
+
+@dataclass(frozen=True)
+class Keyring:
+    """The key that signs releases, and earlier ones that devices may still know as the only good one."""
+
+    signing: ECKey
+    retiring: tuple[ECKey, ...] = ()
+
+    @classmethod
+    def load(cls, folder: Path) -> "Keyring":
+        """Read `signing.pem` and every `retiring-*.pem` of a folder; raises UserError as `load_signing_key` does."""
+        signing = load_signing_key(folder / SIGNING)
+        retiring = (load_signing_key(path) for path in sorted(folder.glob("retiring-*.pem")))
+        return cls(signing, tuple(key for key in retiring if key.kid != signing.kid))
+
+    @property
+    def jwks(self) -> dict[str, Any]:
+        """The public halves, for devices to pin."""
+        return public_keys(self.signing, *self.retiring)
+
+    def statements(self, now: int) -> list[str]:
+        """The public keys as of `now` (Unix seconds), signed once by each key: a device believes one that it knows."""
+        claims = {"keys": self.jwks["keys"], "iat": now}
+        return [
+            jwt.encode(
+                {"alg": ALGORITHM, "kid": key.kid, "typ": _STATEMENT}, claims, key, algorithms=[ALGORITHM]
+            )
+            for key in (self.signing, *self.retiring)
+        ]
+
+
+def rotate(folder: Path) -> ECKey:
+    """Create a new signing key; the one before goes on to vouch for it until `retire`. Returns the new one."""
+    old = load_signing_key(folder / SIGNING)
+    # First, so that a power loss in between leaves the old key under two names, and never none.
+    write_durably(folder / f"retiring-{str(old.kid)[:16]}.pem", old.as_pem(private=True), mode=0o600)
+    return create_signing_key(folder / SIGNING)
+
+
+def retire(folder: Path) -> list[str]:
+    """Delete the keys before the signing one; returns their names. A device that never learnt the new one is lost."""
+    keyring = Keyring.load(folder)
+    for path in folder.glob("retiring-*.pem"):
+        path.unlink()
+    return [str(key.kid) for key in keyring.retiring]
+
+
+def read_statement(statement: str, known: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """The public keys (JWKS) that a statement tells of, and its time; ValueError unless a `known` key signed it."""
+    try:
+        token = jwt.decode(statement, load_public_keys(known), algorithms=[ALGORITHM])
+        if token.header.get("typ") != _STATEMENT:
+            raise ValueError("it is signed, but no statement of keys")
+        keys, at = {"keys": token.claims["keys"]}, token.claims["iat"]
+        load_public_keys(keys)
+    except (JoseError, KeyError, TypeError) as error:
+        raise ValueError(f"no statement by a known key: {error}") from error
+    if type(at) is not int:
+        raise ValueError("the statement's time is not a number of seconds")
+    return keys, at
+
+
+def signer(jws: str) -> str | None:
+    """The `kid` in a JWS's header, which nobody has verified yet; None where there is none to read."""
+    try:
+        header = json.loads(urlsafe_b64decode(jws.partition(".")[0] + "=="))
+        return str(header["kid"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def public_keys(*keys: ECKey) -> dict[str, Any]:

@@ -23,6 +23,12 @@ class Metrics:
         self.refused_uploads = Counter(
             "mnet_refused_uploads", "Contexts that were not accepted.", ("status",), registry=self.registry
         )
+        self.reports = Counter(
+            "mnet_reports",
+            "What became of releases on their devices: taken, or the name of the refusal.",
+            ("outcome",),
+            registry=self.registry,
+        )
         self._batches = Histogram(
             "mnet_batch_size",
             "Releases of one generated batch.",

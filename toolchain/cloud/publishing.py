@@ -6,13 +6,15 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import groupby
 
-from joserfc.jwk import ECKey
-
-from toolchain.cloud.database import Database
+from toolchain.cloud.database import OUTAGE
 from toolchain.cloud.generation import PackGenerator
+from toolchain.cloud.keys import Keyring
+from toolchain.cloud.ledger import Issued, Ledger, Wanted
 from toolchain.cloud.metrics import Metrics
-from toolchain.cloud.packs import PackFolder
+from toolchain.cloud.packs import PackStore
+from toolchain.cloud.registry import Registry
 from toolchain.cloud.release import Release, sign_release
 from toolchain.cloud.waiting import Published
 
@@ -20,31 +22,36 @@ RELEASE_LIFETIME_S = 30 * 24 * 3600
 MAX_BATCH = 64
 # What a lone upload pays so that a crowd shares one forward pass and one transaction.
 WINDOW_S = 0.003
-_SWEPT_AT_ONCE = 500
+RETRY_S = 60.0  # until a context that failed is tried again
+
+Generators = Mapping[str, PackGenerator]  # by the id of the bundle that each writes packs for
 
 log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """Stores contexts at once and releases weights for them from one worker thread, newest context first.
+    """Stores contexts at once and releases weights for them from one worker thread, first come first served.
 
-    The worker takes what is queued, or MAX_BATCH of it: one forward pass, packs made durable, then one transaction
-    with all releases. `released` is called from that thread with the new release of each device.
+    The worker takes what is queued, or MAX_BATCH of it: one forward pass a bundle, packs made durable, then one
+    transaction with all releases. `released` is called from that thread with the new release of each device and
+    bundle. `generators` and `keyring` may be replaced at any time; the batch at hand ends with the old ones.
     """
 
     def __init__(
         self,
-        database: Database,
-        packs: PackFolder,
-        generator: PackGenerator,
-        key: ECKey,
-        released: Callable[[Mapping[str, Published]], None],
+        registry: Registry,
+        ledger: Ledger,
+        packs: PackStore,
+        generators: Generators,
+        keyring: Keyring,
+        released: Callable[[Mapping[tuple[str, str], Published]], None],
         metrics: Metrics,
     ) -> None:
-        self._database = database
+        self.generators = generators
+        self.keyring = keyring
+        self._registry = registry
+        self._ledger = ledger
         self._packs = packs
-        self._generator = generator
-        self._key = key
         self._released = released
         self._metrics = metrics
         self._queued: dict[str, None] = {}  # devices, first come first served, each once
@@ -56,41 +63,41 @@ class Publisher:
 
     def start(self) -> None:
         """Start the worker, on what an earlier server accepted but did not release before it died."""
-        self._sweep()
-        self._queue(self._database.unreleased())
+        self.take_up(before=float("inf"))
         self._worker.start()
 
     def close(self) -> None:
-        """Finish the batch at hand; those still queued are found again by the next `start`."""
+        """Finish the batch at hand; those still queued are found again by another replica or the next start."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         if self._worker.ident is not None:
             self._worker.join()
 
-    def accept(self, device: str, samples: Sequence[int]) -> int:
-        """Store a context durably and queue its release; returns the version that it will have.
+    def take_up(self, before: float) -> None:
+        """Queue every device that has waited since `before`: whoever was to release for it died, or failed."""
+        self.queue(self._ledger.unreleased(self.generators.keys(), before))
 
-        Raises ValueError if the task cannot read the samples.
-        """
-        self._generator.check(samples)
-        version = self._database.add_context(device, samples)
-        self._queue([device])
-        return version
-
-    def push(self, devices: Sequence[str] | None) -> dict[str, int]:
-        """Queue a new release for these devices, or all, from their last context; version by device.
-
-        LookupError, and nothing done, if one of them has none.
-        """
-        versions = self._database.renew(devices)
-        self._queue(versions)
-        return versions
-
-    def _queue(self, devices: Iterable[str]) -> None:
+    def queue(self, devices: Iterable[str]) -> None:
+        """Have the newest wanted version of these devices released."""
         with self._changed:
             self._queued.update(dict.fromkeys(devices))
             self._changed.notify()
+
+    def accept(self, device: str, samples: Sequence[int]) -> int:
+        """Store a context durably and queue its release; returns the version that it will have.
+
+        Raises ValueError if the task cannot read the samples, LookupError if no bundle of the device is served here.
+        """
+        generators = self.generators
+        served = [generators[bundle] for bundle in self._registry.bundles(device) if bundle in generators]
+        if not served:
+            raise LookupError("this server generates for none of the bundles that the device runs")
+        for generator in served:
+            generator.check(samples)
+        version = self._ledger.add_context(device, samples)
+        self.queue([device])
+        return version
 
     def _next_batch(self) -> list[str]:
         """Wait for devices, and a moment for more of them; empty when it is time to stop."""
@@ -107,17 +114,30 @@ class Publisher:
     def _work(self) -> None:
         while batch := self._next_batch():
             try:
-                self._publish(batch)
-                self.last_failed = False
-            except Exception as error:
-                # One by one, so that a context that fails costs nobody else a release.
-                log.warning("a batch of %d failed (%s): trying one by one", len(batch), type(error).__name__)
-                went_well = [self._publish_alone(device) for device in batch]
-                self.last_failed = not all(went_well)
+                self.last_failed = not self._publish_or_split(batch)
+            except OUTAGE as error:
+                # `take_up` finds them again when the database is back.
+                log.warning("the database failed (%s): %d releases wait", type(error).__name__, len(batch))
+                self.last_failed = True
+
+    def _publish_or_split(self, devices: Sequence[str]) -> bool:
+        try:
+            self._publish(devices)
+        except OUTAGE:
+            raise
+        except Exception as error:
+            # One by one, so that a context that fails costs nobody else a release.
+            log.warning("a batch of %d failed (%s): trying one by one", len(devices), type(error).__name__)
+            if failed := [device for device in devices if not self._publish_alone(device)]:
+                self._ledger.postpone(failed, RETRY_S)
+                return False
+        return True
 
     def _publish_alone(self, device: str) -> bool:
         try:
             self._publish([device])
+        except OUTAGE:
+            raise
         except Exception as error:
             # Where, not what: an error's message may quote the context.
             where = "".join(traceback.format_tb(error.__traceback__))
@@ -128,36 +148,61 @@ class Publisher:
         return True
 
     def _publish(self, devices: Sequence[str]) -> None:
-        start = time.perf_counter()
-        # Not every device: an earlier turn may have released the newest of several quick uploads.
-        wanted = self._database.wanted(devices)
+        start, generators = time.perf_counter(), self.generators
+        # Not every device: an earlier turn, or another replica, may have released the newest of several quick uploads.
+        wanted = [each for each in self._ledger.wanted(devices) if each.bundle in generators]
         if not wanted:
             return
-        packs = self._generator.packs([each.samples for each in wanted], [each.version for each in wanted])
-        digests = self._packs.put_all(packs)
-        now = int(time.time())
-        signed: list[tuple[Release, str]] = []
-        for each, pack, sha256 in zip(wanted, packs, digests, strict=True):
-            release = Release(
-                device=each.device,
-                bundle=each.bundle,
-                version=each.version,
-                sha256=sha256,
-                size=len(pack),
-                issued_at=now,
-                expires_at=now + RELEASE_LIFETIME_S,
-            )
-            signed.append((release, sign_release(self._key, release)))
-        unnamed = self._database.add_releases(signed)
+        by_bundle = {
+            bundle: list(some)
+            for bundle, some in groupby(sorted(wanted, key=lambda w: w.bundle), lambda w: w.bundle)
+        }
+        packs = [
+            (each, pack)
+            for bundle, some in by_bundle.items()
+            for each, pack in zip(some, self._make(generators[bundle], some), strict=True)
+        ]
+        digests = self._packs.put_all([(each.device, pack) for each, pack in packs])
+        issued = [
+            self._sign(each, len(pack), sha256) for (each, pack), sha256 in zip(packs, digests, strict=True)
+        ]
+        superseded = self._ledger.add_releases(issued)
         took_s = time.perf_counter() - start
-        self._metrics.published(len(signed), took_s)
-        self._released({release.device: Published(release.version, jws) for release, jws in signed})
-        self._packs.discard(unnamed)
-        versions = ", ".join(f"{release.device} version {release.version}" for release, _ in signed)
-        log.info("released %d in %.1f ms: %s", len(signed), took_s * 1e3, versions)
+        self._metrics.published(len(issued), took_s)
+        self._released(
+            {
+                (each.release.device, each.release.bundle): Published(each.release.version, each.jws)
+                for each in issued
+            }
+        )
+        self._packs.discard(superseded)
+        versions = [f"{each.release.device} version {each.release.version}" for each in issued]
+        log.info("released %d in %.1f ms: %s", len(issued), took_s * 1e3, ", ".join(versions))
 
-    def _sweep(self) -> None:
-        """Delete the packs that a killed server left without a release."""
-        digests = self._packs.digests()
-        while some := list(itertools.islice(digests, _SWEPT_AT_ONCE)):
-            self._packs.discard(self._database.unnamed(some))
+    def _make(self, generator: PackGenerator, wanted: Sequence[Wanted]) -> list[bytes]:
+        """The packs of one bundle, in order: generated together, but for those that bring earlier weights back."""
+        fresh = [each for each in wanted if each.restores is None]
+        generated = iter(
+            generator.packs([each.samples or [] for each in fresh], [each.version for each in fresh])
+        )
+        return [
+            next(generated) if each.restores is None else self._restore(generator, each) for each in wanted
+        ]
+
+    def _restore(self, generator: PackGenerator, wanted: Wanted) -> bytes:
+        """An earlier pack as a new version, or the default weights where there is none."""
+        old = None if wanted.sha256 is None else self._packs.read(wanted.device, wanted.sha256)
+        return generator.renumbered(old, wanted.version)
+
+    def _sign(self, wanted: Wanted, size: int, sha256: str) -> Issued:
+        now = int(time.time())
+        release = Release(
+            device=wanted.device,
+            bundle=wanted.bundle,
+            version=wanted.version,
+            sha256=sha256,
+            size=size,
+            issued_at=now,
+            expires_at=now + RELEASE_LIFETIME_S,
+        )
+        return Issued(release, sign_release(self.keyring.signing, release), wanted.rollout)

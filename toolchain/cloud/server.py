@@ -1,24 +1,33 @@
-"""The server as a process: its state folder, its keys, its socket."""
+"""The server as a process: its state folder, its keys, its socket, and what a signal does to it."""
 
+import logging
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
-from joserfc.jwk import ECKey
 
-from toolchain.cloud.database import Database
-from toolchain.cloud.generation import PackGenerator
-from toolchain.cloud.keys import create_key, create_signing_key, load_signing_key, public_keys, read_key
+from export.errors import BundleError
+from toolchain.cloud.app import create_app
+from toolchain.cloud.audit import Audit
+from toolchain.cloud.database import OUTAGE, Database
+from toolchain.cloud.keys import SIGNING, Keyring, create_key, create_signing_key, read_key
+from toolchain.cloud.ledger import Ledger
 from toolchain.cloud.metrics import Metrics
-from toolchain.cloud.packs import PackFolder
-from toolchain.cloud.publishing import Publisher
-from toolchain.cloud.service import Service, create_app
+from toolchain.cloud.packs import PackStore
+from toolchain.cloud.publishing import Generators, Publisher
+from toolchain.cloud.registry import Registry
+from toolchain.cloud.rollouts import Rollouts
+from toolchain.cloud.service import Keys, Limits, Rates, Service
+from toolchain.cloud.upkeep import Upkeep
 from toolchain.cloud.waiting import Waiting
 from toolchain.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,19 +37,24 @@ class ServerState:
     folder: Path
 
     @property
+    def keys(self) -> Path:
+        """Where the keys are; the same on every replica."""
+        return self.folder / "keys"
+
+    @property
     def signing_key(self) -> Path:
         """Private key of the releases, PEM."""
-        return self.folder / "keys" / "signing.pem"
+        return self.keys / SIGNING
 
     @property
     def enrolment_key(self) -> Path:
         """What a phone needs to enrol."""
-        return self.folder / "keys" / "enrolment.key"
+        return self.keys / "enrolment.key"
 
     @property
     def operator_key(self) -> Path:
         """What `mnet push` needs."""
-        return self.folder / "keys" / "operator.key"
+        return self.keys / "operator.key"
 
     @property
     def database(self) -> Path:
@@ -53,8 +67,7 @@ class ServerState:
         state = cls(folder)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            state.signing_key.parent.mkdir(mode=0o700, exist_ok=True)
-            state.database.touch(mode=0o600)
+            state.keys.mkdir(mode=0o700, exist_ok=True)
             if not state.signing_key.exists():
                 create_signing_key(state.signing_key)
             for path in (state.enrolment_key, state.operator_key):
@@ -63,6 +76,31 @@ class ServerState:
         except OSError as error:
             raise UserError(f"cannot keep the server's state in {folder}: {error.strerror}") from error
         return state
+
+    def read_keys(self) -> Keys:
+        """The keys as they are on disk now; UserError where one cannot be used."""
+        return Keys(read_key(self.enrolment_key), read_key(self.operator_key), Keyring.load(self.keys))
+
+    def database_url(self) -> str:
+        """The embedded database, created for its owner only."""
+        self.database.touch(mode=0o600)
+        return f"sqlite:///{self.database.resolve()}"
+
+    def packs_url(self) -> str:
+        """The local folder of packs."""
+        return f"file://{(self.folder / 'packs').resolve()}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an operator chooses; without URLs, everything is in the state folder."""
+
+    database: str | None = None
+    packs: str | None = None
+    retain_days: float | None = None
+    limits: Limits = field(default_factory=Limits)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -80,40 +118,86 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def build_service(state: ServerState, generator: PackGenerator) -> Service:
-    """A service on the state folder: embedded SQLite and a folder of packs."""
-    key: ECKey = load_signing_key(state.signing_key)
-    database = Database(f"sqlite:///{state.database.resolve()}")
-    packs = PackFolder(state.folder / "packs")
+def build_service(state: ServerState, settings: Settings, generators: Generators) -> Service:
+    """A service on what `settings` names; raises UserError where a part of it cannot be had."""
+    keys = state.read_keys()
+    packs = PackStore(settings.packs or state.packs_url())
+    database = Database(settings.database or state.database_url())
+    registry, ledger = Registry(database), Ledger(database)
     waiting, metrics = Waiting(), Metrics()
+    publisher = Publisher(registry, ledger, packs, generators, keys.keyring, waiting.wake, metrics)
     return Service(
-        bundle=generator.bundle_id,
-        jwks=public_keys(key),
-        enrolment_key=read_key(state.enrolment_key),
-        operator_key=read_key(state.operator_key),
+        keys=keys,
         database=database,
+        registry=registry,
+        ledger=ledger,
+        rollouts=Rollouts(database),
+        audit=Audit(database),
         packs=packs,
-        publisher=Publisher(database, packs, generator, key, waiting.wake, metrics),
+        publisher=publisher,
+        upkeep=Upkeep(ledger, packs, publisher, waiting, settings.retain_days),
         waiting=waiting,
         metrics=metrics,
+        limits=settings.limits,
+        rates=Rates(settings.limits),
     )
 
 
-def serve(service: Service, sockets: list[socket.socket], ready: Callable[[], None]) -> None:
+class Reload:
+    """Reads bundles and keys anew at SIGHUP, beside the requests; what cannot be read leaves the old ones in place."""
+
+    def __init__(self, service: Service, state: ServerState, load: Callable[[], Generators]) -> None:
+        self._service = service
+        self._state = state
+        self._load = load
+        self._turn = threading.Lock()
+
+    def at_signal(self, *_signal: object) -> None:
+        """Handle the signal in a thread of its own."""
+        threading.Thread(target=self.run, name="reload", daemon=True).start()
+
+    def run(self) -> None:
+        """Read, and replace."""
+        with self._turn:
+            try:
+                generators, keys = self._load(), self._state.read_keys()
+                self._service.replace(generators, keys)
+                kids = [key.kid for key in (keys.keyring.signing, *keys.keyring.retiring)]
+                self._service.audit.note("server", "reloaded", bundles=sorted(generators), keys=kids)
+            except (UserError, BundleError, *OUTAGE) as error:
+                log.error("nothing is replaced: %s", error)
+                return
+        log.info("reloaded: %d bundles, signing with %s", len(generators), kids[0])
+
+
+def serve(
+    service: Service,
+    settings: Settings,
+    sockets: list[socket.socket],
+    ready: Callable[[], None],
+    reload: Reload,
+) -> None:
     """Serve until SIGTERM (exit code 0) or SIGINT; `ready` is called once requests are answered."""
     config = uvicorn.Config(
         create_app(service),
         lifespan="on",
+        log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
     )
+    try:
+        config.load()
+    except OSError as error:  # of which SSLError is one
+        raise UserError(f"cannot use {settings.tls_certificate} with {settings.tls_key}: {error}") from error
     # uvicorn stops on SIGTERM by itself, then raises the signal again for the handler that was here before.
-
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGHUP, reload.at_signal)
     _Server(config, service.waiting, ready).run(sockets)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+Key = tuple[str, str]  # device and bundle
+
 
 @dataclass(frozen=True)
 class Published:
@@ -43,7 +45,7 @@ class Waiting:
     """The long polls of one event loop; a waiting device costs one event and is handed its release."""
 
     def __init__(self) -> None:
-        self._polls: dict[str, set[Poll]] = {}
+        self._polls: dict[Key, set[Poll]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -51,23 +53,27 @@ class Waiting:
         """How many devices wait."""
         return len(self._polls)
 
+    def __contains__(self, key: Key) -> bool:
+        """Whether a device waits for a release for a bundle; may be asked from any thread."""
+        return key in self._polls
+
     @contextmanager
-    def registered(self, device: str) -> Iterator[Poll]:
-        """A poll that is offered every new release of the device for as long as the context lasts."""
+    def registered(self, key: Key) -> Iterator[Poll]:
+        """A poll that is offered every new release of a device for a bundle, for as long as the context lasts."""
         self._loop = asyncio.get_running_loop()
         poll = Poll()
-        self._polls.setdefault(device, set()).add(poll)
+        self._polls.setdefault(key, set()).add(poll)
         if self._closed:
             poll.offer(None)
         try:
             yield poll
         finally:
-            polls = self._polls[device]
+            polls = self._polls[key]
             polls.discard(poll)
             if not polls:
-                del self._polls[device]
+                del self._polls[key]
 
-    def wake(self, published: Mapping[str, Published]) -> None:
+    def wake(self, published: Mapping[Key, Published]) -> None:
         """Hand new releases to the polls of their devices; may be called from any thread."""
         if self._loop is not None and not self._closed:
             self._loop.call_soon_threadsafe(self._offer, published)
@@ -79,7 +85,7 @@ class Waiting:
             for poll in polls:
                 poll.offer(None)
 
-    def _offer(self, published: Mapping[str, Published]) -> None:
-        for device, release in published.items():
-            for poll in self._polls.get(device, ()):
+    def _offer(self, published: Mapping[Key, Published]) -> None:
+        for key, release in published.items():
+            for poll in self._polls.get(key, ()):
                 poll.offer(release)

@@ -2,19 +2,17 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-from joserfc.jwk import KeySet
 
 from export.bundle import Bundle
 from export.errors import Reason, Refused
 from export.packs import read_pack
 from export.session import Snapshot, open_session
-from toolchain.cloud.keys import load_public_keys
+from toolchain.cloud.keys import load_public_keys, read_statement, signer
 from toolchain.cloud.release import Release, verify_release
 from toolchain.errors import UserError
-from toolchain.fleet.client import CloudClient, Identity
+from toolchain.fleet.client import CloudClient, Denied, Identity, Offline
 from toolchain.fleet.store import Kept, WeightStore, check_bytes
 
 # Room for the header of a pack beside its tensors.
@@ -109,8 +107,19 @@ class Phone:
         jws = client.newest_release(phone, self._newer_than, wait_s)
         if jws is None:
             return None
+        phone = self._learn_keys(client, phone, jws)
         release = self._verify(phone, jws, newer_than=self._newer_than, now=int(time.time()))
-        start = time.perf_counter()
+        try:
+            swapped = self._take(client, phone, Kept(jws, release))
+        except Refused as refusal:
+            self._tell(client, phone, release, refusal.reason)
+            raise
+        self._tell(client, phone, release, "taken")
+        return swapped
+
+    def _take(self, client: CloudClient, phone: Identity, new: Kept) -> Swapped:
+        """Fetch the pack of a verified release, swap it in and keep it."""
+        release, start = new.release, time.perf_counter()
         if release.size > self._bundle.manifest.generated_bytes + PACK_HEADER_BYTES:
             raise Refused(Reason.WRONG_SIZE, f"a pack of {release.size} bytes is too large for this bundle")
         pack = client.fetch_pack(phone, release.sha256, release.size)
@@ -124,15 +133,41 @@ class Phone:
             fetch_ms=(fetched - start) * 1e3,
             swap_us=(swapped - fetched) * 1e6,
             at=at,
-            persisted=self._persist(Kept(jws, release), pack),
+            persisted=self._persist(new, pack),
         )
+
+    def _tell(self, client: CloudClient, phone: Identity, release: Release, outcome: str) -> None:
+        """Tell the server what became of a release; the phone does not depend on being heard."""
+        try:
+            client.report(phone, release.version, outcome)
+        except (Offline, Denied) as error:
+            self._report("not_reported", version=release.version, detail=str(error))
+
+    def _learn_keys(self, client: CloudClient, phone: Identity, jws: str) -> Identity:
+        """Where a key signed that this phone has not heard of: the server's keys, if a known one vouches for them."""
+        if signer(jws) in {key["kid"] for key in phone.keys["keys"] if "kid" in key}:
+            return phone
+        for statement in client.key_statements(phone):
+            try:
+                keys, at = read_statement(statement, phone.keys)
+            except ValueError:
+                continue  # by another key than the known ones
+            if at > phone.keys_at:
+                retired = {"keys": [*phone.keys["keys"], *phone.retired["keys"]]}
+                learnt = replace(phone, keys=keys, keys_at=at, retired=retired)
+                self._store.save_identity(learnt)
+                self._identity = learnt
+                self._report("keys_learnt", keys=len(keys["keys"]))
+                return learnt
+        return phone
 
     def _known(self) -> Identity:
         assert self._identity is not None, "enrol first"
         return self._identity
 
     def _verify(self, phone: Identity, jws: str, *, newer_than: int, now: int | None) -> Release:
-        keys: KeySet = load_public_keys(phone.keys)
+        kept = [] if now is not None else phone.retired["keys"]  # who accepted it then may run it now
+        keys = load_public_keys({"keys": [*phone.keys["keys"], *kept]})
         return verify_release(
             jws, keys, device=phone.device, bundle=self._bundle.id, newer_than=newer_than, now=now
         )

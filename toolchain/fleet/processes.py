@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -95,10 +96,12 @@ class JsonProcess:
 class ServerProcess(JsonProcess):
     """`mnet serve`; ready when constructed, with its `url` and the files of its two keys."""
 
-    def __init__(self, run: Path, bundle: Path, state: Path, port: int = 0) -> None:
+    def __init__(
+        self, run: Path, bundle: Path, state: Path, port: int = 0, options: Sequence[str] = ()
+    ) -> None:
         state.mkdir(parents=True, exist_ok=True)
         arguments = ["serve", str(run), "--bundle", str(bundle), "--state", str(state), "--port", str(port)]
-        super().__init__(arguments, state / "server.log")
+        super().__init__([*arguments, *options], state / "server.log")
         try:
             ready = self.next_event("ready")
         except ProcessEnded:

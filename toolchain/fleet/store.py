@@ -7,11 +7,11 @@ from pathlib import Path
 from export.errors import Reason, Refused
 from export.packs import pack_digest
 from toolchain.cloud.keys import load_public_keys
-from toolchain.cloud.packs import PackFolder
 from toolchain.cloud.release import Release
 from toolchain.durable import write_durably
 from toolchain.errors import UserError
 from toolchain.fleet.client import Identity
+from toolchain.fleet.packs import PackFolder
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,64 @@
+"""Packs in a folder and in a real S3 (over HTTP on loopback): whole, by device, and gone when asked to be."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from export.packs import pack_digest
+from toolchain.cloud.packs import PackStore
+from toolchain.errors import UserError
+
+DEVICES = ["0a11", "0b22", "ff33"]
+
+
+@pytest.fixture(params=["file", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> PackStore:
+    if request.param == "file":
+        return PackStore(f"file://{tmp_path / 'packs'}")
+    request.getfixturevalue("s3")
+    return PackStore(f"s3://fleet/{tmp_path.name}/packs")
+
+
+def listed(store: PackStore, before: float) -> set[tuple[str, str]]:
+    return {pack for some in store.older_than(before) for pack in some}
+
+
+def test_packs_are_kept_by_device_and_digest(store: PackStore) -> None:
+    packs = [(device, f"weights {n} of {device}".encode()) for device in DEVICES for n in range(20)]
+    digests = store.put_all(packs)
+    assert digests == [pack_digest(data) for _, data in packs]
+    names = [(device, sha256) for (device, _), sha256 in zip(packs, digests, strict=True)]
+    assert [store.read(*name) for name in names] == [data for _, data in packs]
+    assert listed(store, time.time() + 60) == set(names)
+    assert listed(store, time.time() - 60) == set()
+    store.discard([names[0], names[20], ("0a11", "0" * 64)])
+    with pytest.raises(FileNotFoundError):
+        store.read(*names[0])
+    store.discard_device("0b22")
+    left = {name for name in names[1:] if name[0] != "0b22"}
+    assert listed(store, time.time() + 60) == left
+    store.discard([])
+    assert store.put_all([]) == []
+
+
+def test_the_same_pack_of_two_devices_is_deleted_for_one(store: PackStore) -> None:
+    sha256, _ = store.put_all([(device, b"the same weights") for device in DEVICES[:2]])
+    store.discard_device(DEVICES[0])
+    assert store.read(DEVICES[1], sha256) == b"the same weights"
+
+
+def test_a_damaged_pack_is_replaced_when_it_is_made_again(tmp_path: Path) -> None:
+    store = PackStore(str(tmp_path))
+    (sha256,) = store.put_all([("a", b"weights")])
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(b"w")
+    store.put_all([("a", b"weights")])
+    assert store.read("a", sha256) == b"weights"
+
+
+def test_a_place_that_cannot_be_had_is_the_users_mistake(tmp_path: Path, s3: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for url in (f"file://{tmp_path / 'file'}", "s3://no-such-bucket/packs", "nowhere://x"):
+        with pytest.raises(UserError, match="cannot keep packs"):
+            PackStore(url)

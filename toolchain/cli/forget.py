@@ -1,0 +1,22 @@
+"""`mnet forget`: as the operator, make a device's token worthless, or erase the device."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    device: Annotated[list[str], typer.Argument(help="Device id; repeatable.")],
+    server: Annotated[str, typer.Option(help="URL of the server.")],
+    operator_key: Annotated[Path, typer.Option(help="The server's operator key file.")],
+    token_only: Annotated[bool, typer.Option(help="Revoke its token and keep the rest.")] = False,
+) -> None:
+    """Erase devices: token, context, releases and packs. What the audit log says of their ids stays."""
+    from toolchain.cloud.keys import read_key
+    from toolchain.fleet.operator import Operator
+
+    with Operator(server, read_key(operator_key)) as operator:
+        for each in device:
+            operator.revoke(each) if token_only else operator.erase(each)
+            typer.echo(f"{'revoked' if token_only else 'erased'} {each}")

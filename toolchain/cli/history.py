@@ -1,0 +1,56 @@
+"""`mnet history`: what was done to a fleet, and what a device was given."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def command(
+    server: Annotated[str, typer.Option(help="URL of the server.")],
+    operator_key: Annotated[Path, typer.Option(help="The server's operator key file.")],
+    device: Annotated[str | None, typer.Option(help="The releases of this device.")] = None,
+    rollout: Annotated[int | None, typer.Option(help="How far this roll-out is.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Newest entries of the audit log.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Show the audit log, or the releases of one device, or the state of a roll-out."""
+    import json
+
+    from rich.console import Console
+
+    from toolchain.cloud.keys import read_key
+    from toolchain.fleet.operator import Operator
+
+    with Operator(server, read_key(operator_key)) as operator:
+        if device is not None:
+            title, rows = f"releases of {device}", operator.releases(device)
+        elif rollout is not None:
+            title, rows = f"roll-out {rollout}", [operator.status(rollout)]
+        else:
+            title, rows = "audit log", operator.audit(limit)
+    if as_json:
+        print(json.dumps(rows))
+    else:
+        Console().print(_table(title, rows))
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> "Table":
+    from rich.table import Table
+
+    table = Table(*(rows[0] if rows else ("nothing",)), title=title)
+    for row in rows:
+        table.add_row(*(_text(name, value) for name, value in row.items()))
+    return table
+
+
+def _text(name: str, value: Any) -> str:
+    if name in ("at", "issued_at", "started_at"):
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    return "" if value is None else str(value)

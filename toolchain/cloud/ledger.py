@@ -1,0 +1,199 @@
+"""Which version of its weights each device is due, and which it was given.
+
+A device's `version` is the number last given out. It rises in the transaction that stores the context (or the
+push) that asks for it: versions never repeat, a higher one never stems from an older context, and what a
+killed server had accepted but not yet released is found again by `unreleased`.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    delete,
+    func,
+    insert,
+    select,
+    true,
+    tuple_,
+    update,
+)
+
+from toolchain.cloud import statements
+from toolchain.cloud.database import Database
+from toolchain.cloud.release import Release
+from toolchain.cloud.tables import Context, Device, IssuedRelease
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A release that a device waits for.
+
+    `restores` is None for one from `samples`; else the version whose weights are to come back, the pack of
+    which is `sha256` (None: the bundle's default weights).
+    """
+
+    device: str
+    bundle: str
+    version: int
+    samples: list[Any] | None
+    restores: int | None
+    sha256: str | None
+    rollout: int | None
+
+
+@dataclass(frozen=True)
+class Issued:
+    """A signed release, with the roll-out that asked for it."""
+
+    release: Release
+    jws: str
+    rollout: int | None = None
+
+
+@dataclass(frozen=True)
+class News:
+    """A release that some replica made."""
+
+    id: int
+    device: str
+    bundle: str
+    version: int
+
+
+class Ledger:
+    """Contexts, versions and releases of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add_context(self, device: str, samples: Sequence[Any]) -> int:
+        """Keep `samples` as the device's last context; returns the version that will stem from it.
+
+        Raises LookupError for a device that is not known (any more).
+        """
+        now = time.time()
+        with self._database.writing() as connection:
+            version = connection.scalar(statements.UPLOADED, {"of": device, "now": now})
+            if version is None:
+                raise LookupError(f"there is no device {device}")
+            values = {"samples": list(samples), "uploaded_at": now}
+            if not connection.execute(statements.REPLACE_CONTEXT, {"of": device, **values}).rowcount:
+                connection.execute(insert(Context), {"device": device, **values})
+        return version
+
+    def unreleased(self, bundles: Collection[str], before: float) -> list[str]:
+        """Devices that have waited since `before` (Unix seconds) for a release for one of these bundles."""
+        with self._database.reading() as connection:
+            return list(
+                connection.scalars(statements.UNRELEASED, {"bundles": list(bundles), "before": before})
+            )
+
+    def postpone(self, devices: Collection[str], seconds: float) -> None:
+        """Let nobody take up what these devices wait for until that time is over, or they upload anew."""
+        later = update(Device).where(Device.id.in_(devices)).values(wanted_at=time.time() + seconds)
+        with self._database.writing() as connection:
+            connection.execute(later)
+
+    def wanted(self, devices: Sequence[str]) -> list[Wanted]:
+        """What to release next for these devices; nothing for those whose last version is released."""
+        with self._database.reading() as connection:
+            return [Wanted(*row) for row in connection.execute(statements.WANTED, {"devices": devices})]
+
+    def add_releases(self, issued: Sequence[Issued]) -> list[tuple[str, str]]:
+        """Publish releases, all or none, and forget all but the newest two of each device and bundle.
+
+        Left out are those that another replica was quicker with (its packs have the same bytes) and those of devices
+        that were erased meanwhile. Returns device and SHA-256 of each pack that is of no use any more.
+        """
+        rows = {
+            (each.release.device, each.release.bundle, each.release.version): {
+                "device": each.release.device,
+                "bundle": each.release.bundle,
+                "version": each.release.version,
+                "sha256": each.release.sha256,
+                "issued_at": each.release.issued_at,
+                "expires_at": each.release.expires_at,
+                "jws": each.jws,
+                "rollout": each.rollout,
+            }
+            for each in issued
+        }
+        devices = sorted({device for device, _, _ in rows})
+        with self._database.releasing() as connection:
+            known = set(connection.scalars(select(Device.id).where(Device.id.in_(devices))))
+            erased = [
+                (device, str(row["sha256"])) for (device, _, _), row in rows.items() if device not in known
+            ]
+            given = _already_given(connection, rows)
+            rows = {key: row for key, row in rows.items() if key[0] in known and key not in given}
+            if rows:
+                connection.execute(insert(IssuedRelease), list(rows.values()))
+            connection.execute(statements.DONE, {"devices": devices})
+            superseded = connection.execute(statements.FORGET_SUPERSEDED, {"devices": devices}).tuples().all()
+        return [*erased, *superseded]
+
+    def release_after(self, device: str, bundle: str, version: int, now: int) -> str | None:
+        """The newest release of a device for a bundle as JWS, if it is newer than `version` and valid at `now`.
+
+        Those of a stopped roll-out are withheld.
+        """
+        asked = {"device": device, "bundle": bundle, "after": version, "now": now}
+        with self._database.reading() as connection:
+            return connection.scalar(statements.RELEASE_AFTER, asked)
+
+    def has_pack(self, device: str, sha256: str) -> bool:
+        """Whether a kept release of this device names this pack."""
+        with self._database.reading() as connection:
+            return connection.scalar(statements.HAS_PACK, {"device": device, "sha256": sha256}) is not None
+
+    def named(self, packs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those of these packs, by device and SHA-256, that a kept release names."""
+        of = tuple_(IssuedRelease.device, IssuedRelease.sha256)
+        query = select(IssuedRelease.device, IssuedRelease.sha256).where(
+            of.in_(list(packs)), IssuedRelease.jws.is_not(None)
+        )
+        with self._database.reading() as connection:
+            return {(device, sha256) for device, sha256 in connection.execute(query)}
+
+    def newest_id(self) -> int:
+        """The id of the newest release of all; 0 without any."""
+        with self._database.reading() as connection:
+            return connection.scalar(select(func.max(IssuedRelease.id))) or 0
+
+    def news(self, after: int) -> list[News]:
+        """Releases with an id above `after`, oldest first, some thousands at a time."""
+        with self._database.reading() as connection:
+            return [News(*row) for row in connection.execute(statements.NEWS, {"after": after})]
+
+    def history(self, device: str) -> list[dict[str, Any]]:
+        """The releases of a device, newest first, with what it reported of each."""
+        of = IssuedRelease
+        query = select(of.version, of.bundle, of.sha256, of.issued_at, of.rollout, of.outcome)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.where(of.device == device).order_by(of.id.desc()))
+            return [dict(row) for row in rows.mappings()]
+
+    def forget(self, *, contexts_before: float | None, releases_before: int) -> None:
+        """Delete contexts that are old and were released, and the history of releases that are gone; Unix seconds."""
+        with self._database.writing() as connection:
+            if contexts_before is not None:
+                waiting = select(Device.id).where(Device.pending == true())
+                old = delete(Context).where(
+                    Context.uploaded_at <= contexts_before, Context.device.not_in(waiting)
+                )
+                connection.execute(old)
+            connection.execute(
+                delete(IssuedRelease).where(
+                    IssuedRelease.issued_at < releases_before, IssuedRelease.jws.is_(None)
+                )
+            )
+
+
+def _already_given(
+    connection: Connection, wanted: Collection[tuple[str, str, int]]
+) -> set[tuple[str, str, int]]:
+    key = IssuedRelease.device, IssuedRelease.bundle, IssuedRelease.version
+    return set(connection.execute(select(*key).where(tuple_(*key).in_(list(wanted)))).tuples())

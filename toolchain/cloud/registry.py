@@ -1,0 +1,96 @@
+"""The devices that the cloud knows: their tokens, and the bundles that each runs."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import BindParameter, Connection, bindparam, delete, exists, insert, select, update
+
+from toolchain.cloud import audit
+from toolchain.cloud.database import Database
+from toolchain.cloud.tables import Context, Device, Installation, IssuedRelease
+
+# Every request runs these: building a statement costs more than SQLite takes to answer it.
+_DEVICE: BindParameter[str] = bindparam("device")
+_KNOWN = select(Device.token_sha256, Device.bundle).where(Device.id == _DEVICE)
+_BUNDLES = select(Installation.bundle).where(Installation.device == _DEVICE).order_by(Installation.bundle)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a request of a device is checked by; `token_sha256` is None once its token was revoked."""
+
+    token_sha256: str | None
+    bundle: str
+
+
+class Registry:
+    """Enrolment, tokens and installations."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def enrol(self, device: str, token_sha256: str, bundle: str) -> None:
+        """Make a new device known, which runs one bundle."""
+        with self._database.writing() as connection:
+            connection.execute(insert(Device).values(id=device, token_sha256=token_sha256, bundle=bundle))
+            connection.execute(insert(Installation).values(device=device, bundle=bundle))
+
+    def known(self, device: str) -> Known | None:
+        """What is known of a device; None for one that is not enrolled."""
+        with self._database.reading() as connection:
+            row = connection.execute(_KNOWN, {"device": device}).one_or_none()
+        return None if row is None else Known(*row)
+
+    def bundles(self, device: str) -> list[str]:
+        """The bundles that a device runs."""
+        with self._database.reading() as connection:
+            return list(connection.scalars(_BUNDLES, {"device": device}))
+
+    def install(self, device: str, bundles: Sequence[str]) -> None:
+        """Note that a device now runs these bundles and no other, and ask for their packs; the first is its main one.
+
+        What it uploaded before is enough: each new bundle gets a pack of the device's last version.
+        """
+        with self._database.writing() as connection:
+            connection.execute(
+                update(Device).where(Device.id == device).values(bundle=bundles[0])
+            )  # and locks the row
+            had = set(connection.scalars(_BUNDLES, {"device": device}))
+            new = [bundle for bundle in dict.fromkeys(bundles) if bundle not in had]
+            gone = delete(Installation).where(
+                Installation.device == device, Installation.bundle.not_in(bundles)
+            )
+            connection.execute(gone)
+            if new:
+                connection.execute(
+                    insert(Installation), [{"device": device, "bundle": bundle} for bundle in new]
+                )
+                asked = update(Device).where(
+                    Device.id == device, Device.version > 0, exists().where(Context.device == device)
+                )
+                connection.execute(asked.values(pending=True, wanted_at=time.time()))
+            audit.note(connection, "device", "installed", device=device, bundles=list(bundles))
+
+    def revoke(self, device: str) -> bool:
+        """Make a device's token worthless, for good; False for a device that is not enrolled."""
+        with self._database.writing() as connection:
+            revoked = update(Device).where(Device.id == device).values(token_sha256=None)
+            found = connection.execute(revoked).rowcount > 0
+            if found:
+                audit.note(connection, "operator", "revoked", device=device)
+            return found
+
+    def erase(self, device: str, actor: audit.Actor) -> bool:
+        """Delete all that is known of a device but the audit log's entries; False if nothing was."""
+        with self._database.releasing() as connection:  # no batch under way may bring a release of it back
+            found = _forget(connection, device)
+            if found:
+                audit.note(connection, actor, "erased", device=device)
+            return found
+
+
+def _forget(connection: Connection, device: str) -> bool:
+    for table in (Context, IssuedRelease, Installation):
+        connection.execute(delete(table).where(table.device == device))
+    return connection.execute(delete(Device).where(Device.id == device)).rowcount > 0

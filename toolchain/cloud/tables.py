@@ -1,0 +1,102 @@
+"""The tables of the cloud. A change here needs a migration beside it, in `migrations/versions`."""
+
+import time
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, UniqueConstraint, true
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+# SQLite counts up an INTEGER only; its integers have 64 bits anyway.
+_LONG = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Base(DeclarativeBase):
+    """Whose metadata the migrations are compared with."""
+
+
+class Device(Base):
+    """One enrolled phone.
+
+    `version` is the number last given out, `pending` says that its release is still to be made, from the
+    weights of version `restores` where that is set (0: the bundle's default), else from the context.
+    """
+
+    __tablename__ = "devices"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    token_sha256: Mapped[str | None]  # a hash only; None once it is revoked
+    bundle: Mapped[str]  # whose releases it is given unless it asks for those of another
+    version: Mapped[int] = mapped_column(default=0)
+    pending: Mapped[bool] = mapped_column(default=False)
+    wanted_at: Mapped[float] = mapped_column(default=0.0)
+    restores: Mapped[int | None]
+    rollout: Mapped[int | None] = mapped_column(ForeignKey("rollouts.id"))
+    enrolled_at: Mapped[float] = mapped_column(default=time.time)
+    __table_args__ = (
+        Index(
+            "devices_pending", wanted_at, sqlite_where=pending == true(), postgresql_where=pending == true()
+        ),
+        Index("devices_rollout", rollout),
+    )
+
+
+class Installation(Base):
+    """A bundle that a device runs; each gets its own pack of every version."""
+
+    __tablename__ = "installations"
+    device: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    bundle: Mapped[str] = mapped_column(primary_key=True)
+
+
+class Context(Base):
+    """The last context that a device uploaded."""
+
+    __tablename__ = "contexts"
+    device: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    samples: Mapped[list[Any]] = mapped_column(JSON)
+    uploaded_at: Mapped[float] = mapped_column(index=True)
+
+
+class IssuedRelease(Base):
+    """One signed release. `id` rises in the order of commits; `jws` is None once its pack is deleted.
+
+    `outcome` is what the device reported: "taken", or the name of the reason for which it refused.
+    """
+
+    __tablename__ = "releases"
+    id: Mapped[int] = mapped_column(_LONG, primary_key=True, autoincrement=True)
+    device: Mapped[str] = mapped_column(ForeignKey("devices.id"))
+    bundle: Mapped[str]
+    version: Mapped[int]
+    sha256: Mapped[str]
+    rollout: Mapped[int | None] = mapped_column(ForeignKey("rollouts.id"), index=True)
+    issued_at: Mapped[int] = mapped_column(_LONG, index=True)
+    expires_at: Mapped[int] = mapped_column(_LONG)
+    jws: Mapped[str | None]
+    outcome: Mapped[str | None]
+    __table_args__ = (
+        UniqueConstraint("device", "bundle", "version", name="one_release_a_version"),
+        {"sqlite_autoincrement": True},  # an id is never used again, so that no news is missed
+    )
+
+
+class Rollout(Base):
+    """An operator's push, to a growing share of the devices; `devices` is None for all that have a context."""
+
+    __tablename__ = "rollouts"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    devices: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    percent: Mapped[float]
+    stop_above: Mapped[float]
+    state: Mapped[str]
+    started_at: Mapped[float] = mapped_column(default=time.time)
+
+
+class AuditEntry(Base):
+    """Something that an operator, a device or the server did to the fleet."""
+
+    __tablename__ = "audit"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    at: Mapped[float] = mapped_column(default=time.time)
+    actor: Mapped[str]
+    action: Mapped[str]
+    detail: Mapped[dict[str, Any]] = mapped_column(JSON)
