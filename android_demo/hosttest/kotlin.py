@@ -11,6 +11,7 @@ from android_demo.hosttest.tools import LOCK, Failed, debian, executorch, java_h
 
 DEMO = Path(__file__).resolve().parent.parent
 BUILD = DEMO / "build" / "host"
+CORE_TESTS = DEMO / "core/src/test"
 
 # What minSdk 26 has beyond the newest stubs that Debian has (API 23), taken from the JDK.
 _SINCE_API_23 = r"regex:/java.base/java/(nio/file|nio/channels/(FileChannel|SeekableByteChannel)|util/Base64|io/File\.class).*"
@@ -49,13 +50,13 @@ def android_api() -> list[Path]:
 
 def compile_core() -> Path:
     """The core, against Android's API: one that Android lacks is a compile error."""
-    return _compile("core", [DEMO / "core/src/main"], [*android_api(), stdlib()], for_android=True)
+    return _compile("core", DEMO / "core/src/main", [*android_api(), stdlib()], for_android=True)
 
 
 def compile_engine() -> Path:
     """The engine, against Android's API and the real classes of ExecuTorch's Android library."""
     classpath = [compile_core(), executorch_classes(), *android_api(), stdlib()]
-    return _compile("engine", [DEMO / "engine/src/main"], classpath, for_android=True)
+    return _compile("engine", DEMO / "engine/src/main", classpath, for_android=True)
 
 
 def executorch_classes() -> Path:
@@ -63,9 +64,9 @@ def executorch_classes() -> Path:
     return executorch("android/libs/classes.jar")
 
 
-def compile_tests(name: str, sources: Iterable[Path], classpath: Sequence[Path]) -> Path:
+def compile_tests(name: str, sources: Path, classpath: Sequence[Path]) -> Path:
     """JUnit tests, against the JDK and `classpath`."""
-    return _compile(name, list(sources), [*classpath, junit_jar(), stdlib()], for_android=False)
+    return _compile(name, sources, [*classpath, junit_jar(), stdlib()], for_android=False)
 
 
 def junit_jar() -> Path:
@@ -94,9 +95,9 @@ def _counted(printed: str) -> Tests:
     return Tests(int(passed.group(1)), tuple(f"{name.strip()}: {why.strip()}" for name, why in skipped))
 
 
-def _compile(name: str, sources: list[Path], classpath: Sequence[Path], *, for_android: bool) -> Path:
+def _compile(name: str, sources: Path, classpath: Sequence[Path], *, for_android: bool) -> Path:
     """Class files of `sources`, compiled anew only when a source, an input or a tool changed."""
-    files = sorted(file for folder in sources for suffix in ("kt", "java") for file in folder.rglob(f"*.{suffix}"))
+    files = sorted(sources.rglob("*.kt"))
     target, stamp = BUILD / name, BUILD / f"{name}.sha256"
     options = [*_KOTLIN_OPTIONS, "-no-jdk"] if for_android else ["-language-version", "2.1", "-jvm-target", "17"]
     key = _digest(files, [*map(str, classpath), *options])

@@ -4,6 +4,7 @@ import java.io.ByteArrayOutputStream
 import java.io.Closeable
 import java.io.IOException
 import java.io.InputStream
+import java.net.HttpRetryException
 import java.net.HttpURLConnection
 import java.net.MalformedURLException
 import java.net.URL
@@ -129,6 +130,8 @@ class CloudClient(server: String) : Closeable {
             if (body != null) send(connection, body)
             check(connection)
             return read(connection)
+        } catch (error: HttpRetryException) {
+            throw Denied(error.responseCode(), "not authorised") // how the JDK answers a 401 to a body of fixed length
         } catch (error: IOException) {
             throw Offline("${error.javaClass.simpleName}: ${error.message}")
         } finally {
