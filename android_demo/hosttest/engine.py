@@ -19,7 +19,17 @@ def compile_stand_ins() -> Path:
     """The few classes of fbjni and its loader that ExecuTorch's Java API needs."""
     target = BUILD / "stand-ins"
     if not target.is_dir():
-        run([java_home() / "bin/javac", "--release", "8", "-Xlint:-options", "-d", target, *JNI.rglob("*.java")])
+        run(
+            [
+                java_home() / "bin/javac",
+                "--release",
+                "8",
+                "-Xlint:-options",
+                "-d",
+                target,
+                *JNI.rglob("*.java"),
+            ]
+        )
     return target
 
 

@@ -43,7 +43,17 @@ def android_api() -> list[Path]:
         part = newer.with_name("api-26.part")
         shutil.rmtree(part, ignore_errors=True)
         home = java_home()
-        run([home / "bin" / "jimage", "extract", "--dir", part, "--include", _SINCE_API_23, home / "lib" / "modules"])
+        run(
+            [
+                home / "bin" / "jimage",
+                "extract",
+                "--dir",
+                part,
+                "--include",
+                _SINCE_API_23,
+                home / "lib" / "modules",
+            ]
+        )
         part.rename(newer)
     return [newer / "java.base", stubs]
 
@@ -57,6 +67,12 @@ def compile_engine() -> Path:
     """The engine, against Android's API and the real classes of ExecuTorch's Android library."""
     classpath = [compile_core(), executorch_classes(), *android_api(), stdlib()]
     return _compile("engine", DEMO / "engine/src/main", classpath, for_android=True)
+
+
+def compile_app(generated: Path) -> Path:
+    """The app with its resource ids in `generated` (Java), against Android's API."""
+    classpath = [compile_core(), compile_engine(), generated, *android_api(), stdlib()]
+    return _compile("app", DEMO / "app/src/main", classpath, for_android=True)
 
 
 def executorch_classes() -> Path:
@@ -83,7 +99,9 @@ def run_tests(
     chosen = ["--scan-classpath", tests] if only is None else ["--select-class", only]
     command = [java_home() / "bin/java", "-Xmx1g", *options, "-cp", path]
     launcher = "org.junit.platform.console.ConsoleLauncher"
-    printed = run([*command, launcher, *chosen, "--disable-banner", "--disable-ansi-colors", "--details=tree"])
+    printed = run(
+        [*command, launcher, *chosen, "--disable-banner", "--disable-ansi-colors", "--details=tree"]
+    )
     return _counted(printed)
 
 
@@ -99,13 +117,19 @@ def _compile(name: str, sources: Path, classpath: Sequence[Path], *, for_android
     """Class files of `sources`, compiled anew only when a source, an input or a tool changed."""
     files = sorted(sources.rglob("*.kt"))
     target, stamp = BUILD / name, BUILD / f"{name}.sha256"
-    options = [*_KOTLIN_OPTIONS, "-no-jdk"] if for_android else ["-language-version", "2.1", "-jvm-target", "17"]
+    options = (
+        [*_KOTLIN_OPTIONS, "-no-jdk"] if for_android else ["-language-version", "2.1", "-jvm-target", "17"]
+    )
     key = _digest(files, [*map(str, classpath), *options])
     if target.is_dir() and stamp.is_file() and stamp.read_text() == key:
         return target
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    compiler = [kotlin_jar("kotlin-jupyter-kernel-0.19.0-944-all.jar"), stdlib(), kotlin_jar("kotlin-reflect-2.3.10-RC.jar")]
+    compiler = [
+        kotlin_jar("kotlin-jupyter-kernel-0.19.0-944-all.jar"),
+        stdlib(),
+        kotlin_jar("kotlin-reflect-2.3.10-RC.jar"),
+    ]
     command = [java_home() / "bin/java", "-Xmx1500m", "-cp", ":".join(map(str, compiler))]
     path = ":".join(map(str, classpath))
     options += ["-no-stdlib", "-no-reflect", "-classpath", path, "-d", str(target)]

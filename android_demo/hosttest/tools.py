@@ -29,7 +29,9 @@ class Failed(Exception):
     """A step failed; carries the end of what its program printed."""
 
 
-def run(command: Sequence[object], *, cwd: Path | None = None, environment: dict[str, str] | None = None) -> str:
+def run(
+    command: Sequence[object], *, cwd: Path | None = None, environment: dict[str, str] | None = None
+) -> str:
     """Run a program and return what it printed; raises Absent or Failed."""
     line = [str(word) for word in command]
     try:
@@ -165,7 +167,10 @@ def _apt_options() -> list[str]:
         (state / "lists" / "partial").mkdir(parents=True, exist_ok=True)
         (state / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
         keys = "signed-by=/usr/share/keyrings/debian-archive-keyring.gpg"
-        lines = [f"deb [{keys}] http://deb.debian.org/debian {suite} main\n" for suite in _lock()["debian"]["suites"]]
+        lines = [
+            f"deb [{keys}] http://deb.debian.org/debian {suite} main\n"
+            for suite in _lock()["debian"]["suites"]
+        ]
         part = sources.with_suffix(".part")
         part.write_text("".join(lines), encoding="utf-8")
         run(["apt-get", *(option.replace(str(sources), str(part)) for option in options), "update"])

@@ -35,7 +35,9 @@ def bundle(tiny_bundle: Path) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def properties(bundle: Bundle, library: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def properties(
+    bundle: Bundle, library: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     golden = tmp_path_factory.mktemp("golden") / "golden.safetensors"
     golden.write_bytes(bundle.golden_pack())
     return {
@@ -72,7 +74,11 @@ def test_the_phone_follows_the_real_service(host_tests: HostTests, properties: d
 
 
 def test_soak_pushes_against_a_reading_thread(
-    host_tests: HostTests, properties: dict[str, Any], bundle: Bundle, tmp_path: Path, request: pytest.FixtureRequest
+    host_tests: HostTests,
+    properties: dict[str, Any],
+    bundle: Bundle,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     count = request.config.getoption("--swaps")
     swaps = bundle.tensors(bundle.manifest.bench.swaps)
@@ -108,7 +114,11 @@ def installs(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_soak_kill_at_a_random_moment_of_an_install(
-    host_tests: HostTests, properties: dict[str, Any], installs: Path, tmp_path: Path, request: pytest.FixtureRequest
+    host_tests: HostTests,
+    properties: dict[str, Any],
+    installs: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
     kills, state, kept, restarts = request.config.getoption("--kills"), tmp_path / "state", 0, 0
     chance = random.Random(0)

@@ -19,7 +19,6 @@ import json
 import shutil
 import struct
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +111,12 @@ def _releases(bundle: Bundle, key: ECKey, other: ECKey) -> Iterator[Vector]:
         yield vector(name, "malformed", signed(**changed))
     yield vector("payload a list", "malformed", signed(payload=b"[1, 2]"))
     yield vector("payload no JSON", "malformed", signed(payload=b"{'sub': 1}"))
-    yield vector("payload with rubbish behind", "malformed", signed(payload=json.dumps(claims).encode() + b" x"))
-    yield vector("payload with a comment", "malformed", signed(payload=b"/* */" + json.dumps(claims).encode()))
+    yield vector(
+        "payload with rubbish behind", "malformed", signed(payload=json.dumps(claims).encode() + b" x")
+    )
+    yield vector(
+        "payload with a comment", "malformed", signed(payload=b"/* */" + json.dumps(claims).encode())
+    )
     yield vector("payload empty", "malformed", signed(payload=b""))
     missing = {claim: value for claim, value in claims.items() if claim != "sha256"}
     yield vector("no sha256", "malformed", signed(payload=json.dumps(missing).encode()))
@@ -149,7 +152,13 @@ def _packs(bundle: Bundle) -> Iterator[Vector]:
         return {"name": f"pack: {name}", "kind": "pack", "pack": _base64(pack), "verdict": verdict}
 
     def packed(tensors: dict[str, Tensor], **changed: Any) -> bytes:
-        metadata = {"schema": "mnet.pack/1", "bundle": bundle.id, "version": 1, "generator": "g", "probe": [0.5]}
+        metadata = {
+            "schema": "mnet.pack/1",
+            "bundle": bundle.id,
+            "version": 1,
+            "generator": "g",
+            "probe": [0.5],
+        }
         return safetensors.torch.save(tensors, {"mnet": json.dumps(metadata | changed)})
 
     good = packed(weights)
@@ -216,7 +225,12 @@ def _swaps(bundle: Bundle, factory: PackFactory) -> Iterator[Vector]:
     first, second = (factory.pack(each, version) for version, each in enumerate(weights, start=1))
 
     def vector(name: str, verdict: str, *packs: bytes) -> Vector:
-        return {"name": f"swap: {name}", "kind": "swap", "packs": [_base64(p) for p in packs], "verdict": verdict}
+        return {
+            "name": f"swap: {name}",
+            "kind": "swap",
+            "packs": [_base64(p) for p in packs],
+            "verdict": verdict,
+        }
 
     def claiming(probe: list[float], version: int = 3) -> bytes:
         return write_pack(weights[1], bundle_id=bundle.id, version=version, generator="g", probe=probe)
@@ -238,10 +252,17 @@ def _manifests(bundle: Bundle) -> Iterator[Vector]:
     del content["id"]
 
     def vector(name: str, verdict: str, manifest: bytes) -> Vector:
-        return {"name": f"manifest: {name}", "kind": "manifest", "manifest": _base64(manifest), "verdict": verdict}
+        return {
+            "name": f"manifest: {name}",
+            "kind": "manifest",
+            "manifest": _base64(manifest),
+            "verdict": verdict,
+        }
 
     yield vector("as exported", "accepted", raw)
-    yield vector("of a later minor version", "accepted", seal(content | {"schema": "mnet.bundle/1.9", "news": [1]}))
+    yield vector(
+        "of a later minor version", "accepted", seal(content | {"schema": "mnet.bundle/1.9", "news": [1]})
+    )
     yield vector("of another major version", "bundle_error", seal(content | {"schema": "mnet.bundle/2.0"}))
     yield vector("schema edited", "wrong_hash", raw.replace(b"mnet.bundle/1.0", b"mnet.bundle/2.0"))
     yield vector("a digit changed", "wrong_hash", raw.replace(b'"tolerance":0.0001', b'"tolerance":0.9001'))

@@ -172,7 +172,7 @@ class CloudTest {
 
         /** The next event of that kind, past any others. */
         inline fun <reified E : PhoneEvent> next(): E {
-            val deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(60)
+            val deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(120)
             val seen = ArrayList<String>()
             while (true) {
                 val event = poll(deadline - System.nanoTime())

@@ -43,9 +43,11 @@ class Following(
 
     private fun run() {
         val backoff = Backoff()
+        var connected = false
         while (stopped.count > 0) {
             val failure = try {
-                step()
+                if (connected) follow() else connect()
+                connected = true
                 backoff.reset()
                 continue
             } catch (error: Offline) {
@@ -57,13 +59,20 @@ class Following(
             } catch (error: IOException) {
                 PhoneEvent.WentOffline("the disk: ${error.message}")
             }
+            connected = false
             if (stopped.count > 0) report(failure)
             stopped.await(backoff.next(), TimeUnit.MILLISECONDS)
         }
     }
 
-    private fun step() {
-        if (!phone.enrolled) return phone.enrol(client, enrolmentKey)
+    /** One question that is answered at once, to tell the user that there is a server. */
+    private fun connect() {
+        if (!phone.enrolled) phone.enrol(client, enrolmentKey)
+        phone.poll(client, waitSeconds = 0)
+        report(PhoneEvent.Connected)
+    }
+
+    private fun follow() {
         val started = System.nanoTime()
         val came = phone.poll(client, POLL_SECONDS)
         val waitedSeconds = (System.nanoTime() - started) / 1_000_000_000

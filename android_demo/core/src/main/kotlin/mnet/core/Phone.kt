@@ -5,6 +5,9 @@ import java.io.IOException
 
 /** What happens to a phone, for a screen or a log. */
 sealed class PhoneEvent {
+    /** The server answers (again). */
+    object Connected : PhoneEvent()
+
     class Enrolled(val device: String) : PhoneEvent()
     class Uploaded(val samples: Int, val version: Long) : PhoneEvent()
 
@@ -104,6 +107,14 @@ class Phone(
         store.resetVersion = maxOf(live.version, newestSeen)
         controller.reset()
         running = null
+    }
+
+    /** Run a pack that nobody signed until the next start, if it passes every other check; null, or why it does not. */
+    fun tryPack(pack: ByteArray): String? = try {
+        controller.swap(pack)
+        null
+    } catch (refusal: Refused) {
+        refusal.message
     }
 
     override fun close() = controller.close()
