@@ -88,18 +88,29 @@ def _link_resources(folder: Path) -> tuple[Path, Path]:
 
 
 def _dex(folder: Path, app: Path, generated: Path) -> Path:
-    """`classes.dex` of the app, the engine, the core, ExecuTorch's Java API and Kotlin's library."""
-    library = folder / "kotlin"
-    with zipfile.ZipFile(stdlib()) as jar:
-        jar.extractall(
-            library,
-            [name for name in jar.namelist() if name.startswith("kotlin/") and name.endswith(".class")],
-        )
-    dex = folder / "classes.dex"
-    inputs = [app, generated, compile_engine(), compile_core(), executorch_classes(), library]
-    jar = debian("dalvik-exchange", "usr/share/java/com.android.dx-10.0.0.jar")
-    command = [java_home() / "bin/java", "-Xmx1500m", "-cp", jar, "com.android.dx.command.Main", "--dex"]
-    run([*command, f"--min-sdk-version={MIN_SDK}", f"--output={dex}", *inputs])
+    """`classes.dex` of the app, the engine, the core, ExecuTorch's Java API and what they use of Kotlin's library."""
+    jar, dex = folder / "classes.jar", folder / "classes.dex"
+    # ExecuTorch's classes are of Java 11; dx reads those of Java 8.
+    rules = [
+        "-target 1.8",
+        "-dontobfuscate",
+        "-dontoptimize",
+        "-dontwarn **",
+        "-dontnote **",
+        f"-outjars {jar}",
+    ]
+    rules += [f"-injars {part}" for part in (app, generated, compile_engine(), compile_core())]
+    rules += [f"-injars {part}(!META-INF/**)" for part in (executorch_classes(), stdlib())]
+    rules += [f"-libraryjars {part}" for part in android_api()]
+    rules += ["-keep class mnet.** { *; }", "-keep class org.pytorch.executorch.** { *; }"]
+    (folder / "rules.pro").write_text("\n".join(rules), encoding="utf-8")
+    java = [java_home() / "bin/java", "-Xmx1500m"]
+    run(
+        [*java, "-jar", debian("libproguard-java", "usr/share/java/proguard.jar"), f"@{folder / 'rules.pro'}"]
+    )
+    compiler = debian("dalvik-exchange", "usr/share/java/com.android.dx-10.0.0.jar")
+    command = [*java, "-cp", compiler, "com.android.dx.command.Main", "--dex"]
+    run([*command, f"--min-sdk-version={MIN_SDK}", f"--output={dex}", jar])
     return dex
 
 

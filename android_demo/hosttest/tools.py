@@ -9,9 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tomllib
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -179,13 +177,11 @@ def _apt_options() -> list[str]:
 
 
 def _unzip(archive: Path, folder: Path) -> None:
-    with zipfile.ZipFile(archive) as file:
-        file.extractall(folder)
+    run([sys.executable, "-m", "zipfile", "-e", archive, folder])
 
 
 def _untar(archive: Path, folder: Path) -> None:
-    with tarfile.open(archive) as file:
-        file.extractall(folder, filter="data")
+    run([sys.executable, "-m", "tarfile", "--filter", "data", "-e", archive, folder])
 
 
 def _undeb(archive: Path, folder: Path) -> None:
