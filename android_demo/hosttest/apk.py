@@ -12,6 +12,7 @@ from pathlib import Path
 from android_demo.hosttest.kotlin import (
     BUILD,
     DEMO,
+    android_api,
     compile_app,
     compile_core,
     compile_engine,

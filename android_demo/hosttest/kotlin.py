@@ -7,14 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from android_demo.hosttest.tools import LOCK, Failed, debian, executorch, java_home, kotlin_jar, run
+from android_demo.hosttest.tools import Failed, debian, executorch, java_home, kotlin_jar, run
 
 DEMO = Path(__file__).resolve().parent.parent
 BUILD = DEMO / "build" / "host"
 CORE_TESTS = DEMO / "core/src/test"
 
 # What minSdk 26 has beyond the newest stubs that Debian has (API 23), taken from the JDK.
-_SINCE_API_23 = r"regex:/java.base/java/(nio/file|nio/channels/(FileChannel|SeekableByteChannel)|util/Base64|io/File\.class).*"
+_NEWER = ("nio/file", "nio/channels/(FileChannel|SeekableByteChannel)", "util/Base64", r"io/File\.class")
+_SINCE_API_23 = f"regex:/java.base/java/({'|'.join(_NEWER)}).*"
 # As the Gradle build; class files that the dex compiler `dx` reads.
 _KOTLIN_OPTIONS = (
     *("-language-version", "2.1", "-jvm-target", "1.8", "-Xlambdas=class", "-Xsam-conversions=class"),
@@ -139,8 +140,8 @@ def _compile(name: str, sources: Path, classpath: Sequence[Path], *, for_android
 
 
 def _digest(files: Iterable[Path], options: Iterable[str]) -> str:
-    """Of everything that the class files depend on; a class folder counts by its own stamp."""
-    digest = hashlib.sha256(LOCK.read_bytes())
+    """Of everything that the class files depend on; a class folder counts by its own stamp, a jar by its path."""
+    digest = hashlib.sha256()
     for option in options:
         stamp = Path(f"{option}.sha256")
         digest.update(f"{option}\0{stamp.read_text() if stamp.is_file() else ''}\0".encode())
