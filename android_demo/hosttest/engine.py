@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-from android_demo.hosttest.kotlin import BUILD, compile_core, compile_engine, executorch_classes
+from android_demo.hosttest.kotlin import BUILD, compile_core, compile_engine, compile_recommender, executorch_classes
 from android_demo.hosttest.tools import Absent, java_home, run
 
 JNI = Path(__file__).with_name("jni")
@@ -11,8 +11,9 @@ HOST_TESTS = Path(__file__).with_name("src")
 
 
 def classpath() -> list[Path]:
-    """Core and engine as on the phone, the Java API of the Android library, and the stand-ins for fbjni."""
-    return [compile_core(), compile_engine(), executorch_classes(), compile_stand_ins()]
+    """The app's code as on the phone, the Java API of the Android library, and the stand-ins for fbjni."""
+    own = [compile_core(), compile_engine(), compile_recommender()]
+    return [*own, executorch_classes(), compile_stand_ins()]
 
 
 def compile_stand_ins() -> Path:

@@ -70,6 +70,16 @@ def compile_engine() -> Path:
     return _compile("engine", DEMO / "engine/src/main", classpath, for_android=True)
 
 
+def compile_recommender() -> Path:
+    """The app without its screens, which needs nothing of Android."""
+    return _compile(
+        "recommender",
+        DEMO / "app/src/main/kotlin/mnet/app/recommender",
+        [compile_core(), *android_api(), stdlib()],
+        for_android=True,
+    )
+
+
 def compile_app(generated: Path) -> Path:
     """The app with its resource ids in `generated` (Java), against Android's API."""
     classpath = [compile_core(), compile_engine(), generated, *android_api(), stdlib()]

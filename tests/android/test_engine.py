@@ -27,6 +27,7 @@ from toolchain.cloud.release import Release, sign_release
 
 HostTests = tuple[Path, list[Path]]
 DEVICE = "0123456789abcdef"
+ITEMS = 300  # of the tiny run
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,7 @@ def properties(
         "mnet.python": sys.executable,
         "mnet.repository": REPOSITORY,
         "mnet.run": tiny_run,
+        "mnet.items": ITEMS,
     }
 
 
@@ -71,6 +73,10 @@ def test_outputs_are_those_of_eager_pytorch(host_tests: HostTests, properties: d
 
 def test_the_phone_follows_the_real_service(host_tests: HostTests, properties: dict[str, Any]) -> None:
     assert run_tests(*host_tests, properties, only="mnet.hosttest.CloudTest").passed == 6
+
+
+def test_the_app_does_what_its_user_does(host_tests: HostTests, properties: dict[str, Any]) -> None:
+    assert run_tests(*host_tests, properties, only="mnet.hosttest.RecommenderTest").passed == 2
 
 
 def test_soak_pushes_against_a_reading_thread(

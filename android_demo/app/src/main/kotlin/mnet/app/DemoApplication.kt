@@ -7,6 +7,8 @@ import android.os.Handler
 import android.os.Looper
 import java.io.File
 import java.util.concurrent.Executors
+import mnet.app.recommender.Recommender
+import mnet.app.recommender.Screen
 import mnet.core.Bundle
 import mnet.core.BundleException
 import mnet.core.WeightStore

@@ -45,7 +45,7 @@ class InstalledBundle(private val context: Context) {
         } catch (error: JsonException) {
             emptyList()
         }
-        val least = bundle.manifest.inputs[1].shape[1].toInt()
+        val least = bundle.manifest.inputs.last().shape.last().toInt()
         return if (known.size >= least) known else List(least) { context.getString(R.string.item, it + 1) }
     }
 

@@ -11,6 +11,10 @@ import android.view.View
 import android.view.ViewGroup
 import android.widget.LinearLayout
 import android.widget.TextView
+import mnet.app.recommender.Row
+import mnet.app.recommender.Screen
+import mnet.app.recommender.Status
+import mnet.app.recommender.Weights
 
 /** What was chosen lately, the weights that serve, and what they suggest next. */
 class MainActivity : Activity() {

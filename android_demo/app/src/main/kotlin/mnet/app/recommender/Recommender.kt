@@ -1,4 +1,4 @@
-package mnet.app
+package mnet.app.recommender
 
 import java.io.Closeable
 import java.io.File

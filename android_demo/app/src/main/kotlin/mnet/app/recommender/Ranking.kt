@@ -1,5 +1,6 @@
-package mnet.app
+package mnet.app.recommender
 
+import mnet.core.BundleException
 import mnet.core.LatencyStats
 import mnet.core.Manifest
 import mnet.core.Run
@@ -10,6 +11,13 @@ import mnet.core.Tensor
  * [1, C] each. Items are 1..[catalogue]; where the model scores fewer at a time, it is asked several times.
  */
 class Ranking(manifest: Manifest, private val catalogue: Int) {
+    init {
+        val inputs = manifest.inputs.map { "${it.name} ${it.shape}" }
+        if (manifest.inputs.map { it.name } != listOf("history", "candidates")) {
+            throw BundleException("this app ranks items by history and candidates, the model takes $inputs")
+        }
+    }
+
     private val history = manifest.inputs[0].shape
     private val batch = manifest.inputs[1].shape
     private val width = batch[1].toInt()
