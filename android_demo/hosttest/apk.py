@@ -5,6 +5,7 @@ needs beside it, comes from Maven alone.
 """
 
 import shutil
+import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from android_demo.hosttest.kotlin import (
     executorch_classes,
     stdlib,
 )
-from android_demo.hosttest.tools import debian, debian_libraries, executorch, java_home, run
+from android_demo.hosttest.tools import Absent, Failed, debian, debian_libraries, executorch, java_home, run
 
 MIN_SDK, TARGET_SDK = 26, 35
 ABIS = ("arm64-v8a", "x86_64")
@@ -35,8 +36,8 @@ class Apk:
     libraries: tuple[str, ...]
 
 
-def build_apk(bundle: Path | None = None) -> Apk:
-    """Build `build/host/app.apk`, with `bundle` as an asset; raises Absent or Failed."""
+def build_apk() -> Apk:
+    """Build `build/host/app.apk`, with the bundle that `mnet export --into` left, if any; raises Absent or Failed."""
     folder = BUILD / "apk"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -44,7 +45,7 @@ def build_apk(bundle: Path | None = None) -> Apk:
     classes = _dex(folder, compile_app(generated), generated)
     unsigned = folder / "unsigned.apk"
     shutil.copy(linked, unsigned)
-    libraries = _add(unsigned, classes, bundle)
+    libraries = _add(unsigned, classes)
     aligned, signed = folder / "aligned.apk", BUILD / "app.apk"
     _program("zipalign", "zipalign", "-f", "-p", 4, unsigned, aligned)
     _sign(folder, aligned, signed)
@@ -115,19 +116,17 @@ def _dex(folder: Path, app: Path, generated: Path) -> Path:
     return dex
 
 
-def _add(apk: Path, classes: Path, bundle: Path | None) -> tuple[str, ...]:
-    """Put code, native libraries and the bundle into the APK; returns the names of the libraries."""
+def _add(apk: Path, classes: Path) -> tuple[str, ...]:
+    """Put code, native libraries and assets into the APK; returns the names of the libraries."""
+    source = DEMO / "app/src/main"
+    assets = (path for path in (source / "assets").rglob("*") if path.is_file())
     libraries = {
         f"lib/{abi}/libexecutorch.so": executorch(
             f"third-party/android/libs/executorch/{abi}/libexecutorch.so"
         )
         for abi in ABIS
     }
-    files = {"classes.dex": classes, **libraries}
-    if bundle is not None:
-        files |= {
-            f"assets/bundle/{path.relative_to(bundle)}": path for path in bundle.rglob("*") if path.is_file()
-        }
+    files = {"classes.dex": classes, **libraries, **{str(path.relative_to(source)): path for path in assets}}
     with zipfile.ZipFile(apk, "a", zipfile.ZIP_DEFLATED) as file:
         for name, path in files.items():
             file.write(path, name)
@@ -144,3 +143,27 @@ def _sign(folder: Path, aligned: Path, signed: Path) -> None:
     version = ["--min-sdk-version", MIN_SDK]
     run([*signer, "sign", "--ks", keys, "--ks-pass", "pass:android", *version, "--out", signed, aligned])
     run([*signer, "verify", *version, "--verbose", signed])
+
+
+def main() -> None:
+    """Build the APK and say what is in it; a step that lacks a tool is skipped by name."""
+    try:
+        apk = build_apk()
+    except Absent as absent:
+        print(f"APK skipped, absent: {absent}")
+        return
+    except Failed as failure:
+        sys.exit(f"APK: {failure}")
+    own = [name for name in apk.classes if name.startswith("mnet.")]
+    for entry in ("mnet.app.MainActivity", "mnet.engine.ExecuTorchProgram", "mnet.core.SwapController"):
+        if entry not in own:
+            sys.exit(f"APK: the dex file lacks {entry}")
+    size = apk.path.stat().st_size / 1e6
+    print(
+        f"APK {apk.path}: {size:.1f} MB, signed and verified; {len(own)} classes of ours among {len(apk.classes)}"
+    )
+    print(f"  {', '.join(apk.libraries)}")
+
+
+if __name__ == "__main__":
+    main()

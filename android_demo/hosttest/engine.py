@@ -3,7 +3,13 @@
 import importlib.util
 from pathlib import Path
 
-from android_demo.hosttest.kotlin import BUILD, compile_core, compile_engine, compile_recommender, executorch_classes
+from android_demo.hosttest.kotlin import (
+    BUILD,
+    compile_core,
+    compile_engine,
+    compile_recommender,
+    executorch_classes,
+)
 from android_demo.hosttest.tools import Absent, java_home, run
 
 JNI = Path(__file__).with_name("jni")
