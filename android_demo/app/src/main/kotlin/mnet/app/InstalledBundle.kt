@@ -13,7 +13,7 @@ import mnet.core.parseJsonObject
 private const val ASSET_FOLDER = "bundle"
 private const val CATALOGUE = "catalogue.json"
 
-/** Where the bundles of this app lie, each in a folder of its id: the one of its assets, and one sent by adb. */
+/** The bundle that this app serves: that of its assets, unless one was sent by adb since its data were cleared. */
 class InstalledBundle(private val context: Context) {
     private val folder = File(context.filesDir, "bundles")
     private val pushed = File(folder, "pushed")
