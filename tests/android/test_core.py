@@ -8,6 +8,4 @@ from tests.android.conftest import REPOSITORY
 
 def test_the_core_passes_its_tests(core_tests: tuple[Path, list[Path]]) -> None:
     tests, classpath = core_tests
-    counted = run_tests(tests, classpath, {"mnet.vectors": REPOSITORY / "tests" / "vectors"})
-    assert counted.passed > 100
-    assert not counted.skipped
+    assert run_tests(tests, classpath, {"mnet.vectors": REPOSITORY / "tests" / "vectors"}) > 100
