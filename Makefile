@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= demo-out
 
-.PHONY: demo test lint format native clean
+.PHONY: demo test lint format native android clean
 
 demo: .venv/installed
 	$(BIN)/mnet demo --out $(OUT)
@@ -25,6 +25,12 @@ native: .venv/installed
 	cmake -S android_demo/native -B build/native \
 	  -DCMAKE_PREFIX_PATH="$$($(BIN)/python -c 'import executorch; print(*executorch.__path__)')"
 	cmake --build build/native --parallel 2
+
+# The Android demo's code, tested on this machine, and its APK; what lacks a tool is skipped by name
+android: .venv/installed
+	$(BIN)/python -m android_demo.hosttest.tools
+	$(BIN)/python -m pytest tests/vectors tests/android -rs -s --swaps 1000 --kills 100 -o timeout=3600
+	$(BIN)/python -m android_demo.hosttest.apk
 
 clean:
 	rm -rf .venv build *.egg-info $(OUT)

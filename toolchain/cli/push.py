@@ -1,4 +1,4 @@
-"""`mnet push`: as the operator, release anew to phones from the contexts that they last uploaded."""
+"""`mnet push`: release anew to phones from the contexts that they last uploaded, or send a file over the cable."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,8 +7,8 @@ import typer
 
 
 def command(
-    server: Annotated[str, typer.Option(help="URL of the server.")],
-    operator_key: Annotated[Path, typer.Option(help="The server's operator key file.")],
+    server: Annotated[str | None, typer.Option(help="URL of the server.")] = None,
+    operator_key: Annotated[Path | None, typer.Option(help="The server's operator key file.")] = None,
     device: Annotated[
         list[str] | None, typer.Option(help="Device id; repeat it. Without: every device.")
     ] = None,
@@ -21,9 +21,13 @@ def command(
     stop_above: Annotated[
         float, typer.Option(min=0.0, max=100.0, help="Stop when over this percentage of phones refuse it.")
     ] = 1.0,
+    adb: Annotated[
+        Path | None,
+        typer.Option(help="Instead: a bundle folder or a pack, for the Android demo on the attached phone."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Generate and release weights anew, for some phones, a share of them, or all."""
+    """Generate and release weights anew, for some phones, a share of them, or all; or send them over adb."""
     import dataclasses
     import json
 
@@ -32,8 +36,14 @@ def command(
 
     from toolchain.cloud.keys import read_key
     from toolchain.errors import UserError
+    from toolchain.fleet.android_app import push_over_adb
     from toolchain.fleet.operator import Operator
 
+    if adb is not None:
+        Console(highlight=False).print(f"sent {adb} to {push_over_adb(adb)}", soft_wrap=True)
+        return
+    if server is None or operator_key is None:
+        raise UserError("give --server and --operator-key, or --adb")
     if rollout is not None and device:
         raise UserError("a roll-out goes on with the devices that it was started for: leave out --device")
     with Operator(server, read_key(operator_key)) as operator:

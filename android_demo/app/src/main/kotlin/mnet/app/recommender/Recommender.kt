@@ -1,0 +1,221 @@
+package mnet.app.recommender
+
+import java.io.Closeable
+import java.io.File
+import java.io.IOException
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.ExecutorService
+import java.util.concurrent.LinkedBlockingQueue
+import java.util.concurrent.ThreadPoolExecutor
+import java.util.concurrent.TimeUnit
+import mnet.core.Bundle
+import mnet.core.CloudClient
+import mnet.core.Denied
+import mnet.core.Following
+import mnet.core.JsonException
+import mnet.core.LatencyStats
+import mnet.core.Offline
+import mnet.core.Phone
+import mnet.core.PhoneEvent
+import mnet.core.Program
+import mnet.core.RequestPolicy
+import mnet.core.Snapshot
+import mnet.core.WeightStore
+import mnet.core.parseJson
+import mnet.core.writeDurably
+import mnet.core.writeJson
+
+/**
+ * The app without its screens: what was chosen, how that ranks the catalogue, and the weights that do it. Nothing here
+ * is of Android, so it runs on a desktop as it does on a phone.
+ *
+ * [titles] name the items 1..N. [show] hears of every change, on a thread of the recommender's own. Methods return at
+ * once. The constructor loads the model and takes a while.
+ */
+class Recommender(
+    bundle: Bundle,
+    program: Program,
+    private val folder: File,
+    private val titles: List<String>,
+    private val show: (Screen) -> Unit,
+) : Closeable {
+    private val built = CountDownLatch(1)
+    private val model = singleThread("model").apply { execute(built::await) }
+    private val network = singleThread("network")
+    private val phone = Phone(bundle, program, WeightStore(File(folder, "phone")), ::hear)
+    private val ranking = Ranking(bundle.manifest, titles.size)
+    private val packBytes = bundle.manifest.generatedBytes
+    private val policy = RequestPolicy()
+    private val latency = LatencyStats()
+
+    // All below belongs to the thread `model`, except that `close` reads `following`.
+    private val recentFile = File(folder, "recent.json")
+    private val recent = restoreRecent()
+    private var unsent = 0
+    private var lastRequest: Long? = null
+    private var shown = phone.live
+    private var before: Snapshot? = null
+    private var lastSwap: PhoneEvent.Swapped? = null
+    private var status: Status = Status.Alone
+    private var client: CloudClient? = null
+    @Volatile
+    private var following: Following? = null
+
+    init {
+        // What was reported meanwhile is heard now.
+        built.countDown()
+    }
+
+    val enrolled: Boolean get() = phone.enrolled
+
+    /** Show the present state. */
+    fun refresh() = model.execute(::render)
+
+    /** The user chose an item. */
+    fun act(item: Int) = model.execute {
+        recent.add(item)
+        while (recent.size > REMEMBERED) recent.removeAt(0)
+        keepRecent()
+        unsent++
+        val now = System.nanoTime() / 1_000_000
+        if (policy.asks(unsent, lastRequest?.let { now - it })) requestWeights()
+        render()
+    }
+
+    /** Upload what was chosen, for new weights. */
+    fun ask() = model.execute { requestWeights() }
+
+    /** Serve the weights that came with the app, until newer ones come. */
+    fun reset() = model.execute {
+        try {
+            phone.reset()
+        } catch (error: IOException) {
+            status = Status.Offline
+        }
+        render()
+    }
+
+    /** Swap in a pack that nobody signed, until the next start; null, or why it was refused. For developers. */
+    fun tryPack(pack: ByteArray, done: (String?) -> Unit) = model.execute {
+        done(phone.tryPack(pack))
+        render()
+    }
+
+    /** Follow a server as long as the app is in front. [server] is checked where it is typed in. */
+    fun follow(server: String, enrolmentKey: String) = model.execute {
+        if (following == null) {
+            val opened = CloudClient(server)
+            client = opened
+            status = Status.Connecting
+            following = Following(phone, opened, enrolmentKey, ::hear)
+            render()
+        }
+    }
+
+    /** Stop following. */
+    fun leave() = model.execute {
+        following?.close()
+        following = null
+        client = null
+    }
+
+    /** Returns when nothing runs any more. */
+    override fun close() {
+        val last = following
+        leave()
+        model.execute { phone.close() }
+        network.shutdown()
+        model.shutdown()
+        model.awaitTermination(CLOSING_SECONDS, TimeUnit.SECONDS)
+        last?.join()
+    }
+
+    private fun requestWeights() {
+        val opened = client ?: return
+        if (recent.isEmpty() || !phone.enrolled) return
+        unsent = 0
+        lastRequest = System.nanoTime() / 1_000_000
+        val samples = recent.map { it.toLong() }
+        network.execute {
+            try {
+                phone.upload(opened, samples)
+            } catch (error: Offline) {
+                hear(PhoneEvent.WentOffline(error.message.orEmpty()))
+            } catch (denial: Denied) {
+                hear(PhoneEvent.WasDenied(denial.status, denial.detail))
+            }
+        }
+    }
+
+    private fun hear(event: PhoneEvent) {
+        model.execute {
+            status = when (event) {
+                is PhoneEvent.Enrolled -> Status.Waiting
+                is PhoneEvent.Uploaded -> Status.Asked(event.version)
+                is PhoneEvent.Swapped -> Status.Waiting.also { lastSwap = event }
+                is PhoneEvent.Connected -> Status.Waiting
+                is PhoneEvent.RefusedWeights -> Status.Refused(event.reason)
+                is PhoneEvent.WentOffline -> Status.Offline
+                is PhoneEvent.WasDenied -> Status.Denied(event.detail)
+            }
+            render()
+        }
+    }
+
+    private fun render() {
+        val live = phone.live
+        if (live !== shown) {
+            before = shown
+            shown = live
+        }
+        show(
+            Screen(
+                recent.asReversed().map { titles[it - 1] }, rows(live), weights(live), latency.latest(),
+                latency.quantile(0.5), latency.quantile(0.9), status,
+            ),
+        )
+    }
+
+    private fun rows(live: Snapshot): List<Row> {
+        if (recent.isEmpty()) return List(minOf(ROWS, titles.size)) { Row(it + 1, titles[it], 0) }
+        val now = ranked(ranking.scores(live.run, recent, latency), recent)
+        val then = before?.let { ranked(ranking.scores(it.run, recent), recent) } ?: now
+        val rankThen = then.withIndex().associate { (rank, item) -> item to rank }
+        return now.take(ROWS).mapIndexed { rank, item -> Row(item, titles[item - 1], rankThen.getValue(item) - rank) }
+    }
+
+    private fun weights(live: Snapshot): Weights {
+        val release = phone.running?.release?.takeIf { it.version == live.version }
+        val swap = lastSwap?.takeIf { it.version == live.version }
+        return Weights(
+            live.version, release?.issuedAt, release?.size ?: packBytes, swap?.swapNanos, swap?.persisted ?: true,
+        )
+    }
+
+    private fun restoreRecent(): MutableList<Int> {
+        val kept = try {
+            if (recentFile.isFile) parseJson(recentFile.readBytes()) as? List<*> else null
+        } catch (error: JsonException) {
+            null
+        }
+        return kept.orEmpty().mapNotNull { (it as? Long)?.toInt() }.filter { it in 1..titles.size }.toMutableList()
+    }
+
+    private fun keepRecent() = try {
+        writeDurably(recentFile, writeJson(recent).toByteArray())
+    } catch (error: IOException) {
+        // A full disk: what was chosen lately is lost at the next start, and nothing else.
+    }
+
+    /** Work that comes after the shutdown is dropped. */
+    private fun singleThread(name: String): ExecutorService = ThreadPoolExecutor(
+        1, 1, 0, TimeUnit.SECONDS, LinkedBlockingQueue(), { Thread(it, name).apply { isDaemon = true } },
+        ThreadPoolExecutor.DiscardPolicy(),
+    )
+
+    private companion object {
+        const val CLOSING_SECONDS = 10L
+        const val ROWS = 20
+        const val REMEMBERED = 50
+    }
+}

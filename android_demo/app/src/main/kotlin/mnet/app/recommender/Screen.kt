@@ -1,0 +1,34 @@
+package mnet.app.recommender
+
+import mnet.core.Reason
+
+/** Everything that the main screen shows, at one moment. */
+class Screen(
+    /** Titles, newest first. */
+    val recent: List<String>,
+    /** Best first. */
+    val ranked: List<Row>,
+    val weights: Weights,
+    /** Of the last inferences, in nanoseconds, oldest first. */
+    val latencies: LongArray,
+    val p50: Long?,
+    val p90: Long?,
+    val status: Status,
+)
+
+/** A suggestion; [moved]: ranks that it rose (or fell, if negative) when the weights changed. */
+class Row(val item: Int, val title: String, val moved: Int)
+
+/** The weights that serve: version 0 came with the app. [releasedAt] in Unix seconds. */
+class Weights(val version: Long, val releasedAt: Long?, val bytes: Long, val swapNanos: Long?, val kept: Boolean)
+
+/** What the network is doing. */
+sealed class Status {
+    object Alone : Status()
+    object Connecting : Status()
+    object Waiting : Status()
+    object Offline : Status()
+    class Asked(val version: Long) : Status()
+    class Refused(val reason: Reason) : Status()
+    class Denied(val detail: String) : Status()
+}

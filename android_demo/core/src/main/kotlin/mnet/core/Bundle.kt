@@ -1,0 +1,65 @@
+package mnet.core
+
+import java.io.File
+
+/** A sample of eager PyTorch: `inputs` give `expected` under the default weights. */
+class GoldenSample(val inputs: List<Tensor>, val expected: List<Tensor>)
+
+/** A bundle in a folder, whose every byte is the one that was exported. */
+class Bundle private constructor(val folder: File, val manifest: Manifest) {
+    val id: String get() = manifest.id
+
+    /** The weights that the model was trained with, in the order of the slots: version 0. */
+    val defaultWeights: Map<String, Tensor> by lazy {
+        checkParameters(Safetensors(file(manifest.defaultWeights).readBytes()).tensors(), manifest.slots)
+    }
+
+    val golden: List<GoldenSample> by lazy {
+        val tensors = Safetensors(file(manifest.golden.samples).readBytes()).tensors()
+        List(manifest.golden.count) { k ->
+            GoldenSample(
+                manifest.inputs.map { tensors.getValue("input.$k.${it.name}") },
+                manifest.outputs.map { tensors.getValue("default.$k.${it.name}") },
+            )
+        }
+    }
+
+    fun file(path: String): File = File(folder, path)
+
+    companion object {
+        /**
+         * Open the bundle in [folder]; files of role `bench` may be left away on a phone.
+         *
+         * Throws [IntegrityException] where a file was changed, is missing or was added since the export, another
+         * [BundleException] where there is no bundle or it is of a schema unknown here.
+         */
+        fun open(folder: File): Bundle {
+            val raw = File(folder, Manifest.FILE)
+            if (!raw.isFile) throw BundleException("$folder is not a bundle: it has no ${Manifest.FILE}")
+            val manifest = Manifest.parse(raw.readBytes())
+            checkFiles(folder, manifest)
+            return Bundle(folder, manifest)
+        }
+
+        private fun checkFiles(folder: File, manifest: Manifest) {
+            val found = folder.walkTopDown().filter { !it.isDirectory }
+                .associateBy { it.relativeTo(folder).invariantSeparatorsPath } - Manifest.FILE
+            val missing = manifest.files.filterValues { it.role == "device" }.keys - found.keys
+            if (missing.isNotEmpty()) throw IntegrityException(Reason.MISSING_FILE, "${missing.first()} is missing")
+            val extra = found.keys - manifest.files.keys
+            if (extra.isNotEmpty()) {
+                throw IntegrityException(Reason.EXTRA_FILE, "${extra.first()} is not part of the bundle")
+            }
+            for ((path, file) in found) checkFile(path, file, manifest.files.getValue(path))
+        }
+
+        private fun checkFile(path: String, file: File, expected: BundleFile) {
+            if (file.length() != expected.size) {
+                throw IntegrityException(Reason.WRONG_SIZE, "$path has ${file.length()} bytes, not ${expected.size}")
+            }
+            if (sha256Hex(file.readBytes()) != expected.sha256) {
+                throw IntegrityException(Reason.WRONG_HASH, "$path was changed")
+            }
+        }
+    }
+}

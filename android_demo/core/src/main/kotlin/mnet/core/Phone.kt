@@ -1,0 +1,178 @@
+package mnet.core
+
+import java.io.Closeable
+import java.io.IOException
+
+/** What happens to a phone, for a screen or a log. */
+sealed class PhoneEvent {
+    /** The server answers (again). */
+    object Connected : PhoneEvent()
+
+    class Enrolled(val device: String) : PhoneEvent()
+    class Uploaded(val samples: Int, val version: Long) : PhoneEvent()
+
+    /** [swapNanos]: verify, bind, self-test and publish. [persisted] is false where the disk was full. */
+    class Swapped(
+        val version: Long, val bytes: Int, val fetchNanos: Long, val swapNanos: Long, val persisted: Boolean,
+    ) : PhoneEvent()
+
+    class RefusedWeights(val reason: Reason, val detail: String) : PhoneEvent()
+    class WentOffline(val detail: String) : PhoneEvent()
+    class WasDenied(val status: Int, val detail: String) : PhoneEvent()
+}
+
+/**
+ * One phone: a model that serves, what it keeps over a restart, and what it knows of its server.
+ *
+ * [live] and [upload] may be called from any thread; [enrol], [poll] and [reset] take turns. The same rules in the same
+ * order as `toolchain/fleet/phone.py`.
+ */
+class Phone(
+    private val bundle: Bundle,
+    program: Program,
+    private val store: WeightStore,
+    private val report: (PhoneEvent) -> Unit,
+) : Closeable {
+    private val controller = SwapController(bundle, program)
+    private var newestSeen = 0L
+
+    @Volatile
+    private var identity: Identity? = store.identity()
+
+    /** The release that answers now; null on the default weights. */
+    @Volatile
+    var running: Kept? = null
+        private set
+
+    init {
+        val known = identity
+        if (known != null && known.bundle != bundle.id) {
+            // The app came with a new bundle: what the server sent for the old one fits no more.
+            store.clear()
+            identity = null
+        } else if (known != null) {
+            restore(known)
+        }
+    }
+
+    /** The weights that answer now, to run and to know their version by; 0 is the default pack. */
+    val live: Snapshot get() = controller.live
+
+    /** Whether a server knows this phone. */
+    val enrolled: Boolean get() = identity != null
+
+    /**
+     * Only versions above this one are taken: the running one, or just below a newer one that was kept but is damaged.
+     * That one may come again, an older one may not. Nor may one that the user left by [reset].
+     */
+    private val newerThan: Long get() = maxOf(live.version, newestSeen - 1, store.resetVersion)
+
+    /** Become known to the server, and pin its keys. Throws [Offline], [Denied] or [IOException]. */
+    @Synchronized
+    fun enrol(client: CloudClient, enrolmentKey: String) {
+        val new = client.enrol(enrolmentKey, bundle.id)
+        store.saveIdentity(new)
+        identity = new
+        report(PhoneEvent.Enrolled(new.device))
+    }
+
+    /** Upload a context; returns the version that will stem from it. Throws [Offline] or [Denied]. */
+    fun upload(client: CloudClient, samples: List<Long>): Long {
+        val version = client.upload(known(), samples)
+        report(PhoneEvent.Uploaded(samples.size, version))
+        return version
+    }
+
+    /**
+     * Wait for a newer release and take it; returns whether one came.
+     *
+     * Throws [Offline] or [Denied], and [Refused] where the new weights fail a check: the running ones stay.
+     */
+    fun poll(client: CloudClient, waitSeconds: Int): Boolean {
+        val phone = known()
+        val jws = client.newestRelease(phone, newerThan, waitSeconds) ?: return false
+        val release = verify(phone, jws, newerThan, System.currentTimeMillis() / 1000)
+        if (release.size > bundle.manifest.generatedBytes + PACK_HEADER_BYTES) {
+            throw Refused(Reason.WRONG_SIZE, "a pack of ${release.size} bytes is too large for this bundle")
+        }
+        val started = System.nanoTime()
+        val pack = client.fetchPack(phone, release.sha256, release.size)
+        take(Kept(jws, release), pack, System.nanoTime() - started)
+        return true
+    }
+
+    /** Run the default weights, over a restart too, until a newer version comes. Throws [IOException]. */
+    @Synchronized
+    fun reset() {
+        store.resetVersion = maxOf(live.version, newestSeen)
+        controller.reset()
+        running = null
+    }
+
+    /** Run a pack that nobody signed until the next start, if it passes every other check; null, or why it does not. */
+    fun tryPack(pack: ByteArray): String? = try {
+        controller.swap(pack)
+        null
+    } catch (refusal: Refused) {
+        refusal.message
+    }
+
+    override fun close() = controller.close()
+
+    private fun known(): Identity = checkNotNull(identity) { "enrol first" }
+
+    private fun verify(phone: Identity, jws: String, newerThan: Long, now: Long?): Release =
+        verifyRelease(jws, phone.keys, phone.device, bundle.id, newerThan, now)
+
+    @Synchronized
+    private fun take(new: Kept, pack: ByteArray, fetchNanos: Long) {
+        if (new.release.version <= newerThan) {
+            throw Refused(Reason.STALE_VERSION, "version ${new.release.version} was left by a reset meanwhile")
+        }
+        val started = System.nanoTime()
+        swap(new.release, pack)
+        val swapNanos = System.nanoTime() - started
+        report(PhoneEvent.Swapped(new.release.version, pack.size, fetchNanos, swapNanos, persist(new, pack)))
+    }
+
+    private fun swap(release: Release, pack: ByteArray) {
+        checkBytes(pack, release)
+        val version = readPack(pack, bundle.manifest).version
+        if (version != release.version) {
+            throw Refused(Reason.MALFORMED, "release ${release.version} names a pack of version $version")
+        }
+        controller.swap(pack)
+    }
+
+    /** Keep the version that now runs; a full disk costs it at the next start, not now. */
+    private fun persist(new: Kept, pack: ByteArray): Boolean = try {
+        store.save(new, pack, running)
+        true
+    } catch (error: IOException) {
+        false
+    } finally {
+        running = new
+    }
+
+    /** Swap in the newest kept version that passes every check again; without one, the default stays. */
+    private fun restore(phone: Identity) {
+        val left = store.resetVersion
+        for (jws in store.releases()) {
+            try {
+                val release = verify(phone, jws, newerThan = 0, now = null)
+                newestSeen = maxOf(newestSeen, release.version)
+                if (release.version <= left) continue
+                swap(release, store.pack(release))
+                running = Kept(jws, release)
+                return
+            } catch (refusal: Refused) {
+                report(PhoneEvent.RefusedWeights(refusal.reason, refusal.detail))
+            }
+        }
+    }
+
+    private companion object {
+        /** Room for the header of a pack beside its tensors. */
+        const val PACK_HEADER_BYTES = 64 * 1024
+    }
+}

@@ -1,0 +1,93 @@
+package mnet.core
+
+import java.io.Closeable
+import kotlin.math.abs
+
+/** One inference: the model's inputs, without the slots, give its outputs. IllegalArgumentException on others. */
+fun interface Run {
+    operator fun invoke(inputs: List<Tensor>): List<Tensor>
+}
+
+/** A loaded model file. What is bound stays bound: a later [bind] does not change the [Run] of an earlier one. */
+interface Program : Closeable {
+    fun bind(parameters: Map<String, Tensor>): Run
+}
+
+/** One version of the weights, ready to run. It never changes, so an inference belongs to one version. */
+class Snapshot(val version: Long, val run: Run)
+
+/**
+ * Serves a bundle's model while its weights are swapped under it; safe to use from several threads.
+ *
+ * A swap binds and tests a new snapshot beside the live one and publishes it by assigning one reference, which every
+ * inference reads once: it sees the old weights or the new ones, never a mixture.
+ */
+class SwapController(private val bundle: Bundle, private val program: Program) : Closeable {
+    private val default = Snapshot(0, program.bind(bundle.defaultWeights))
+
+    /** The snapshot that serves now; keep it to know which version an output belongs to. */
+    @Volatile
+    var live: Snapshot = default
+        private set
+
+    init {
+        for (sample in bundle.golden) {
+            if (!agrees(default.run(sample.inputs), sample.expected)) {
+                throw IntegrityException(Reason.SELF_TEST_FAILED, "${bundle.folder}: outputs differ from the golden ones")
+            }
+        }
+    }
+
+    /** Check, self-test and publish a weight pack; on [Refused], the current ones go on serving. */
+    @Synchronized
+    fun swap(pack: ByteArray) {
+        val new = readPack(pack, bundle.manifest)
+        val serving = live.version
+        if (new.version <= serving) {
+            throw Refused(Reason.STALE_VERSION, "the pack is version ${new.version}, $serving is being served")
+        }
+        val run = program.bind(new.parameters)
+        selfTest(run, new.probe)
+        live = Snapshot(new.version, run)
+    }
+
+    /** Serve the default weights again. */
+    @Synchronized
+    fun reset() {
+        live = default
+    }
+
+    override fun close() = program.close()
+
+    /** Catch a runtime that serves old weights: it must give what eager PyTorch gave for this pack. */
+    private fun selfTest(run: Run, probe: FloatArray) {
+        val outputs = try {
+            run(bundle.golden.first().inputs)
+        } catch (error: IllegalArgumentException) {
+            throw Refused(Reason.SELF_TEST_FAILED, "the model does not run: ${error.message}")
+        }
+        if (outputs.any { output -> output.floats().any { !it.isFinite() } }) {
+            throw Refused(Reason.SELF_TEST_FAILED, "an output is not finite under the new weights")
+        }
+        val first = outputs.first().floats()
+        if (!agrees(first.copyOf(minOf(first.size, PROBE_LENGTH)), probe)) {
+            throw Refused(Reason.SELF_TEST_FAILED, "the outputs are not those of the pack's weights")
+        }
+    }
+
+    private fun agrees(actual: List<Tensor>, expected: List<Tensor>): Boolean =
+        actual.size == expected.size && actual.zip(expected).all { (ours, theirs) ->
+            ours.shape == theirs.shape && agrees(ours.floats(), theirs.floats())
+        }
+
+    /** Whether no element is off by more than `tolerance * max(1, largest magnitude expected)`. */
+    private fun agrees(actual: FloatArray, expected: FloatArray): Boolean {
+        val allowed = bundle.manifest.golden.tolerance * maxOf(1f, expected.maxOf { abs(it) })
+        // `<=` is false for NaN, which makes it a failure.
+        return actual.size == expected.size && actual.indices.all { abs(actual[it] - expected[it]) <= allowed }
+    }
+
+    private companion object {
+        const val PROBE_LENGTH = 16
+    }
+}

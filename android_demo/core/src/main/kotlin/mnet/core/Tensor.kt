@@ -1,0 +1,43 @@
+package mnet.core
+
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
+
+/**
+ * Numbers with a shape: row-major, little-endian, as safetensors and every Android ABI keep them.
+ *
+ * [dtype] is the manifest's name, `float32` or `int64`, or safetensors' name for one that no model here takes.
+ */
+class Tensor(val dtype: String, val shape: List<Long>, data: ByteBuffer) {
+    private val data: ByteBuffer = data.slice()
+
+    /** The bytes, from the first to the last; each call gives a view of its own. */
+    fun bytes(): ByteBuffer = data.duplicate().order(ByteOrder.LITTLE_ENDIAN)
+
+    fun floats(): FloatArray {
+        check(dtype == FLOAT32) { "the tensor is $dtype" }
+        return bytes().asFloatBuffer().let { buffer -> FloatArray(buffer.remaining()).also { buffer.get(it) } }
+    }
+
+    fun longs(): LongArray {
+        check(dtype == INT64) { "the tensor is $dtype" }
+        return bytes().asLongBuffer().let { buffer -> LongArray(buffer.remaining()).also { buffer.get(it) } }
+    }
+
+    companion object {
+        const val FLOAT32 = "float32"
+        const val INT64 = "int64"
+
+        fun of(shape: List<Long>, values: FloatArray): Tensor {
+            val data = ByteBuffer.allocate(4 * values.size).order(ByteOrder.LITTLE_ENDIAN)
+            data.asFloatBuffer().put(values)
+            return Tensor(FLOAT32, shape, data)
+        }
+
+        fun of(shape: List<Long>, values: LongArray): Tensor {
+            val data = ByteBuffer.allocate(8 * values.size).order(ByteOrder.LITTLE_ENDIAN)
+            data.asLongBuffer().put(values)
+            return Tensor(INT64, shape, data)
+        }
+    }
+}

@@ -1,0 +1,4 @@
+package com.facebook.soloader.nativeloader;
+
+/** Host stand-in; see NativeLoader. */
+public interface NativeLoaderDelegate {}

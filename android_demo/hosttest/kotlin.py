@@ -1,0 +1,145 @@
+"""Kotlin on this machine: the app's code compiled against Android's API, the tests against the JDK, run by JUnit 5."""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from android_demo.hosttest.tools import Failed, debian, executorch, java_home, kotlin_jar, run
+
+DEMO = Path(__file__).resolve().parent.parent
+BUILD = DEMO / "build" / "host"
+CORE_TESTS = DEMO / "core/src/test"
+
+# What minSdk 26 has beyond the newest stubs that Debian has (API 23), taken from the JDK.
+_NEWER = ("nio/file", "nio/channels/(FileChannel|SeekableByteChannel)", "util/Base64", r"io/File\.class")
+_SINCE_API_23 = f"regex:/java.base/java/({'|'.join(_NEWER)}).*"
+# As the Gradle build; class files that the dex compiler `dx` reads.
+_KOTLIN_OPTIONS = (
+    *("-language-version", "2.1", "-jvm-target", "1.8", "-Xlambdas=class", "-Xsam-conversions=class"),
+    *("-Xstring-concat=inline", "-Werror"),
+)
+
+
+def stdlib() -> Path:
+    """Kotlin's standard library."""
+    return kotlin_jar("kotlin-stdlib-2.3.10-RC.jar")
+
+
+def android_api() -> list[Path]:
+    """The classes of Android's API: stubs, and what minSdk 26 has beyond them."""
+    stubs = debian("libandroid-23-java", "usr/share/java/com.android.android-23.jar")
+    newer = BUILD / "api-26"
+    if not newer.is_dir():
+        part = newer.with_name("api-26.part")
+        shutil.rmtree(part, ignore_errors=True)
+        jdk = java_home()
+        extract = [jdk / "bin/jimage", "extract", "--dir", part, "--include", _SINCE_API_23]
+        run([*extract, jdk / "lib/modules"])
+        part.rename(newer)
+    return [newer / "java.base", stubs]
+
+
+def compile_core() -> Path:
+    """The core, against Android's API: one that Android lacks is a compile error."""
+    return _compile("core", DEMO / "core/src/main", [*android_api(), stdlib()], for_android=True)
+
+
+def compile_engine() -> Path:
+    """The engine, against Android's API and the real classes of ExecuTorch's Android library."""
+    classpath = [compile_core(), executorch_classes(), *android_api(), stdlib()]
+    return _compile("engine", DEMO / "engine/src/main", classpath, for_android=True)
+
+
+def compile_recommender() -> Path:
+    """The app without its screens, which needs nothing of Android."""
+    return _compile(
+        "recommender",
+        DEMO / "app/src/main/kotlin/mnet/app/recommender",
+        [compile_core(), *android_api(), stdlib()],
+        for_android=True,
+    )
+
+
+def compile_app(generated: Path) -> Path:
+    """The app with its resource ids in `generated` (Java), against Android's API."""
+    classpath = [compile_core(), compile_engine(), generated, *android_api(), stdlib()]
+    return _compile("app", DEMO / "app/src/main", classpath, for_android=True)
+
+
+def executorch_classes() -> Path:
+    """The Java API of ExecuTorch's Android library."""
+    return executorch("android/libs/classes.jar")
+
+
+def compile_tests(name: str, sources: Path, classpath: Sequence[Path]) -> Path:
+    """JUnit tests, against the JDK and `classpath`."""
+    return _compile(name, sources, [*classpath, junit_jar(), stdlib()], for_android=False)
+
+
+def junit_jar() -> Path:
+    """JUnit 5 with its console launcher."""
+    return debian("junit5", "usr/share/java/junit-platform-console-standalone.jar")
+
+
+def run_tests(
+    tests: Path, classpath: Sequence[Path], properties: dict[str, object], only: str | None = None
+) -> int:
+    """Run the JUnit tests below `tests`, or the class `only`; returns how many passed, raises Failed otherwise."""
+    path = ":".join(map(str, [tests, *classpath, stdlib(), junit_jar()]))
+    options = [f"-D{name}={value}" for name, value in properties.items()]
+    chosen = ["--scan-classpath", tests] if only is None else ["--select-class", only]
+    command = [java_home() / "bin/java", "-Xmx1g", *options, "-cp", path]
+    launcher = "org.junit.platform.console.ConsoleLauncher"
+    printed = run(
+        [*command, launcher, *chosen, "--disable-banner", "--disable-ansi-colors", "--details=tree"]
+    )
+    found, passed = (_count(printed, what) for what in ("found", "successful"))
+    if passed == 0 or passed < found:
+        raise Failed(f"{passed} of {found} JUnit tests passed:\n{printed}")
+    return passed
+
+
+def _count(printed: str, what: str) -> int:
+    match = re.search(rf"\[\s*(\d+) tests {what}", printed)
+    return 0 if match is None else int(match.group(1))
+
+
+def _compile(name: str, sources: Path, classpath: Sequence[Path], *, for_android: bool) -> Path:
+    """Class files of `sources`, compiled anew only when a source, an input or a tool changed."""
+    files = sorted(sources.rglob("*.kt"))
+    target, stamp = BUILD / name, BUILD / f"{name}.sha256"
+    options = (
+        [*_KOTLIN_OPTIONS, "-no-jdk"] if for_android else ["-language-version", "2.1", "-jvm-target", "17"]
+    )
+    key = _digest(files, [*map(str, classpath), *options])
+    if target.is_dir() and stamp.is_file() and stamp.read_text() == key:
+        return target
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    compiler = [
+        kotlin_jar("kotlin-jupyter-kernel-0.19.0-944-all.jar"),
+        stdlib(),
+        kotlin_jar("kotlin-reflect-2.3.10-RC.jar"),
+    ]
+    # A compiler that runs for seconds is done before the second JIT would pay.
+    command = [java_home() / "bin/java", "-Xmx1500m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+    command += ["-cp", ":".join(map(str, compiler))]
+    path = ":".join(map(str, classpath))
+    options += ["-no-stdlib", "-no-reflect", "-classpath", path, "-d", str(target)]
+    run([*command, "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler", *options, *files])
+    stamp.write_text(key)
+    return target
+
+
+def _digest(files: Iterable[Path], options: Iterable[str]) -> str:
+    """Of everything that the class files depend on; a class folder counts by its own stamp, a jar by its path."""
+    digest = hashlib.sha256()
+    for option in options:
+        stamp = Path(f"{option}.sha256")
+        digest.update(f"{option}\0{stamp.read_text() if stamp.is_file() else ''}\0".encode())
+    for file in files:
+        digest.update(f"{file}\0".encode() + file.read_bytes())
+    return digest.hexdigest()

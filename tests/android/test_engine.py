@@ -1,0 +1,158 @@
+"""The app's engine and core on ExecuTorch's desktop runtime: the same Java API as on a phone."""
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from joserfc.jwk import ECKey
+from torch import Tensor
+
+from android_demo.hosttest.kotlin import run_tests, stdlib
+from android_demo.hosttest.tools import java_home
+from export.bundle import Bundle
+from export.golden import swap_weights
+from export.packs import pack_digest, probe_values, write_pack
+from tests.android.conftest import REPOSITORY
+from toolchain.cloud.keys import public_keys
+from toolchain.cloud.release import Release, sign_release
+
+HostTests = tuple[Path, list[Path]]
+DEVICE = "0123456789abcdef"
+ITEMS = 300  # of the tiny run
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle: Path) -> Bundle:
+    return Bundle.load(tiny_bundle)
+
+
+@pytest.fixture(scope="module")
+def properties(
+    bundle: Bundle, library: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    golden = tmp_path_factory.mktemp("golden") / "golden.safetensors"
+    golden.write_bytes(bundle.golden_pack())
+    return {
+        "mnet.jni": library,
+        "mnet.bundle": bundle.path,
+        "mnet.golden": golden,
+        "mnet.vectors": REPOSITORY / "tests" / "vectors",
+        "mnet.python": sys.executable,
+        "mnet.repository": REPOSITORY,
+        "mnet.run": tiny_run,
+        "mnet.items": ITEMS,
+    }
+
+
+def packs(bundle: Bundle, count: int) -> Iterator[tuple[bytes, Tensor]]:
+    """Packs of version 1, 2, …, each with eager PyTorch's output; version v has the weights of row v % 201."""
+    swaps = bundle.tensors(bundle.manifest.bench.swaps)
+    default = bundle.default_weights
+    weights = [default, *swap_weights(default, bundle.golden.weights, swaps["scale"])]
+    outputs = [bundle.golden.default[0][0], *swaps["output"]]
+    for version in range(1, count + 1):
+        row = version % len(weights)
+        probe = probe_values(outputs[row])
+        pack = write_pack(weights[row], bundle_id=bundle.id, version=version, generator="g", probe=probe)
+        yield pack, outputs[row]
+
+
+def test_outputs_are_those_of_eager_pytorch(host_tests: HostTests, properties: dict[str, Any]) -> None:
+    assert run_tests(*host_tests, properties, only="mnet.hosttest.EngineTest") >= 10
+
+
+def test_the_phone_follows_the_real_service(host_tests: HostTests, properties: dict[str, Any]) -> None:
+    assert run_tests(*host_tests, properties, only="mnet.hosttest.CloudTest") == 6
+
+
+def test_the_app_does_what_its_user_does(host_tests: HostTests, properties: dict[str, Any]) -> None:
+    assert run_tests(*host_tests, properties, only="mnet.hosttest.RecommenderTest") == 2
+
+
+def test_soak_pushes_against_a_reading_thread(
+    host_tests: HostTests,
+    properties: dict[str, Any],
+    bundle: Bundle,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    count = request.config.getoption("--swaps")
+    swaps = bundle.tensors(bundle.manifest.bench.swaps)
+    expected = torch.stack([bundle.golden.default[0][0], *swaps["output"]])
+    safetensors.torch.save_file({"output": expected}, tmp_path / "expected.safetensors")
+    for version, (pack, _) in enumerate(packs(bundle, count), start=1):
+        (tmp_path / f"{version}.safetensors").write_bytes(pack)
+    report = tmp_path / "report.json"
+    more = {"mnet.packs": tmp_path, "mnet.pushes": count, "mnet.report": report}
+    assert run_tests(*host_tests, properties | more, only="mnet.hosttest.PushesTest") == 1
+    figures = json.loads(report.read_text())
+    ratio = figures["swappable_p50_ns"] / figures["baked_p50_ns"]
+    print(f"\nJVM engine: {figures}, ratio to baked {ratio:.3f}")
+    assert figures["pushes"] == count
+    assert figures["inferences"] >= count
+
+
+INSTALLS = 300
+
+
+@pytest.fixture(scope="module")
+def installs(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Signed releases 1, 2, … with their packs, and the identity of the phone that they are for."""
+    folder = tmp_path_factory.mktemp("installs")
+    key = ECKey.generate_key("P-256", {"kid": "key"}, auto_kid=False)
+    for version, (pack, _) in enumerate(packs(bundle, INSTALLS), start=1):
+        (folder / f"{version}.safetensors").write_bytes(pack)
+        release = Release(DEVICE, bundle.id, version, pack_digest(pack), len(pack), 0, 2**40)
+        (folder / f"{version}.jws").write_text(sign_release(key, release))
+    identity = {"device": DEVICE, "bundle": bundle.id, "token": f"{DEVICE}.none", "keys": public_keys(key)}
+    (folder / "identity.json").write_text(json.dumps(identity))
+    return folder
+
+
+def test_soak_kill_at_a_random_moment_of_an_install(
+    host_tests: HostTests,
+    properties: dict[str, Any],
+    installs: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    kills, state, kept, restarts = request.config.getoption("--kills"), tmp_path / "state", 0, 0
+    chance = random.Random(0)
+    classpath = ":".join(map(str, [host_tests[0], *host_tests[1], stdlib()]))
+    command = [java_home() / "bin/java", f"-Dmnet.jni={properties['mnet.jni']}", "-cp", classpath]
+    command += ["mnet.hosttest.InstallsKt", properties["mnet.bundle"], state, installs]
+    for _ in range(kills):
+        if kept == INSTALLS or not state.exists():
+            shutil.rmtree(state, ignore_errors=True)
+            state.mkdir()
+            shutil.copy(installs / "identity.json", state)
+            kept = 0
+        started, kept = _install_and_kill(command, kept, chance.uniform(0.0, 0.3))
+        restarts += started > 0
+    print(f"\n{kills} kills -9, {restarts} restarts on a version that had been pushed")
+
+
+def _install_and_kill(command: list[object], kept: int, after_s: float) -> tuple[int, int]:
+    """One life of a phone: the version that it started on, and the last one that it said was kept."""
+    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    first = process.stdout.readline().split()
+    assert first[:1] == ["started"], first
+    # What was being kept at the moment of the kill may be there or not; what was kept before must be.
+    assert int(first[1]) in (kept, kept + 1)
+    time.sleep(after_s)
+    process.kill()
+    lines = process.stdout.read().split("\n")[:-1]  # the last one may be cut short
+    process.wait()
+    assert not [line for line in lines if line.startswith("refused")]
+    versions = [int(line.removeprefix("kept ")) for line in lines if line.startswith("kept ")]
+    return int(first[1]), max([int(first[1]), *versions])

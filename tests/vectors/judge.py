@@ -1,0 +1,77 @@
+"""What the host phone makes of a test vector."""
+
+import base64
+import shutil
+from pathlib import Path
+from typing import Any
+
+from export.bundle import Bundle
+from export.errors import BundleError, IntegrityError, Refused
+from export.manifest import parse_manifest
+from export.packs import read_pack
+from export.session import open_session
+from toolchain.cloud.keys import load_public_keys
+from toolchain.cloud.release import Release, verify_release
+from toolchain.fleet.store import check_bytes
+
+
+def verdict(vector: dict[str, Any], phone: dict[str, Any], bundle: Path, scratch: Path) -> str:
+    """`accepted`, the name of the refusal, or `bundle_error`."""
+    try:
+        _JUDGES[vector["kind"]](vector, phone, bundle, scratch)
+    except (Refused, IntegrityError) as refusal:
+        return str(refusal.reason)
+    except BundleError:
+        return "bundle_error"
+    return "accepted"
+
+
+def _release(vector: dict[str, Any], phone: dict[str, Any], bundle: Path, _: Path) -> None:
+    _verified(vector["jws"], phone, bundle, vector["newer_than"], vector["now"])
+
+
+def _pack(vector: dict[str, Any], _: dict[str, Any], bundle: Path, __: Path) -> None:
+    read_pack(base64.b64decode(vector["pack"]), Bundle.load(bundle).manifest)
+
+
+def _install(vector: dict[str, Any], phone: dict[str, Any], bundle: Path, _: Path) -> None:
+    """As `toolchain.fleet.phone.Phone` does, up to the swap."""
+    release = _verified(vector["jws"], phone, bundle, newer_than=0, now=phone["now"])
+    check_bytes(base64.b64decode(vector["pack"]), release)
+
+
+def _swap(vector: dict[str, Any], _: dict[str, Any], bundle: Path, __: Path) -> None:
+    session = open_session(Bundle.load(bundle))
+    for pack in vector["packs"]:
+        session.swap(base64.b64decode(pack))
+
+
+def _manifest(vector: dict[str, Any], *_: object) -> None:
+    parse_manifest(base64.b64decode(vector["manifest"]))
+
+
+def _bundle(vector: dict[str, Any], _: dict[str, Any], bundle: Path, scratch: Path) -> None:
+    changed = scratch / "bundle"
+    shutil.copytree(bundle, changed)
+    for name, content in vector["files"].items():
+        if content is None:
+            (changed / name).unlink()
+        else:
+            (changed / name).write_bytes(base64.b64decode(content))
+    Bundle.load(changed)
+
+
+def _verified(jws: str, phone: dict[str, Any], bundle: Path, newer_than: int, now: int | None) -> Release:
+    keys = load_public_keys(phone["keys"])
+    bundle_id = Bundle.load(bundle).id
+    return verify_release(jws, keys, device=phone["device"], bundle=bundle_id, newer_than=newer_than, now=now)
+
+
+_JUDGES = {
+    "release": _release,
+    "pack": _pack,
+    "install": _install,
+    "swap": _swap,
+    "manifest": _manifest,
+    "bundle": _bundle,
+}

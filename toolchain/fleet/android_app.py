@@ -1,0 +1,85 @@
+"""The Android demo on a developer's machine: bundles into its sources, bundles and packs over the cable."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from export.bundle import Bundle
+from export.manifest import MANIFEST_FILE
+from toolchain.data import load_interactions
+from toolchain.errors import UserError
+from toolchain.training.config import DataConfig
+
+INBOX = "/sdcard/Android/data/mnet.app/files/inbox"
+RECEIVER = "mnet.app/.AdbReceiver"
+_SOURCES = Path("app/src/main")
+
+
+def put_into_app(bundle: Bundle, data: DataConfig, app: Path) -> Path:
+    """Make `bundle` the one that the demo in folder `app` carries, with the titles of its items where there are any.
+
+    Returns the folder of the assets. Raises UserError where there is no such app.
+    """
+    if not (app / _SOURCES / "AndroidManifest.xml").is_file():
+        raise UserError(f"{app} is not the Android demo: it has no {_SOURCES / 'AndroidManifest.xml'}")
+    assets = app / _SOURCES / "assets"
+    shutil.rmtree(assets / "bundle", ignore_errors=True)
+    copy_for_device(bundle, assets / "bundle")
+    titles = load_interactions(data.name, data.path).titles
+    catalogue = assets / "catalogue.json"
+    catalogue.unlink(missing_ok=True)
+    if titles:
+        catalogue.write_text(json.dumps({"titles": titles}, ensure_ascii=False), encoding="utf-8")
+    return assets
+
+
+def copy_for_device(bundle: Bundle, folder: Path) -> None:
+    """Copy what a phone needs of `bundle`: all but the files for the bench."""
+    device = [name for name, file in bundle.manifest.files.items() if file.role == "device"]
+    for name in [MANIFEST_FILE, *device]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(bundle.path / name, folder / name)
+
+
+def push_over_adb(path: Path) -> str:
+    """Send a bundle folder or a pack file to the attached phone and tell the demo app there; returns the phone's name.
+
+    Raises UserError without adb, without exactly one phone, or where adb fails; BundleError for a broken bundle.
+    """
+    adb = shutil.which("adb")
+    if adb is None:
+        raise UserError(
+            "adb is not installed; it is part of Android's platform tools (Debian: apt install adb)"
+        )
+    if not path.exists():
+        raise UserError(f"{path} does not exist; give a bundle folder or a pack file")
+    phone = _only_phone(adb)
+    with tempfile.TemporaryDirectory() as scratch:
+        sent, target = path, f"{INBOX}/pack.safetensors"
+        if path.is_dir():
+            sent, target = Path(scratch) / "bundle", f"{INBOX}/"
+            copy_for_device(Bundle.load(path), sent)
+        _run(adb, "shell", "mkdir", "-p", INBOX)
+        _run(adb, "push", str(sent), target)
+    _run(adb, "shell", "am", "broadcast", "-n", RECEIVER)
+    return phone
+
+
+def _only_phone(adb: str) -> str:
+    rows = [line.split("\t") for line in _run(adb, "devices").splitlines() if "\t" in line]
+    phones = [name for name, state in rows if state == "device"]
+    if len(phones) != 1:
+        found = ", ".join(f"{name} ({state})" for name, state in rows) or "none"
+        raise UserError(f"one phone must be attached and allow debugging; adb sees {found}")
+    return phones[0]
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 (no shell; the words are ours)
+    if done.returncode:
+        raise UserError(
+            f"{' '.join(command[1:3])}: {(done.stderr or done.stdout).strip() or done.returncode}"
+        )
+    return done.stdout
