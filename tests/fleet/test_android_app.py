@@ -33,7 +33,7 @@ def test_the_app_carries_what_a_phone_needs(tiny_run: Path, tiny_bundle: Path, a
         name for name, file in bundle.manifest.files.items() if file.role == "device"
     }
     for name in found:
-        assert (carried / name).read_bytes() == (tiny_bundle / name).read_bytes()
+        assert (assets / "bundle" / name).read_bytes() == (tiny_bundle / name).read_bytes()
 
 
 def test_the_titles_of_the_items_come_along(tiny_run: Path, tiny_bundle: Path, app: Path) -> None:
