@@ -13,12 +13,14 @@ import lightning
 from rich.console import Console
 from torch import nn
 
+from toolchain.metanetwork import MetaNetwork
 from toolchain.tasks import find_task
 from toolchain.tasks.task import Splits
 from toolchain.training.build import (
     CLOUD,
     DISTILLED,
     FINE_TUNED,
+    GENERATED,
     STATIC,
     build_module,
     build_task,
@@ -29,6 +31,7 @@ from toolchain.training.build import (
 from toolchain.training.config import Config, FitConfig
 from toolchain.training.curves import write_curves
 from toolchain.training.fit import fit
+from toolchain.training.forms import forms_table
 from toolchain.training.hardware import DEFAULT_HARDWARE, Hardware
 from toolchain.training.run import (
     CHECKPOINT,
@@ -67,6 +70,8 @@ def train(
     for name in fits(config):
         lightning.seed_everything(config.seed, verbose=False)
         modules[name] = build_module(name, task, config)
+    if isinstance(network := modules.get(GENERATED), MetaNetwork):
+        console.print(forms_table(network))
     stages = Stages(config.seed, out / "fits", console, hardware)
     for name, settings in fits(config).items():
         trained_as = build_task(cloud_training(config), facts) if name == CLOUD else task
