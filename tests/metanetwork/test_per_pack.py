@@ -40,6 +40,12 @@ CASES: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
     "linear of sequences": lambda: rows(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2), inner=(5, 2)),
     "linear without bias": lambda: rows(nn.Linear(4, 3, bias=False)),
     "conv of 1x1": lambda: image(nn.Conv2d(4, 5, 1)),
+    "conv of 1x1 with channels last": lambda: (
+        nn.Conv2d(4, 5, 1),
+        torch.randn(PACKS * ROWS, 4, 6, 6)
+        .contiguous(memory_format=torch.channels_last)
+        .unflatten(0, (PACKS, ROWS)),
+    ),
     "conv of 1x1 in groups": lambda: image(nn.Conv2d(4, 6, 1, groups=2)),
     "conv of 1x1 with stride": lambda: image(nn.Conv2d(4, 5, 1, stride=2, bias=False)),
     "conv of 3x3": lambda: image(nn.Conv2d(4, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 2, (3, 1))),

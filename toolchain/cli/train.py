@@ -21,6 +21,14 @@ def command(
         list[str] | None, typer.Option("--set", help="`a.b=value` over the config; repeatable.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
+    accelerator: Annotated[
+        str, typer.Option(help="`cpu`, `gpu`, ... or `auto`: a GPU if there is one.")
+    ] = "auto",
+    devices: Annotated[str, typer.Option(help="How many, `auto` for all, or some, as `0,2`.")] = "1",
+    strategy: Annotated[
+        str, typer.Option(help="Lightning's: `ddp`, `ddp_find_unused_parameters_true`, ...")
+    ] = "auto",
+    precision: Annotated[str, typer.Option(help="Lightning's: `32-true`, `bf16-mixed`, ...")] = "32-true",
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train a device model and its MetaNetwork; the same command again goes on with a stopped run."""
@@ -28,13 +36,14 @@ def command(
 
     from rich.console import Console
 
+    from toolchain.training.hardware import Hardware, is_first_process
     from toolchain.training.recipe import train
 
     settings = read_settings(config, data, set_, seed)
     folder = out or Path("runs") / f"{settings.name.replace('/', '-')}-{settings.seed}"
-    console = Console(stderr=True)
-    metrics = train(settings, folder, console)
-    if json:
+    console = Console(stderr=True, quiet=not is_first_process())
+    metrics = train(settings, folder, console, Hardware(accelerator, devices, strategy, precision))
+    if json and is_first_process():
         print(json_format.dumps({"run": str(folder), "metrics": metrics}))
     else:
         console.print(f"run: {folder}")

@@ -44,7 +44,7 @@ class MetaGenerator(nn.Module):
             raise ValueError(
                 f"form {form} with rank {rank}: low-rank takes a rank of at least 1, the others none"
             )
-        self.form = form
+        self.form, self.rank = form, rank
         self.hidden = nn.Sequential(nn.Linear(width, width), nn.GELU())
         self.projections = nn.ModuleDict(
             {_key(name): self._projection(width, value.detach(), rank) for name, value in parameters.items()}

@@ -1,8 +1,8 @@
 """Run a module with weights of its own for each pack of a batch: `call` any module, `under` at the speed of a batch.
 
 Inside `under` the torch functions that take a generated parameter compute with its value of each pack instead: a
-Linear becomes one batched matmul, a convolution one grouped convolution. Everything else runs as it always does, on
-the whole batch. Both give the same numbers.
+Linear or a pointwise convolution becomes one batched matmul, any other convolution a grouped one. Everything else
+runs as it always does, on the whole batch. Both give the same numbers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -156,17 +156,36 @@ def _linear(n_packs: int, input: Any, weight: Any, bias: Any = None) -> Tensor:
     return out.view(*input.shape[:-1], out.shape[-1])
 
 
-def _conv2d(n_packs: int, input: Any, weight: Any, bias: Any = None, *settings: Any, **named: Any) -> Tensor:
+def _conv2d(
+    n_packs: int,
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:
     rows = _rows(n_packs, input)
     if rows.dim() != 5:
         raise _NoRule("it must meet a batch there")
     values = [value.values if isinstance(value, Packs) else value for value in (weight, bias)]
+    plain = _all(stride, 1) and (_all(padding, 0) or isinstance(padding, str)) and groups == 1
+    if plain and values[0].shape[-2:] == (1, 1):
+        # A pointwise conv is a Linear with the channels last, in half the time of a grouped conv on a CPU.
+        matrix = Packs(values[0].flatten(2)) if isinstance(weight, Packs) else values[0].flatten(1)
+        return _linear(n_packs, input.permute(0, 2, 3, 1), matrix, bias).permute(0, 3, 1, 2)
     packed = [0 if isinstance(value, Packs) else None for value in (weight, bias)]
 
     def convolve(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-        return functional.conv2d(x, w, b, *settings, **named)
+        return functional.conv2d(x, w, b, stride, padding, dilation, groups)
 
     return vmap(convolve, in_dims=(0, *packed))(rows, *values).flatten(0, 1)
+
+
+def _all(setting: Any, value: int) -> bool:
+    """Whether a setting of a conv, one number or one a dimension, is this everywhere."""
+    return all(s == value for s in (setting if isinstance(setting, list | tuple) else (setting,)))
 
 
 def _layer_norm(

@@ -7,8 +7,10 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 
+@rank_zero_only
 def write_curves(run: Path, metric: str) -> None:
     """Gather what each fit logged into `curves.csv`; draw its loss and its validation `metric` as `curves.png`."""
     fits = sorted((run / "fits").iterdir(), key=lambda folder: folder.stat().st_mtime)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from toolchain.tasks.task import Splits
 from toolchain.training.config import FitConfig
+from toolchain.training.hardware import DEFAULT_HARDWARE, Hardware
 from toolchain.training.scorers import Scorer
 
 EVALUATION_BATCH = 256
@@ -41,25 +42,28 @@ class ScorerFit(lightning.LightningModule):
         return self.seed * 100_003 + self.current_epoch
 
     def train_dataloader(self) -> Iterable[Any]:
-        return self.splits.training(self.config.batch_size, self.epoch_seed)
+        # Lightning deals the batches out to its processes; together they make one of the config's size.
+        batch_size = max(1, self.config.batch_size // self.trainer.world_size)
+        return self.splits.training(batch_size, self.epoch_seed)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # Not in on_train_epoch_start: the first epoch after a resume goes by without it.
         if batch_idx == 0:
-            torch.manual_seed(self.epoch_seed)
+            torch.manual_seed(self.epoch_seed + 1_000_003 * self.global_rank)
 
     def val_dataloader(self) -> Iterable[Any]:
         return self.splits.validation(EVALUATION_BATCH)
 
     def training_step(self, batch: Any) -> Tensor:
         loss = self.scorer.loss(batch)
-        self.log("loss", loss.task, on_step=False, on_epoch=True, prog_bar=True, batch_size=1)
+        self.log("loss", loss.task, on_step=False, on_epoch=True, prog_bar=True, batch_size=1, sync_dist=True)
         return loss.total
 
     def validation_step(self, batch: Any) -> None:
         values = self.scorer.task.scores(self.scorer(batch), batch)
         count = len(next(iter(values.values())))
-        self.log_dict({name: value.mean() for name, value in values.items()}, prog_bar=True, batch_size=count)
+        means = {name: value.mean() for name, value in values.items()}
+        self.log_dict(means, prog_bar=True, batch_size=count, sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         config = self.config
@@ -85,7 +89,14 @@ class Progress(RichProgressBar):
         return {name: value for name, value in super().get_metrics(*args).items() if name != "v_num"}
 
 
-def fit(scorer: Scorer, splits: Splits[Any], config: FitConfig, seed: int, folder: Path) -> float:
+def fit(
+    scorer: Scorer,
+    splits: Splits[Any],
+    config: FitConfig,
+    seed: int,
+    folder: Path,
+    hardware: Hardware = DEFAULT_HARDWARE,
+) -> float:
     """Train `scorer` in place to its best epoch and return its validation value of the task's first metric.
 
     `folder` keeps checkpoints and curves; a fit that was killed goes on from the last epoch in it.
@@ -99,9 +110,7 @@ def fit(scorer: Scorer, splits: Splits[Any], config: FitConfig, seed: int, folde
         enable_version_counter=False,
     )
     averaging = [EMAWeightAveraging(decay=config.averaging)] if config.averaging else []
-    trainer = lightning.Trainer(
-        accelerator="auto",
-        devices=1,
+    trainer = hardware.trainer(
         max_epochs=config.epochs,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,

@@ -13,12 +13,14 @@ import lightning
 from rich.console import Console
 from torch import nn
 
+from toolchain.metanetwork import MetaNetwork
 from toolchain.tasks import find_task
 from toolchain.tasks.task import Splits
 from toolchain.training.build import (
     CLOUD,
     DISTILLED,
     FINE_TUNED,
+    GENERATED,
     STATIC,
     build_module,
     build_task,
@@ -29,6 +31,8 @@ from toolchain.training.build import (
 from toolchain.training.config import Config, FitConfig
 from toolchain.training.curves import write_curves
 from toolchain.training.fit import fit
+from toolchain.training.forms import forms_table
+from toolchain.training.hardware import DEFAULT_HARDWARE, Hardware
 from toolchain.training.run import (
     CHECKPOINT,
     check_config,
@@ -44,11 +48,13 @@ from toolchain.training.scorers import Scorer, training_scorer
 from toolchain.training.tuning import tune
 
 
-def train(config: Config, out: Path, console: Console) -> dict[str, Any]:
+def train(
+    config: Config, out: Path, console: Console, hardware: Hardware = DEFAULT_HARDWARE
+) -> dict[str, Any]:
     """Train what `config` describes into the run folder `out`; return validation metric and seconds of each fit.
 
     A run that was stopped goes on where it was, a finished one is left alone. Raises UserError when `out`
-    holds a run of another config.
+    holds a run of another config, or the hardware is not there.
     """
     check_config(out, config)
     if finished := read_metrics(out):
@@ -64,7 +70,9 @@ def train(config: Config, out: Path, console: Console) -> dict[str, Any]:
     for name in fits(config):
         lightning.seed_everything(config.seed, verbose=False)
         modules[name] = build_module(name, task, config)
-    stages = Stages(config.seed, out / "fits", console)
+    if isinstance(network := modules.get(GENERATED), MetaNetwork):
+        console.print(forms_table(network))
+    stages = Stages(config.seed, out / "fits", console, hardware)
     for name, settings in fits(config).items():
         trained_as = build_task(cloud_training(config), facts) if name == CLOUD else task
         teacher = (modules[CLOUD],) if name == DISTILLED else ()
@@ -85,10 +93,13 @@ def train(config: Config, out: Path, console: Console) -> dict[str, Any]:
 class Stages:
     """Runs one fit after the other, and skips those that an earlier, stopped process has finished."""
 
-    def __init__(self, seed: int, folder: Path, console: Console) -> None:
+    def __init__(
+        self, seed: int, folder: Path, console: Console, hardware: Hardware = DEFAULT_HARDWARE
+    ) -> None:
         self.seed = seed
         self.folder = folder
         self.console = console
+        self.hardware = hardware
         self.metrics: dict[str, Any] = {}
 
     def run(
@@ -105,7 +116,7 @@ class Stages:
         goes_on = (folder / "last.ckpt").is_file()
         self.console.print(f"{name}: {'goes on after its last finished epoch' if goes_on else 'starts'}")
         started = time.perf_counter()
-        best = fit(scorer, splits, config, self.seed, folder)
+        best = fit(scorer, splits, config, self.seed, folder, self.hardware)
         save_modules(weights, model=model)
         self.metrics[name] = {
             scorer.task.metrics[0]: best,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -118,6 +119,7 @@ def read_metrics(path: Path) -> dict[str, Any] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
+@rank_zero_only
 def save_modules(file: Path, **modules: nn.Module) -> None:
     """Write the weights of several modules into one safetensors file, each under its name, all or nothing."""
     tensors = {f"{name}.{key}": value for name, m in modules.items() for key, value in m.state_dict().items()}
@@ -157,6 +159,7 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{file} is damaged: {error}") from None
 
 
+@rank_zero_only
 def _write(file: Path, text: str) -> None:
     part = file.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
