@@ -56,7 +56,7 @@ def test_negatives_stand_for_the_catalogue_in_training_alone(data: Interactions)
     cutter, whole = windows(data, negatives=7), windows(data)
     for packs, full in zip(cutter.training(5, seed=1), whole.training(5, seed=1), strict=True):
         assert packs.negatives is not None
-        assert packs.negatives.shape == (7,)
+        assert len(set(packs.negatives.tolist())) == 7
         assert torch.equal(packs.first_seen, full.first_seen[:, packs.negatives - 1])
         assert torch.equal(packs.target, full.target)
     (packs,) = cutter.test(100)
@@ -71,3 +71,14 @@ def test_negatives_follow_from_the_seed_of_the_epoch(data: Interactions) -> None
     )
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+def test_epochs_are_selected_on_a_fixed_part_of_many_users(
+    data: Interactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everyone = torch.cat([packs.user for packs in windows(data).validation(100)])
+    monkeypatch.setattr("toolchain.tasks.windows.VALIDATION_USERS", 6)
+    some, again = (torch.cat([packs.user for packs in windows(data).validation(100)]) for _ in range(2))
+    assert torch.equal(some, again)
+    assert set(some.tolist()) < set(everyone.tolist())
+    assert len(torch.cat([packs.user for packs in windows(data).test(100)]).unique()) > 6

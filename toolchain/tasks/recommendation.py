@@ -19,7 +19,7 @@ from toolchain.settings import Part, Strict
 from toolchain.tasks.protocols import Protocol, split_interactions
 from toolchain.tasks.ranking import METRICS, full_values, ranks, sampled_ranks, sampled_values
 from toolchain.tasks.task import Task
-from toolchain.tasks.windows import Packs, Ranking, Windows, draw_negatives
+from toolchain.tasks.windows import Packs, Ranking, Windows, draw_items
 
 # Softmax gives exactly 0 for it in fp32; being finite it makes no NaN of a row that is all padding.
 MASKED = -1e9
@@ -254,7 +254,8 @@ class Recommendation(Task[Packs]):
         )
         if self.settings.negatives:
             generator = torch.Generator().manual_seed(int(batch.position[0, 0]))
-            own = draw_negatives(own, self.settings.negatives, generator)
+            negatives = draw_items(self.n_items, self.settings.negatives, generator)
+            own = own._replace(negatives=negatives, first_seen=own.first_seen[:, negatives - 1])
         losses = functional.cross_entropy(
             self.logits(model, own), self.targets(own), ignore_index=-1, reduction="none"
         )

@@ -13,7 +13,10 @@ from toolchain.data.interactions import IntArray, Interactions
 from toolchain.tasks.protocols import Split
 from toolchain.tasks.ranking import SAMPLE
 
-SAMPLE_SEED = 0
+# What is drawn for evaluation is the same for every method and run.
+SEED = 0
+# Epochs are selected on no more users than these; the code of SASRec's authors takes 10,000. All are tested.
+VALIDATION_USERS = 5_000
 
 Ranking = Literal["unseen", "all"]
 
@@ -102,13 +105,17 @@ class Windows:
         generator = torch.Generator().manual_seed(seed)
 
         def cut(rows: Tensor) -> Packs:
-            packs = self._cut(rows, stretch, self.refresh if self.shared_windows else 1)
-            return draw_negatives(packs, self.negatives, generator) if self.negatives else packs
+            negatives = draw_items(self.n_items, self.negatives, generator) if self.negatives else None
+            return self._cut(rows, stretch, self.refresh if self.shared_windows else 1, negatives)
 
         return _loader(rows, batch_size, cut)
 
     def validation(self, batch_size: int) -> DataLoader[Packs]:
-        return self._serving(self.split.validation, self.split.test, batch_size)
+        """Every user up to `VALIDATION_USERS`; of more, as many by chance, always the same."""
+        users = np.random.default_rng(SEED).permutation(len(self.starts))[:VALIDATION_USERS]
+        chosen = np.isin(np.arange(len(self.starts)), users)
+        ends = np.where(chosen, self.split.test, self.split.validation)
+        return self._serving(self.split.validation, ends, batch_size)
 
     def test(self, batch_size: int) -> DataLoader[Packs]:
         return self._serving(self.split.test, self.split.end, batch_size)
@@ -127,7 +134,7 @@ class Windows:
 
         return _loader(np.array(rows, dtype=np.int64).reshape(-1, 4), batch_size, cut)
 
-    def _cut(self, rows: Tensor, targets: int, per_window: int) -> Packs:
+    def _cut(self, rows: Tensor, targets: int, per_window: int, negatives: Tensor | None = None) -> Packs:
         """`rows` int64 [B, 4]: first target, the user's first row, one past the last that may be seen, user."""
         first, low, high, user = rows.unbind(1)
         position = (first[:, None] + torch.arange(targets)).view(len(rows), -1, self.refresh)
@@ -147,8 +154,9 @@ class Windows:
             history=self._items_at(history, low[row], high[row]),
             target=target[row, pack],
             position=position,
-            first_seen=self._first_seen(user),
+            first_seen=self._first_seen(user, negatives),
             user=user,
+            negatives=negatives,
         )
 
     def _items_at(self, index: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -156,12 +164,16 @@ class Windows:
         inside = (index >= low.view(shape)) & (index < high.view(shape))
         return self.items[index.clamp(0, len(self.items) - 1)] * inside
 
-    def _first_seen(self, user: Tensor) -> Tensor:
-        first_seen = torch.full((len(user), self.n_items), len(self.items))
+    def _first_seen(self, user: Tensor, negatives: Tensor | None) -> Tensor:
+        column = torch.arange(-1, self.n_items)
+        if negatives is not None:
+            column = torch.full_like(column, -1).scatter(0, negatives, torch.arange(len(negatives)))
+        first_seen = torch.full((len(user), int(column.max()) + 1), len(self.items))
         if self.ranking == "unseen":
             for row, (start, end) in zip(first_seen, self.rows_of[user].tolist(), strict=True):
                 rows = start + self.new[start:end].nonzero()[:, 0]
-                row[self.items[rows] - 1] = rows
+                columns = column[self.items[rows]]
+                row[columns[columns >= 0]] = rows[columns >= 0]
         return first_seen
 
     def _sample(self, packs: Packs) -> Tensor:
@@ -171,7 +183,7 @@ class Windows:
             start, end = self.rows_of[packs.user[packs.row[pack]]].tolist()
             taken = np.unique(self.items[start:end].numpy())
             if free := self.n_items - len(taken):
-                rng = np.random.default_rng((SAMPLE_SEED, int(packs.position[pack, column])))
+                rng = np.random.default_rng((SEED, int(packs.position[pack, column])))
                 drawn = rng.integers(free, size=SAMPLE)
                 # The number of an item among the free ones -> its id: past the taken ones that come before it.
                 skipped = np.searchsorted(taken - 1 - np.arange(len(taken)), drawn, side="right")
@@ -186,11 +198,9 @@ def _loader(rows: IntArray, batch_size: int, cut: Callable[[Tensor], Packs]) -> 
     return DataLoader(torch.from_numpy(rows), batch_size, collate_fn=collate)  # type: ignore[arg-type]
 
 
-def draw_negatives(packs: Packs, count: int, generator: torch.Generator) -> Packs:
-    """Let `count` items, drawn evenly, stand for the whole catalogue, the same for every target of the batch."""
-    n_items = packs.first_seen.shape[1]
-    negatives = torch.randint(1, n_items + 1, (count,), generator=generator)
-    return packs._replace(negatives=negatives, first_seen=packs.first_seen[:, negatives - 1])
+def draw_items(n_items: int, count: int, generator: torch.Generator) -> Tensor:
+    """int64 [count]: different items, each as likely as any other."""
+    return torch.randperm(n_items, generator=generator)[:count] + 1
 
 
 def first_takes(interactions: Interactions) -> NDArray[np.bool_]:
