@@ -156,6 +156,7 @@ def test_scores_and_owners_go_together(task: Classification, batch: Photos) -> N
     accuracy = task.scores(logits, batch)["accuracy"]
     assert accuracy.tolist() == [0.0] + [1.0] * 7
     assert task.owners(batch).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert task.devices(batch).tolist() == [0, 1, 2, 3]
     assert float(task.loss(logits, batch)) > 0
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -60,12 +61,12 @@ class PackGenerator:
         self._bundle = bundle
         self._golden = bundle.golden.inputs[0]
 
-    def check(self, samples: Sequence[int]) -> None:
+    def check(self, samples: Sequence[Any]) -> None:
         """Raise ValueError if the task cannot read the samples, as for an item that it does not know."""
         self._run.task.context(samples)
 
     @torch.inference_mode()
-    def packs(self, contexts: Sequence[Sequence[int]], versions: Sequence[int]) -> list[bytes]:
+    def packs(self, contexts: Sequence[Sequence[Any]], versions: Sequence[int]) -> list[bytes]:
         """The pack of `versions[n]` for `contexts[n]`; its bytes do not depend on what else is in the batch.
 
         Raises ValueError if a generated value is not finite.
@@ -86,11 +87,12 @@ class PackGenerator:
             probe=old.probe,
         )
 
-    def _rows(self, contexts: Sequence[Sequence[int]], versions: Sequence[int]) -> list[bytes]:
+    def _rows(self, contexts: Sequence[Sequence[Any]], versions: Sequence[int]) -> list[bytes]:
         """The packs of up to ROWS contexts, in one forward pass of exactly ROWS."""
-        network = self._run.metanetwork
-        rows = torch.cat([self._run.task.context(samples) for samples in contexts])
-        batch = network.generate(torch.cat([rows, rows[:1].expand(ROWS - len(rows), -1)]))
+        network, task = self._run.metanetwork, self._run.task
+        rows = torch.cat([task.context(samples) for samples in contexts])
+        filled = torch.cat([rows, rows[:1].expand(ROWS - len(rows), *rows.shape[1:])])
+        batch = network.generate(task.prepared(network, filled))
         for name, values in batch.items():
             if not torch.isfinite(values).all():
                 raise ValueError(f"the generated {name} is not finite")

@@ -15,6 +15,8 @@ DATASETS = {
     "movielens-100k": "toolchain.data.movielens:load_movielens_100k",
     "amazon-video-games": "toolchain.data.amazon:load_amazon_video_games",
     "table": "toolchain.data.table:load_table",
+    "cifar10": "toolchain.data.cifar10:load_cifar10",
+    "image-folder": "toolchain.data.image_folder:load_image_folder",
 }
 
 

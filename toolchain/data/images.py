@@ -13,12 +13,6 @@ from torch import Tensor
 from toolchain.data.devices import draw_devices
 from toolchain.errors import UserError
 
-# Names of the data sets -> what loads them from a path.
-IMAGE_SETS = {
-    "cifar10": "toolchain.data.cifar10:load_cifar10",
-    "image-folder": "toolchain.data.image_folder:load_image_folder",
-}
-
 
 @dataclass(frozen=True)
 class LabelledImages:

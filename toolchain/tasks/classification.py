@@ -9,10 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from toolchain.data.images import IMAGE_SETS, LabelledImages
+from toolchain.data import load_data_set
+from toolchain.data.images import LabelledImages
 from toolchain.errors import UserError
 from toolchain.metanetwork import MetaNetwork
-from toolchain.settings import Part, Strict, find_part
+from toolchain.settings import Part, Strict
 from toolchain.tasks.photos import DeviceSplits, Photos
 from toolchain.tasks.task import Task
 
@@ -137,8 +138,9 @@ class Classification(Task[Photos]):
 
     @classmethod
     def load(cls, name: str, path: Path | None) -> LabelledImages:
-        data = find_part(name, IMAGE_SETS, "data set")(path)
-        assert isinstance(data, LabelledImages)
+        data = load_data_set(name, path)
+        if not isinstance(data, LabelledImages):
+            raise UserError(f"{name} is no set of images")
         return data
 
     @classmethod
@@ -179,6 +181,9 @@ class Classification(Task[Photos]):
 
     def scores(self, logits: Tensor, batch: Photos) -> dict[str, Tensor]:
         return {"accuracy": (logits.argmax(dim=1) == self.targets(batch)).float()}
+
+    def devices(self, batch: Photos) -> Tensor:
+        return batch.device
 
     def owners(self, batch: Photos) -> Tensor:
         return batch.device.repeat_interleave(batch.label.shape[1])

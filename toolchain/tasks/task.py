@@ -72,7 +72,11 @@ class Task(ABC, Generic[Batch]):
 
     @abstractmethod
     def context(self, samples: Sequence[Any]) -> Tensor:
-        """What a device uploaded -> the context encoder's input, batch 1. Raises ValueError on what is no sample."""
+        """What a device uploaded -> a context, batch 1. Raises ValueError on what is no sample."""
+
+    def prepared(self, network: MetaNetwork, context: Tensor) -> Tensor:
+        """What the context encoder reads of contexts [M, ...]: these, or what the device model makes of them."""
+        return context
 
     def device_model(self, part: Part) -> nn.Module:
         """Raises UserError."""
