@@ -34,7 +34,12 @@ def form_sizes(network: MetaNetwork) -> list[FormSize]:
     shared = {name: value.detach().to("meta") for name, value in network.static().items()}
     payload = sum(value.numel() * value.element_size() for value in shared.values())
     sizes = []
-    for form, rank in (("full", None), ("residual", None), ("low-rank", network.generator.rank or RANK)):
+    forms: list[tuple[Form, int | None]] = [
+        ("full", None),
+        ("residual", None),
+        ("low-rank", network.generator.rank or RANK),
+    ]
+    for form, rank in forms:
         with torch.device("meta"):
             # As many numbers as `residual`, which needs no value of a parameter to start from.
             generator = MetaGenerator(
