@@ -1,6 +1,5 @@
 """Next-item recommendation: a sample is an item id, a context the recent item ids of a user, oldest first."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +15,11 @@ from toolchain.data import Interactions, load_interactions
 from toolchain.errors import UserError
 from toolchain.metanetwork import ItemContextEncoder, MetaNetwork
 from toolchain.settings import Part, Strict
+from toolchain.tasks.competition import MASKED, against_negatives, without_seen
 from toolchain.tasks.protocols import Protocol, split_interactions
 from toolchain.tasks.ranking import METRICS, full_values, ranks, sampled_ranks, sampled_values
 from toolchain.tasks.task import Task
 from toolchain.tasks.windows import Packs, Ranking, Windows, draw_items
-
-# Softmax gives exactly 0 for it in fp32; being finite it makes no NaN of a row that is all padding.
-MASKED = -1e9
 
 
 class RollingDates(Strict):
@@ -205,14 +202,11 @@ class Recommendation(Task[Packs]):
         if batch.negatives is None:
             return without_seen(logits, batch).flatten(0, 1)
         own = model.head(hidden.flatten(0, 1), batch.target.view(-1, 1))  # type: ignore[operator]
-        return self._against_negatives(own, logits, batch)
+        return against_negatives(own, logits, batch, self.n_items)
 
     def targets(self, batch: Packs) -> Tensor:
-        return (
-            batch.target.flatten() - 1
-            if batch.negatives is None
-            else (batch.target.flatten() != 0).long() - 1
-        )
+        target = batch.target.flatten()
+        return (target if batch.negatives is None else (target != 0).long()) - 1
 
     def vectors(self, network: MetaNetwork, batch: Packs) -> Tensor:
         """fp32 [M, width]: one causal pass over each row of items, read at every cut."""
@@ -228,17 +222,14 @@ class Recommendation(Task[Packs]):
         encoder = cast(ItemContextEncoder, network.context_encoder)
         before = batch.position[:, :1]
         if batch.negatives is None:
-            own = (
-                encoder.scores(vectors)
-                .masked_fill(batch.first_seen[batch.row] < before, MASKED)
-                .log_softmax(dim=1)
-            )
+            seen = batch.first_seen[batch.row] < before
+            own = encoder.scores(vectors).masked_fill(seen, MASKED).log_softmax(dim=1)
             wanted = batch.target != 0
             return -(own.gather(1, (batch.target - 1).clamp(min=0)) * wanted).sum() / wanted.sum()
         negative = encoder.scores(vectors, batch.negatives)[:, None].expand(-1, batch.target.shape[1], -1)
         at_once = batch._replace(position=before.expand_as(batch.position))
         own = encoder.scores(vectors, batch.target)
-        return self.loss(self._against_negatives(own, negative, at_once), batch)
+        return self.loss(against_negatives(own, negative, at_once, self.n_items), batch)
 
     def own_loss(self, model: nn.Module, batch: Packs) -> Tensor:
         """Next-item loss on the items that the pack is generated from, averaged over each pack's own."""
@@ -268,17 +259,6 @@ class Recommendation(Task[Packs]):
         sample = batch.sample.flatten(0, 1)[wanted]
         return full_values(ranks(logits, target)) | sampled_values(sampled_ranks(logits, target, sample))
 
-    def _against_negatives(self, own: Tensor, negative: Tensor, batch: Packs) -> Tensor:
-        """Logits of the targets [M * k, 1] or [M, k], and of the negatives [M, k, S] -> [M * k, 1 + S].
-
-        Each negative stands for n_items / S items: its logit rises by log(n_items / S), and the sum over the sample
-        estimates that over the catalogue (Bengio and Senecal 2008). A target among the negatives does not count twice.
-        """
-        assert batch.negatives is not None
-        negative = without_seen(negative + math.log(self.n_items / len(batch.negatives)), batch)
-        negative = negative.masked_fill(batch.target[..., None] == batch.negatives, MASKED)
-        return torch.cat([own.view(-1, 1), negative.flatten(0, 1)], dim=1)
-
     def devices(self, batch: Packs) -> Tensor:
         return batch.user[batch.row]
 
@@ -296,8 +276,3 @@ def _length(part: Part, key: str, section: str) -> int:
 def _history(model: nn.Module) -> int:
     """Items that a device model looks back on: fewer than the windows hold, where a larger model is about."""
     return cast(int, (model.device_model if isinstance(model, MetaNetwork) else model).history)
-
-
-def without_seen(logits: Tensor, packs: Packs) -> Tensor:
-    """Take what a user has seen before a target out of its running, in the softmax and in the ranking."""
-    return logits.masked_fill(packs.first_seen[packs.row][:, None] < packs.position[..., None], MASKED)
