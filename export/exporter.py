@@ -32,6 +32,7 @@ from export.session import open_baked
 from export.slots import place, sentinels
 from export.spec import ExportSpec, describe
 from export.targets import find_target, load_target
+from export.tracing import changing_shape
 from export.verify import verify_bundle
 
 DEFAULT_WEIGHTS_FILE = "default.safetensors"
@@ -101,6 +102,7 @@ def _run_reference(spec: ExportSpec, default: dict[str, Tensor], folder: Path, t
     scales = swap_scales()
     swaps = swap_weights(default, golden.weights, scales)
     outputs = [reference.outputs(new, spec.inputs[0])[0] for new in swaps]
+    _check_shapes(spec.output_names[0], outputs)
     _write_tensors(folder / SWAPS_FILE, {"scale": scales, "output": torch.stack(outputs)})
     return golden
 
@@ -133,6 +135,13 @@ def _check_outputs(spec: ExportSpec, golden: Golden) -> None:
                 raise BundleError(f"output {name} is {output.dtype}; it must be float32")
             if not torch.isfinite(output).all():
                 raise BundleError(f"output {name} is not finite for an example input")
+    for name, *variants in zip(spec.output_names, *golden.default, *golden.swapped, strict=True):
+        _check_shapes(name, variants)
+
+
+def _check_shapes(name: str, variants: Sequence[Tensor]) -> None:
+    if len({variant.shape for variant in variants}) > 1:
+        raise BundleError(changing_shape(f"output {name}"))
 
 
 def _write_manifest(

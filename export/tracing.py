@@ -28,6 +28,14 @@ def exporter_step(name: str) -> Iterator[None]:
         ) from error
 
 
+def changing_shape(name: str) -> str:
+    """What to tell whoever exports a model in which the shape of `name` is not always the same."""
+    return (
+        f"the shape of {name} depends on the values of the inputs; the runtimes take fixed shapes: mask what is "
+        "not wanted instead of selecting the rest"
+    )
+
+
 @exporter_step("torch.export")
 def trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     """`torch.export.export`; BundleError where it fails, or where a shape depends on values."""
@@ -35,10 +43,7 @@ def trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     for node in traced.graph.nodes:
         shape = getattr(node.meta.get("val"), "shape", ())
         if not all(isinstance(size, int) for size in shape):
-            raise BundleError(
-                f"the shape of {node.name} depends on the values of the inputs; the runtimes take fixed shapes: "
-                "mask what is not wanted instead of selecting the rest"
-            )
+            raise BundleError(changing_shape(node.name))
     return traced
 
 

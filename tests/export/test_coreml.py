@@ -19,8 +19,8 @@ from export.mil import SavedProgram
 from export.session import open_session
 from export.spec import ExportSpec
 from export.verify import verify_bundle
-from tests.export.models import ConvNet, Normalized, Recurrent, Separable, image_spec
-from tests.export.ranker import GENERATED, PackFactory, Ranker, random_weights, ranker_spec
+from tests.export.models import ConvNet, Normalized, Recurrent, image_spec
+from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec
 
 SIZES = [16 * 16, 16, 16 * 16, 16]
 
@@ -80,7 +80,6 @@ def test_with_binding_state_the_program_reads_a_state_instead(with_state: Bundle
 
 SPECS: list[tuple[type[nn.Module], Callable[[nn.Module, tuple[str, ...]], ExportSpec]]] = [
     (ConvNet, image_spec),
-    (Separable, image_spec),
     (Normalized, image_spec),  # nothing is folded into an input
     (Recurrent, ranker_spec),
 ]
@@ -92,7 +91,7 @@ def test_a_swap_gives_what_eager_pytorch_gives(
 ) -> None:
     torch.manual_seed(0)
     model = kind().eval()
-    bundle = export_bundle(spec_of(model, getattr(kind, "generated", GENERATED)), "ios", tmp_path / "b")
+    bundle = export_bundle(spec_of(model, kind.generated), "ios", tmp_path / "b")
     packs, session = PackFactory(bundle, model), open_session(bundle)
     for version in range(1, 6):
         weights = random_weights(bundle, seed=version)
