@@ -17,9 +17,8 @@ constexpr double kLeastChange = 100;
 Bytes golden_pack(const Bundle& bundle, const Golden& golden) {
     const Manifest& manifest = bundle.manifest();
     const auto file = bundle.file(manifest.golden_weights);
-    std::vector<float> probe = golden.samples.front().swapped.front();
-    probe.resize(std::min(probe.size(), kProbeLength));
-    return write_pack(check_parameters(Safetensors(*file).tensors(), manifest.slots), manifest, 1, probe);
+    return write_pack(check_parameters(Safetensors(*file).tensors(), manifest.slots), manifest, 1,
+                      probe_values(golden.samples.front().swapped.front()));
 }
 
 }  // namespace

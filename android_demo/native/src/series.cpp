@@ -54,9 +54,7 @@ Bytes SwapSeries::pack(std::int64_t version) const {
                               reinterpret_cast<const std::uint8_t*>(values[slot].data()),
                               values[slot].size() * sizeof(float)});
     }
-    std::vector<float> probe = expected(version);
-    probe.resize(std::min(probe.size(), kProbeLength));
-    return write_pack(parameters, manifest_, version, probe);
+    return write_pack(parameters, manifest_, version, probe_values(expected(version)));
 }
 
 const std::vector<float>& SwapSeries::expected(std::int64_t version) const {
