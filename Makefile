@@ -23,7 +23,7 @@ format: .venv/installed
 # build/native/mnet-runner, with Debian's cmake, g++, nlohmann-json3-dev and libssl-dev
 native: .venv/installed
 	cmake -S android_demo/native -B build/native \
-	  -DCMAKE_PREFIX_PATH="$$($(BIN)/python -c 'import executorch; print(*executorch.__path__)')"
+	  -DCMAKE_PREFIX_PATH="$$($(BIN)/python -c 'import executorch; print(next(iter(executorch.__path__)))')"
 	cmake --build build/native --parallel 2
 
 # The Android demo's code, tested on this machine, and its APK; what lacks a tool is skipped by name

@@ -8,10 +8,11 @@ from pathlib import Path
 import executorch
 import pytest
 import torch
+from torch import nn
 
 from export.bundle import Bundle
 from export.exporter import export_bundle
-from tests.export.models import ConvNet, image_spec
+from tests.export.models import ConvNet, Separable, image_spec
 from tests.export.ranker import PackFactory, Ranker, ranker_spec
 
 REPOSITORY = Path(__file__).parents[2]
@@ -71,10 +72,12 @@ def model() -> Ranker:
     return Ranker().eval()
 
 
-@pytest.fixture(scope="session", params=["android", "executorch"])
+@pytest.fixture(scope="session", params=["android input", "android bytes", "executorch"])
 def bundle(request: pytest.FixtureRequest, model: Ranker, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The ranking model's bundle for each target that the runner knows."""
-    return export_bundle(ranker_spec(model), request.param, tmp_path_factory.mktemp("native") / "bundle")
+    """The ranking model's bundle for each target that the runner knows, and each way to bind its weights."""
+    target, _, binding = request.param.partition(" ")
+    spec = ranker_spec(model, binding=binding or None)
+    return export_bundle(spec, target, tmp_path_factory.mktemp("native") / "bundle")
 
 
 @pytest.fixture(scope="session")
@@ -83,10 +86,13 @@ def packs(bundle: Bundle, model: Ranker) -> PackFactory:
     return PackFactory(bundle, model)
 
 
-@pytest.fixture(scope="session")
-def convolutions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, ConvNet]:
+@pytest.fixture(scope="session", params=["executorch", "android bytes", "android input"])
+def convolutions(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Bundle, nn.Module]:
     """A bundle whose slots are not in PyTorch's layout, and its model."""
     torch.manual_seed(0)
-    model = ConvNet().eval()
-    spec = image_spec(model, ConvNet.generated)
-    return export_bundle(spec, "executorch", tmp_path_factory.mktemp("native") / "convolutions"), model
+    target, _, binding = request.param.partition(" ")
+    model = (Separable() if binding == "input" else ConvNet()).eval()
+    spec = image_spec(model, model.generated, binding or None)
+    return export_bundle(spec, target, tmp_path_factory.mktemp("native") / "convolutions"), model

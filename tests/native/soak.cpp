@@ -20,7 +20,7 @@ int main(int, char** arguments) {
     std::atomic<long> inferences{0};
     std::thread writer([&] {
         for (std::int64_t version = 1; version <= swaps; ++version) {
-            const mnet::Bytes pack = series.pack(version);
+            const mnet::Bytes pack = series.pack(version - 1, version);
             // The next inference runs while this swap does, even where both threads share one core.
             for (const long done = inferences; done == inferences;) std::this_thread::yield();
             session.swap(pack);
@@ -36,7 +36,7 @@ int main(int, char** arguments) {
         const auto snapshot = session.live();
         snapshot->run(sample.inputs, outputs);
         const auto& expected =
-            snapshot->version ? series.expected(snapshot->version) : sample.by_default.front();
+            snapshot->version ? series.expected(snapshot->version - 1) : sample.by_default.front();
         mixed += !mnet::agrees({outputs.front()}, {expected}, bundle.manifest().tolerance);
         stale += snapshot->version < before;
         seen.insert(snapshot->version);

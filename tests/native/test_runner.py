@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from export.bundle import Bundle
 from export.errors import IntegrityError, Refused
+from export.manifest import seal
 from export.packs import write_pack
 from export.session import open_session
+from export.slots import pytorch_layout
 from export.verify import verify_bundle
-from tests.export.models import ConvNet
 from tests.export.ranker import PackFactory, random_weights
 from tests.native.conftest import Program
 
@@ -59,11 +59,11 @@ def test_a_swap_gives_what_eager_pytorch_gives(
 
 
 def test_slots_in_another_layout_are_written_right(
-    runner: Program, convolutions: tuple[Bundle, ConvNet], tmp_path: Path
+    runner: Program, convolutions: tuple[Bundle, nn.Module], tmp_path: Path
 ) -> None:
     bundle, model = convolutions
     packs = PackFactory(bundle, model)
-    assert {slot.layout for slot in bundle.manifest.slots} - {"O", "OI", "OIHW"}
+    assert any(slot.layout != pytorch_layout(len(slot.shape)) for slot in bundle.manifest.slots)
     weights = random_weights(bundle, seed=1)
     (path,) = save(tmp_path, {"new": packs.pack(weights, version=1)})
     result = runner("swap", bundle.path, path, "--json")
@@ -252,15 +252,10 @@ def test_the_bench_compares_with_eager_pytorch(runner: Program, bundle: Bundle) 
 def test_a_bundle_of_another_runtime_is_a_users_mistake(
     runner: Program, bundle: Bundle, tmp_path: Path
 ) -> None:
-    from export.manifest import parse_manifest, seal
-
     copy = Path(shutil.copytree(bundle.path, tmp_path / "copy"))
-    raw = (copy / "manifest.json").read_bytes()
-    content = json.loads(raw) | {"target": "onnx"}
+    content = json.loads((copy / "manifest.json").read_bytes()) | {"target": "onnx"}
     del content["id"]
     (copy / "manifest.json").write_bytes(seal(content))
-    assert parse_manifest((copy / "manifest.json").read_bytes()).target == "onnx"
     result = runner("verify", copy)
     assert result.returncode == 2
-    assert "onnx" in result.stderr
-    assert safetensors.torch.load((copy / "default.safetensors").read_bytes())
+    assert "target onnx" in result.stderr

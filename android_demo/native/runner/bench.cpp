@@ -147,17 +147,17 @@ ordered_json bench(const std::filesystem::path& folder, int swaps) {
     std::unique_ptr<Loaded> loaded;
     Outputs before, after;
     double error = 0, change = std::numeric_limits<double>::infinity();
-    for (int version = 1; version <= swaps; ++version) {
-        if (version % kSwapsPerLoading == 1) {
+    for (int swap = 0; swap < swaps; ++swap) {
+        if (swap % kSwapsPerLoading == 0) {
             time_loading(folder, golden, times);
             loaded = std::make_unique<Loaded>(bundle);
             loaded->session.run(inputs, before);
             time_inference(*loaded, golden, kWarmUp, warm_up);
         }
-        time_swap(loaded->session, series.pack(version), times);
+        time_swap(loaded->session, series.pack(swap, swap + 1), times);
         time_inference(*loaded, golden, kRoundsPerSwap, times);
         loaded->session.run(inputs, after);
-        error = std::max(error, max_abs_error({after.front()}, {series.expected(version)}));
+        error = std::max(error, max_abs_error({after.front()}, {series.expected(swap)}));
         change = std::min(change, max_abs_error({after.front()}, {before.front()}));
         before = after;
     }

@@ -108,6 +108,7 @@ int run_verify(const Arguments& arguments) {
     const mnet::Verification found = mnet::verify(bundle);
     ordered_json figures = {{"ok", true},
                             {"slots", found.slots},
+                            {"packs", found.packs},
                             {"max_abs_error", found.max_abs_error},
                             {"output_change", found.output_change},
                             {"tolerance", found.tolerance}};

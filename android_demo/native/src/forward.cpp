@@ -1,12 +1,12 @@
 // Target `android`: one `forward` that takes the generated parameters as inputs, as `export/android.py` makes
 // it.
 #include <algorithm>
-#include <cstring>
 #include <mutex>
 
 #include "method.h"
 #include "mnet/errors.h"
 #include "program.h"
+#include "slots.h"
 
 namespace mnet {
 namespace {
@@ -80,8 +80,8 @@ public:
         auto weights = std::make_shared<Weights>();
         for (std::size_t k = 0; k < slots_.size(); ++k) {
             weights->indices.push_back(slots_[k].index);
-            weights->values.emplace_back(slots_[k].dtype, slots_[k].shape);
-            std::memcpy(weights->values.back().data(), parameters[k].data, parameters[k].size);
+            weights->values.emplace_back(slots_[k].dtype, arranged_shape(slots_[k]));
+            store(slots_[k], parameters[k].data, weights->values.back().data());
         }
         return std::make_shared<ForwardSnapshot>(version, forward_, std::move(weights));
     }
@@ -91,7 +91,30 @@ private:
     std::vector<Slot> slots_;
 };
 
+/// The generated parameters are constants of the program: each version is a patched copy of it, loaded anew.
+class PatchedProgram : public DeviceProgram {
+public:
+    explicit PatchedProgram(const Bundle& bundle) : manifest_(bundle.manifest()) {
+        if (check_byte_slots(manifest_) != manifest_.program)
+            throw BundleError("the slots are not in the program");
+        template_ = bundle.file(manifest_.program);
+    }
+
+    std::shared_ptr<const Snapshot> bind(std::int64_t version, const Parameters& parameters) override {
+        auto file = std::make_shared<const Bytes>(patch(*template_, manifest_.slots, parameters));
+        return load_forward(std::move(file), manifest_, {})->bind(version, {});
+    }
+
+private:
+    Manifest manifest_;
+    std::shared_ptr<const Bytes> template_;
+};
+
 }  // namespace
+
+std::unique_ptr<DeviceProgram> load_patched(const Bundle& bundle) {
+    return std::make_unique<PatchedProgram>(bundle);
+}
 
 std::unique_ptr<DeviceProgram> load_forward(std::shared_ptr<const Bytes> file, const Manifest& manifest,
                                             const std::vector<Slot>& slots) {

@@ -104,6 +104,7 @@ Slot slot(const json& value) {
         slot.file = path(binding.at("file"));
         slot.offset = natural(binding.at("offset"));
         slot.size = natural(binding.at("size"));
+        for (const json& offset : binding.value("keys", json::array())) slot.keys.push_back(natural(offset));
     } else {
         throw BundleError("slots of kind " + kind + " belong to a runtime that this program does not have");
     }

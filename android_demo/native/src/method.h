@@ -25,6 +25,7 @@ class Executable {
 public:
     /// Throws BundleError if this is no program that this runtime can load.
     explicit Executable(std::shared_ptr<const Bytes> file);
+    Executable(const Executable&) = delete;  // the program points to the loader
 
     bool has(const char* method) const { return program_->method_meta(method).ok(); }
 
@@ -43,6 +44,7 @@ public:
     ///
     /// Throws BundleError if the method cannot be loaded.
     Method(std::shared_ptr<const Executable> executable, const char* name, Bytes weights = {});
+    Method(const Method&) = delete;  // ExecuTorch's method points to other members
 
     std::size_t inputs() const { return method_->inputs_size(); }
     std::size_t outputs() const { return method_->outputs_size(); }

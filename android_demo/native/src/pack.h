@@ -23,8 +23,8 @@ struct WeightPack {
     Parameters parameters;
 };
 
-/// How many values of an output a probe has at the most.
-constexpr std::size_t kProbeLength = 16;
+/// What a pack carries of the model's first output: its first 16 values.
+std::vector<float> probe_values(std::vector<float> output);
 
 /// Checks a pack against the bundle that it is for; throws Refused by name. That its version is newer than
 /// the one served is for the session to check.

@@ -20,6 +20,10 @@ public:
 /// Target `executorch`: methods `encode` and `head`, the generated parameters as bytes of a `.ptd`.
 std::unique_ptr<DeviceProgram> load_split(const Bundle& bundle);
 
+/// Target `android` with binding `bytes`: one method `forward`, the generated parameters as constants of its
+/// file.
+std::unique_ptr<DeviceProgram> load_patched(const Bundle& bundle);
+
 /// Target `android`: one method `forward`, the generated parameters as further inputs; without slots, the
 /// baked program of any target.
 std::unique_ptr<DeviceProgram> load_forward(std::shared_ptr<const Bytes> file, const Manifest& manifest,

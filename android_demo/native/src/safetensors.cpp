@@ -1,7 +1,7 @@
 #include "safetensors.h"
 
 #include <algorithm>
-#include <cstring>
+#include <nlohmann/json.hpp>
 
 #include "mnet/errors.h"
 
@@ -47,13 +47,13 @@ Safetensors::Safetensors(const Bytes& file) {
     const auto start = file.begin() + kLengthSize;
     data_ = file.data() + kLengthSize + length;
     size_ = file.size() - kLengthSize - length;
-    header_ =
-        json::parse(start, start + static_cast<std::ptrdiff_t>(length), nullptr, /*allow_exceptions=*/false);
-    if (!header_.is_object()) malformed("the header is not a JSON object");
+    header_ = std::make_shared<const json>(
+        json::parse(start, start + static_cast<std::ptrdiff_t>(length), nullptr, /*allow_exceptions=*/false));
+    if (!header_->is_object()) malformed("the header is not a JSON object");
 }
 
 std::string Safetensors::metadata(const std::string& key) const try {
-    return header_.at(kMetadata).at(key);
+    return header_->at(kMetadata).at(key);
 } catch (const json::exception& error) {
     malformed(error.what());
 }
@@ -61,7 +61,7 @@ std::string Safetensors::metadata(const std::string& key) const try {
 std::map<std::string, Tensor> Safetensors::tensors() const try {
     std::map<std::string, Tensor> tensors;
     std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
-    for (const auto& [name, entry] : header_.items()) {
+    for (const auto& [name, entry] : header_->items()) {
         if (name == kMetadata) continue;
         Tensor tensor{entry.at("dtype"), {}, nullptr, 0};
         for (const json& length : entry.at("shape")) {

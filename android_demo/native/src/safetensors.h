@@ -4,7 +4,8 @@
 
 #include <cstdint>
 #include <map>
-#include <nlohmann/json.hpp>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,7 @@ public:
     std::map<std::string, Tensor> tensors() const;
 
 private:
-    nlohmann::json header_;
+    std::shared_ptr<const nlohmann::json> header_;
     const std::uint8_t* data_;
     std::size_t size_;
 };

@@ -42,8 +42,8 @@ SwapSeries::SwapSeries(const Bundle& bundle)
     }
 }
 
-Bytes SwapSeries::pack(std::int64_t version) const {
-    const float scale = scales_[turn(version)];
+Bytes SwapSeries::pack(std::int64_t swap, std::int64_t version) const {
+    const float scale = scales_[stored(swap)];
     std::vector<std::vector<float>> values = default_;
     Parameters parameters;
     for (std::size_t slot = 0; slot < values.size(); ++slot) {
@@ -54,13 +54,9 @@ Bytes SwapSeries::pack(std::int64_t version) const {
                               reinterpret_cast<const std::uint8_t*>(values[slot].data()),
                               values[slot].size() * sizeof(float)});
     }
-    std::vector<float> probe = expected(version);
-    probe.resize(std::min(probe.size(), kProbeLength));
-    return write_pack(parameters, manifest_, version, probe);
+    return write_pack(parameters, manifest_, version, probe_values(expected(swap)));
 }
 
-const std::vector<float>& SwapSeries::expected(std::int64_t version) const {
-    return expected_[turn(version)];
-}
+const std::vector<float>& SwapSeries::expected(std::int64_t swap) const { return expected_[stored(swap)]; }
 
 }  // namespace mnet

@@ -17,6 +17,8 @@ using Clock = std::chrono::steady_clock;
 std::unique_ptr<DeviceProgram> load_program(const Bundle& bundle) {
     const Manifest& manifest = bundle.manifest();
     if (manifest.target == "executorch") return load_split(bundle);
+    const bool by_bytes = !manifest.slots.empty() && manifest.slots.front().kind == Slot::Kind::bytes;
+    if (manifest.target == "android" && by_bytes) return load_patched(bundle);
     if (manifest.target == "android")
         return load_forward(bundle.file(manifest.program), manifest, manifest.slots);
     throw BundleError("the bundle is for target " + manifest.target +
@@ -45,9 +47,7 @@ void self_test(const Snapshot& snapshot, const Sample& sample, const std::vector
             throw Refused(Reason::self_test_failed, "an output is not finite under the new weights");
         }
     }
-    std::vector<float>& first = outputs.front();
-    first.resize(std::min(first.size(), kProbeLength));
-    if (!agrees({first}, {probe}, tolerance)) {
+    if (!agrees({probe_values(std::move(outputs.front()))}, {probe}, tolerance)) {
         throw Refused(Reason::self_test_failed, "the outputs are not those of the pack's weights");
     }
 }

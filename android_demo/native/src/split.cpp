@@ -1,65 +1,14 @@
 // Target `executorch`: `outputs = head(*encode(*inputs), *inputs)`, as `export/executorch_split.py` splits a
 // model.
-#include <algorithm>
-#include <cstring>
-#include <iterator>
 #include <mutex>
-#include <string_view>
 
 #include "method.h"
 #include "mnet/errors.h"
 #include "program.h"
+#include "slots.h"
 
 namespace mnet {
 namespace {
-
-/// PyTorch's layout, one letter a dimension.
-std::string_view pytorch_layout(std::size_t dimensions) {
-    constexpr std::string_view kLayouts[] = {"", "O", "OI", "OIW", "OIHW", "OIDHW"};
-    if (dimensions >= std::size(kLayouts)) throw BundleError("a slot has more than five dimensions");
-    return kLayouts[dimensions];
-}
-
-/// Writes a parameter, which lies in PyTorch's layout, in the one that the slot wants.
-void store(const Slot& slot, const std::uint8_t* value, std::uint8_t* out) {
-    const std::string_view own = pytorch_layout(slot.shape.size());
-    if (slot.layout == own) {
-        std::memcpy(out, value, slot.size);
-        return;
-    }
-    const std::size_t item = item_size(slot.dtype), dimensions = own.size();
-    std::vector<std::size_t> lengths(dimensions), strides(dimensions), position(dimensions);
-    for (std::size_t k = 0; k < dimensions; ++k) {
-        const std::size_t from = own.find(slot.layout[k]);
-        lengths[k] = static_cast<std::size_t>(slot.shape[from]);
-        strides[k] = item;
-        for (std::size_t later = from + 1; later < dimensions; ++later) {
-            strides[k] *= static_cast<std::size_t>(slot.shape[later]);
-        }
-    }
-    const std::uint8_t* from = value;
-    for (const std::uint8_t* end = out + slot.size; out != end; out += item) {
-        std::memcpy(out, from, item);
-        for (std::size_t k = dimensions; k-- > 0;) {  // the next position, last dimension first
-            from += strides[k];
-            if (++position[k] < lengths[k]) break;
-            from -= strides[k] * lengths[k];
-            position[k] = 0;
-        }
-    }
-}
-
-/// Throws BundleError unless the slot is bytes of `file` and exactly as large as its parameter: the runtime
-/// would notice neither.
-void check(const Slot& slot, const std::string& file, std::size_t file_size) {
-    const std::string_view own = pytorch_layout(slot.shape.size());
-    const TensorInfo parameter{slot.parameter, slot.dtype, slot.shape};
-    if (slot.kind != Slot::Kind::bytes || slot.file != file || slot.size != parameter.bytes() ||
-        slot.offset > file_size || slot.size > file_size - slot.offset ||
-        !std::is_permutation(slot.layout.begin(), slot.layout.end(), own.begin(), own.end())) {
-        throw BundleError(slot.parameter + " does not fit its slot in " + file);
-    }
-}
 
 /// What all versions share. ExecuTorch is not re-entrant and `encode` is shared, so one inference runs at a
 /// time.
@@ -116,16 +65,12 @@ public:
           slots_(bundle.manifest().slots),
           outputs_(bundle.manifest().outputs) {
         if (slots_.empty()) throw BundleError("the bundle has no slots");
-        template_ = bundle.file(slots_.front().file);
-        for (const Slot& slot : slots_) check(slot, slots_.front().file, template_->size());
+        template_ = bundle.file(check_byte_slots(bundle.manifest()));
     }
 
     std::shared_ptr<const Snapshot> bind(std::int64_t version, const Parameters& parameters) override {
-        Bytes weights = *template_;
-        for (std::size_t k = 0; k < slots_.size(); ++k) {
-            store(slots_[k], parameters[k].data, weights.data() + slots_[k].offset);
-        }
-        return std::make_shared<SplitSnapshot>(version, shared_, std::move(weights), outputs_);
+        return std::make_shared<SplitSnapshot>(version, shared_, patch(*template_, slots_, parameters),
+                                               outputs_);
     }
 
 private:

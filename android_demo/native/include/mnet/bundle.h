@@ -36,6 +36,7 @@ struct Slot {
     DType dtype;
     std::vector<std::int64_t> shape;
     /// How the runtime wants it, one letter a dimension: `O` out, `I` in, `D` depth, `H` height, `W` width.
+    /// Dimensions of size 1 may be left out.
     std::string layout;
     Kind kind;
     /// Of kind `input`: which input of `forward` it is.
@@ -44,6 +45,8 @@ struct Slot {
     std::string file;
     std::size_t offset = 0;
     std::size_t size = 0;
+    /// Where the SHA-256 of these bytes stands in the file, in hex, by which the runtime knows them.
+    std::vector<std::size_t> keys;
 };
 
 /// One file of the bundle. A phone needs those for the device; a benchmark the others as well.

@@ -77,7 +77,8 @@ public:
     /// One inference under the weights live when it starts; see `Snapshot::run`.
     void run(const std::vector<Input>& inputs, Outputs& outputs) const { live()->run(inputs, outputs); }
 
-    /// Checks, self-tests and publishes a weight pack. On Refused, the current weights go on serving.
+    /// Checks, self-tests and publishes a weight pack. Throws Refused by name; after that, as after any other
+    /// exception, the current weights go on serving.
     SwapTimes swap(const Bytes& pack);
 
 private:
