@@ -60,5 +60,5 @@ def test_a_damaged_pack_is_replaced_when_it_is_made_again(tmp_path: Path) -> Non
 def test_a_place_that_cannot_be_had_is_the_users_mistake(tmp_path: Path, s3: str) -> None:
     (tmp_path / "file").write_text("in the way")
     for url in (f"file://{tmp_path / 'file'}", "s3://no-such-bucket/packs", "nowhere://x"):
-        with pytest.raises(UserError, match="cannot keep packs"):
+        with pytest.raises(UserError, match="cannot keep files"):
             PackStore(url)

@@ -1,5 +1,6 @@
 """A real session under a server that lies in every way it can: refused by name, still serving."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,10 +17,11 @@ from export.bundle import Bundle
 from export.errors import Reason, Refused
 from export.packs import pack_digest, write_pack
 from toolchain.cloud.generation import PackGenerator
-from toolchain.cloud.keys import create_signing_key, public_keys
+from toolchain.cloud.keys import SIGNING, Keyring, create_signing_key, public_keys, retire, rotate
 from toolchain.cloud.release import Release, sign_release
+from toolchain.durable import write_durably
 from toolchain.errors import UserError
-from toolchain.fleet.client import CloudClient, Identity
+from toolchain.fleet.client import CloudClient, Identity, Offline
 from toolchain.fleet.phone import Phone
 from toolchain.training.run import load_run
 
@@ -319,3 +321,66 @@ def test_a_state_of_another_bundle_is_the_users_mistake(cloud: Cloud, phone: Pho
     identity.write_text(identity.read_text().replace(cloud.bundle.id, "d" * 64))
     with pytest.raises(UserError, match="another bundle"):
         start(cloud, tmp_path)
+
+
+def test_a_new_key_is_learnt_from_one_that_is_known(
+    cloud: Cloud, client: ScriptedClient, phone: Phone, tmp_path: Path
+) -> None:
+    """Rotation with overlap: the old key vouches for the new one, and is worth nothing once it has been retired."""
+    folder, now = tmp_path / "keys", int(time.time())
+    folder.mkdir()
+    write_durably(folder / SIGNING, cloud.key.as_pem(private=True), mode=0o600)
+
+    def offer(version: int, key: ECKey, statements: list[str]) -> None:
+        pack = cloud.pack(version)
+        client.offer(pack, jws=sign_release(key, cloud.release(version, pack)))
+        client.statements = statements
+
+    second = rotate(folder)
+    for statements in ([], ["no statement"], Keyring(cloud.other_key, (second,)).statements(now)[:1]):
+        offer(2, second, statements)
+        with pytest.raises(Refused) as refusal:
+            phone.poll(client, 0)
+        assert refusal.value.reason is Reason.BAD_SIGNATURE
+    offer(2, second, Keyring.load(folder).statements(now))
+    assert phone.poll(client, 0) is not None
+    assert retire(folder) == [cloud.key.kid]
+    third = rotate(folder)
+    offer(3, third, Keyring.load(folder).statements(now))
+    with pytest.raises(Refused):
+        phone.poll(
+            client, 0
+        )  # not newer than what it knows: it may be an old statement that somebody plays back
+    offer(3, third, Keyring.load(folder).statements(now + 1))
+    assert phone.poll(client, 0) is not None
+    offer(4, cloud.key, Keyring.load(folder).statements(now + 2))
+    with pytest.raises(Refused) as refusal:
+        phone.poll(client, 0)
+    assert refusal.value.reason is Reason.BAD_SIGNATURE
+    assert start(cloud, tmp_path)[0].version == 3
+
+
+def test_what_was_accepted_under_a_retired_key_still_runs(
+    cloud: Cloud, client: ScriptedClient, phone: Phone, tmp_path: Path
+) -> None:
+    second = create_signing_key(tmp_path / "second.pem")
+    identity = json.loads((tmp_path / "identity.json").read_text())
+    changed = {"keys": public_keys(second), "retired": identity["keys"]}
+    (tmp_path / "identity.json").write_text(json.dumps(identity | changed))
+    assert start(cloud, tmp_path)[0].version == 1
+
+
+def test_the_server_hears_what_became_of_a_release(
+    cloud: Cloud, client: ScriptedClient, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LIES["probe of other weights"][0](cloud, client)
+    with pytest.raises(Refused):
+        phone.poll(client, 0)
+    take(phone, client, 3)
+    assert client.reports == [(1, "taken"), (2, "self_test_failed"), (3, "taken")]
+
+    def away(*_: object) -> None:
+        raise Offline("no route")
+
+    monkeypatch.setattr(client, "report", away)
+    take(phone, client, 4)

@@ -1,46 +1,58 @@
-"""`mnet keys`: the keys of a server, and the tokens of its phones."""
+"""`mnet keys`: the keys of a server."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+command = typer.Typer(
+    help="The keys of a server; a running one reads them anew at SIGHUP.", no_args_is_help=True
+)
 
-class Action(StrEnum):
-    """What to do with the keys."""
-
-    CREATE = "create"
-    LIST = "list"
-    ROTATE = "rotate"
-    RETIRE = "retire"
+State = Annotated[Path, typer.Option(help="The state folder of the server.")]
 
 
-def command(
-    action: Annotated[
-        Action,
-        typer.Argument(
-            help="create: a folder of keys, for every replica. list: the names of the signing keys. "
-            "rotate: a new signing key; the one before vouches for it. "
-            "retire: delete those before, when every phone has been heard of since."
-        ),
-    ],
-    state: Annotated[Path, typer.Option(help="The state folder of the server.")],
-) -> None:
-    """Create, list, rotate and retire a server's keys. A running server reads them anew at SIGHUP."""
-    from rich.console import Console
+@command.command()
+def create(state: State) -> None:
+    """Create what is missing: a signing, an enrolment and an operator key, the same for every replica."""
+    from toolchain.cloud.state import ServerState
 
-    from toolchain.cloud.keys import Keyring, retire, rotate
-    from toolchain.cloud.server import ServerState
+    ServerState.open(state)
+    _show(state)
 
-    console = Console(highlight=False)
-    keys = ServerState.open(state).keys if action is Action.CREATE else ServerState(state).keys
-    if action is Action.ROTATE:
-        rotate(keys)
-    elif action is Action.RETIRE:
-        for kid in retire(keys):
-            console.print(f"retired   {kid}", soft_wrap=True)
-    keyring = Keyring.load(keys)
-    console.print(f"signing   {keyring.signing.kid}", soft_wrap=True)
+
+@command.command(name="list")
+def list_(state: State) -> None:
+    """Print the names of the signing keys."""
+    _show(state)
+
+
+@command.command()
+def rotate(state: State) -> None:
+    """Create a new signing key; the one before vouches for it, so that phones learn it by themselves."""
+    from toolchain.cloud.keys import rotate
+    from toolchain.cloud.state import ServerState
+
+    rotate(ServerState(state).keys)
+    _show(state)
+
+
+@command.command()
+def retire(state: State) -> None:
+    """Delete the keys before the signing one; a phone that was not heard of since the rotation must enrol anew."""
+    from toolchain.cloud.keys import retire
+    from toolchain.cloud.state import ServerState
+
+    for kid in retire(ServerState(state).keys):
+        typer.echo(f"retired   {kid}")
+    _show(state)
+
+
+def _show(state: Path) -> None:
+    from toolchain.cloud.keys import Keyring
+    from toolchain.cloud.state import ServerState
+
+    keyring = Keyring.load(ServerState(state).keys)
+    typer.echo(f"signing   {keyring.signing.kid}")
     for key in keyring.retiring:
-        console.print(f"vouching  {key.kid}", soft_wrap=True)
+        typer.echo(f"vouching  {key.kid}")

@@ -51,8 +51,9 @@ def command(
 
     from toolchain.cloud.generation import load_generators
     from toolchain.cloud.logs import log_to_stderr
-    from toolchain.cloud.server import Reload, ServerState, Settings, build_service, listen, serve
+    from toolchain.cloud.server import Reload, Settings, build_service, listen, serve
     from toolchain.cloud.service import Limits
+    from toolchain.cloud.state import ServerState
     from toolchain.errors import UserError
 
     if (tls_certificate is None) != (tls_key is None):

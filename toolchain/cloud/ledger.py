@@ -108,32 +108,34 @@ class Ledger:
         Left out are those that another replica was quicker with (its packs have the same bytes) and those of devices
         that were erased meanwhile. Returns device and SHA-256 of each pack that is of no use any more.
         """
-        rows = {
-            (each.release.device, each.release.bundle, each.release.version): {
-                "device": each.release.device,
-                "bundle": each.release.bundle,
-                "version": each.release.version,
-                "sha256": each.release.sha256,
-                "issued_at": each.release.issued_at,
-                "expires_at": each.release.expires_at,
-                "jws": each.jws,
-                "rollout": each.rollout,
-            }
-            for each in issued
-        }
+        rows = _rows(issued)
         devices = sorted({device for device, _, _ in rows})
         with self._database.releasing() as connection:
             known = set(connection.scalars(select(Device.id).where(Device.id.in_(devices))))
-            erased = [
-                (device, str(row["sha256"])) for (device, _, _), row in rows.items() if device not in known
-            ]
+            erased = [_pack(row) for row in rows.values() if row["device"] not in known]
             given = _already_given(connection, rows)
-            rows = {key: row for key, row in rows.items() if key[0] in known and key not in given}
-            if rows:
-                connection.execute(insert(IssuedRelease), list(rows.values()))
-            connection.execute(statements.DONE, {"devices": devices})
-            superseded = connection.execute(statements.FORGET_SUPERSEDED, {"devices": devices}).tuples().all()
-        return [*erased, *superseded]
+            new = [row for key, row in rows.items() if key[0] in known and key not in given]
+            return [*erased, *_insert(connection, new, devices)]
+
+    def adopt(self, issued: Sequence[Issued]) -> tuple[int, list[tuple[str, str]]]:
+        """Publish releases that were made elsewhere, as the newest of their devices, all or none.
+
+        Left out are those of devices that are not known, or have been given that version or a newer one. Returns how
+        many were published, and device and SHA-256 of each pack that is of no use.
+        """
+        rows = _rows(issued)
+        devices = sorted({device for device, _, _ in rows})
+        with self._database.releasing() as connection:
+            # Locked, so that an upload at this moment gets the version after.
+            locked = select(Device.id, Device.version).where(Device.id.in_(devices)).order_by(Device.id)
+            given = dict(connection.execute(locked.with_for_update(key_share=True)).tuples().all())
+            new = [row for row in rows.values() if row["version"] > given.get(row["device"], row["version"])]
+            if new:
+                versions = [{"of": row["device"], "version": row["version"]} for row in new]
+                connection.execute(statements.ADOPTED, versions)
+            superseded = _insert(connection, new, devices)
+            left_out = {_pack(row) for row in rows.values() if row not in new}
+            return len(new), [*(left_out - _named(connection, left_out)), *superseded]
 
     def release_after(self, device: str, bundle: str, version: int, now: int) -> str | None:
         """The newest release of a device for a bundle as JWS, if it is newer than `version` and valid at `now`.
@@ -151,12 +153,8 @@ class Ledger:
 
     def named(self, packs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of these packs, by device and SHA-256, that a kept release names."""
-        of = tuple_(IssuedRelease.device, IssuedRelease.sha256)
-        query = select(IssuedRelease.device, IssuedRelease.sha256).where(
-            of.in_(list(packs)), IssuedRelease.jws.is_not(None)
-        )
         with self._database.reading() as connection:
-            return {(device, sha256) for device, sha256 in connection.execute(query)}
+            return _named(connection, packs)
 
     def newest_id(self) -> int:
         """The id of the newest release of all; 0 without any."""
@@ -197,3 +195,40 @@ def _already_given(
 ) -> set[tuple[str, str, int]]:
     key = IssuedRelease.device, IssuedRelease.bundle, IssuedRelease.version
     return set(connection.execute(select(*key).where(tuple_(*key).in_(list(wanted)))).tuples())
+
+
+def _rows(issued: Sequence[Issued]) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """A row of the table for each, by what it must be the only one of."""
+    return {
+        (each.release.device, each.release.bundle, each.release.version): {
+            "device": each.release.device,
+            "bundle": each.release.bundle,
+            "version": each.release.version,
+            "sha256": each.release.sha256,
+            "issued_at": each.release.issued_at,
+            "expires_at": each.release.expires_at,
+            "jws": each.jws,
+            "rollout": each.rollout,
+        }
+        for each in issued
+    }
+
+
+def _named(connection: Connection, packs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    of = IssuedRelease.device, IssuedRelease.sha256
+    query = select(*of).where(tuple_(*of).in_(list(packs)), IssuedRelease.jws.is_not(None))
+    return set(connection.execute(query).tuples())
+
+
+def _pack(row: dict[str, Any]) -> tuple[str, str]:
+    return row["device"], row["sha256"]
+
+
+def _insert(
+    connection: Connection, rows: Sequence[dict[str, Any]], devices: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Insert releases of these devices; returns the packs that are superseded."""
+    if rows:
+        connection.execute(insert(IssuedRelease), rows)
+    connection.execute(statements.DONE, {"devices": devices})
+    return list(connection.execute(statements.FORGET_SUPERSEDED, {"devices": devices}).tuples())

@@ -91,6 +91,8 @@ class Registry:
 
 
 def _forget(connection: Connection, device: str) -> bool:
+    # Locked before its rows elsewhere, in the order in which an upload locks them.
+    connection.execute(select(Device.id).where(Device.id == device).with_for_update())
     for table in (Context, IssuedRelease, Installation):
         connection.execute(delete(table).where(table.device == device))
     return connection.execute(delete(Device).where(Device.id == device)).rowcount > 0

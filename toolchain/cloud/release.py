@@ -3,10 +3,15 @@
 Format: JWS compact (RFC 7515) of JWT claims (RFC 7519), signed with ES256 (RFC 7518) and no other algorithm.
 """
 
+import json
 import re
+from base64 import urlsafe_b64encode
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from joserfc import jwt
 from joserfc.errors import InvalidPayloadError, JoseError
 from joserfc.jwk import ECKey, KeySet
@@ -14,6 +19,7 @@ from joserfc.jwk import ECKey, KeySet
 from export.errors import Reason, Refused
 from toolchain.cloud.keys import ALGORITHM
 
+_ECDSA = ECDSA(hashes.SHA256(), deterministic_signing=True)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -46,10 +52,25 @@ _CLAIMS = {
 
 
 def sign_release(key: ECKey, release: Release) -> str:
-    """The release as JWS compact, signed with ES256; the header's `kid` names the key."""
+    """The release as JWS compact, signed with ES256; the header's `kid` names the key.
+
+    The nonce is that of RFC 6979, so that the same release gives the same text wherever it is signed.
+    """
     fields = asdict(release)
     claims = {claim: fields[field] for claim, field in _CLAIMS.items()}
-    return jwt.encode({"alg": ALGORITHM, "kid": key.kid}, claims, key, algorithms=[ALGORITHM])
+    signed = ".".join(_base64url(_json(part)) for part in ({"alg": ALGORITHM, "kid": key.kid}, claims))
+    private = key.private_key
+    assert private is not None, "a signing key is private"
+    r, s = decode_dss_signature(private.sign(signed.encode(), _ECDSA))
+    return f"{signed}.{_base64url(r.to_bytes(32) + s.to_bytes(32))}"
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
+def _base64url(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def verify_release(

@@ -155,7 +155,9 @@ def _some(devices: Iterable[str]) -> Iterator[list[str]]:
 
 def _locked(connection: Connection, rollout: int) -> Any:
     columns = Rollout.percent, Rollout.stop_above, Rollout.state, Rollout.devices
-    row = connection.execute(select(*columns).where(Rollout.id == rollout).with_for_update()).one_or_none()
+    row = connection.execute(
+        select(*columns).where(Rollout.id == rollout).with_for_update(key_share=True)
+    ).one_or_none()
     if row is None:
         raise LookupError(f"there is no roll-out {rollout}")
     return row
@@ -176,7 +178,9 @@ def _ask(connection: Connection, rollout: int, devices: Iterable[str]) -> dict[s
     versions: dict[str, int] = {}
     for some in _some(devices):
         # Locked in order: two pushes at once wait for each other, and not in a circle.
-        connection.execute(select(Device.id).where(Device.id.in_(some)).order_by(Device.id).with_for_update())
+        connection.execute(
+            select(Device.id).where(Device.id.in_(some)).order_by(Device.id).with_for_update(key_share=True)
+        )
         asked = (
             update(Device)
             .where(Device.id.in_(some))
@@ -202,7 +206,7 @@ def _restore(connection: Connection, rollout: int) -> dict[str, int]:
         .scalar_subquery()
     )
     connection.execute(
-        select(Device.id).where(Device.rollout == rollout).order_by(Device.id).with_for_update()
+        select(Device.id).where(Device.rollout == rollout).order_by(Device.id).with_for_update(key_share=True)
     )
     asked = (
         update(Device)

@@ -10,13 +10,13 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from toolchain.cloud.audit import Audit
 from toolchain.cloud.database import Database
-from toolchain.cloud.keys import Keyring
 from toolchain.cloud.ledger import Ledger
 from toolchain.cloud.metrics import Metrics
 from toolchain.cloud.packs import PackStore
 from toolchain.cloud.publishing import Generators, Publisher
 from toolchain.cloud.registry import Registry
 from toolchain.cloud.rollouts import Rollouts
+from toolchain.cloud.state import Keys
 from toolchain.cloud.upkeep import Upkeep
 from toolchain.cloud.waiting import Waiting
 
@@ -40,15 +40,6 @@ class Rates:
     def upload(self, device: str) -> bool:
         """Count an upload; False if it is one too many."""
         return self._limiter.hit(self._uploads, device)
-
-
-@dataclass(frozen=True)
-class Keys:
-    """The secrets of phones to be and of operators, and the keys that sign."""
-
-    enrolment: str
-    operator: str
-    keyring: Keyring
 
 
 @dataclass

@@ -18,6 +18,11 @@ UPLOADED = (
     .values(version=Device.version + 1, pending=True, wanted_at=bindparam("now"), restores=None, rollout=None)
     .returning(Device.version)
 )
+ADOPTED = (
+    update(Device)
+    .where(Device.id == bindparam("of"))
+    .values(version=bindparam("version"), restores=None, rollout=None)
+)
 REPLACE_CONTEXT = (
     update(Context)
     .where(Context.device == bindparam("of"))

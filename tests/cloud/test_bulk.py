@@ -1,0 +1,132 @@
+"""A whole population at once: every user once, whatever was killed in between, and the same bytes from each engine."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from export.bundle import Bundle
+from export.packs import pack_digest, read_pack
+from toolchain.cloud import bulk
+from toolchain.cloud.bulk import FACTS, Done, Engine, Job
+from toolchain.cloud.generation import PackGenerator
+from toolchain.cloud.keys import create_signing_key, load_public_keys, load_signing_key, public_keys
+from toolchain.cloud.release import verify_release
+from toolchain.errors import UserError
+from toolchain.objects import ObjectStore
+from toolchain.training.run import load_run
+
+NOW = 1_700_000_000
+USERS = {f"{n:04x}": [n % 300 + 1, (7 * n) % 300 + 1, 5] for n in range(50)}
+
+
+def write_contexts(path: Path, devices: list[str], version: int | None = None) -> None:
+    columns = {"device": devices, "samples": [USERS[device] for device in devices]}
+    if version is not None:
+        columns["version"] = [version] * len(devices)
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table(columns), path, row_group_size=20)
+
+
+@pytest.fixture
+def job(tiny_run: Path, tiny_bundle: Path, tmp_path: Path) -> Job:
+    """Fifty users in two files."""
+    write_contexts(tmp_path / "contexts" / "a.parquet", list(USERS)[:30])
+    write_contexts(tmp_path / "contexts" / "b.parquet", list(USERS)[30:])
+    create_signing_key(tmp_path / "signing.pem")
+    return Job(
+        run=str(tiny_run),
+        bundle=str(tiny_bundle),
+        contexts=str(tmp_path / "contexts"),
+        out=str(tmp_path / "out"),
+        signing_key=str(tmp_path / "signing.pem"),
+        issued_at=NOW,
+    )
+
+
+def generate(job: Job, engine: Engine, advance: Callable[[int], None] = lambda _rows: None) -> Done:
+    return bulk.generate(job, bulk.plan(job), engine, advance)
+
+
+def parts(job: Job) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path(job.out).glob("part-*")}
+
+
+def test_every_user_gets_the_pack_that_the_service_would_give(job: Job) -> None:
+    heard: list[int] = []
+    assert generate(job, "local", heard.append) == Done(generated=50, before=0)
+    assert sum(heard) == 50
+    run, bundle = load_run(Path(job.run)), Bundle.load(Path(job.bundle))
+    generator = PackGenerator(run, bundle)
+    keys = load_public_keys(public_keys(load_signing_key(Path(job.signing_key))))
+    rows = pa.concat_tables([pq.read_table(path) for path in Path(job.out).glob("part-*")]).to_pylist()
+    assert sorted(row["device"] for row in rows) == sorted(USERS)
+    for row in rows:
+        release = verify_release(
+            row["release"], keys, device=row["device"], bundle=bundle.id, newer_than=0, now=NOW
+        )
+        assert (release.sha256, release.size) == (pack_digest(row["pack"]), len(row["pack"]))
+        assert read_pack(row["pack"], bundle.manifest).version == release.version == row["version"] == 1
+    assert rows[0]["pack"] == generator.packs([USERS[rows[0]["device"]]], [1])[0]
+
+
+def test_a_killed_generation_goes_on_with_what_is_missing(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "ROWS_A_PART", 8)
+    real, writes = ObjectStore.write, iter(range(100))
+
+    class Killed(BaseException):
+        pass
+
+    def killed(store: ObjectStore, files: dict[str, bytes]) -> None:
+        if next(writes) == 4:
+            raise Killed
+        real(store, files)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectStore, "write", killed)
+        with pytest.raises(Killed):
+            generate(job, "local")
+    left = parts(job)
+    assert len(left) == 3
+    assert generate(job, "local") == Done(generated=50 - 20, before=20)
+    assert parts(job).items() >= left.items()
+    whole = parts(job)
+    assert generate(job, "local") == Done(generated=0, before=50)
+    assert parts(job) == whole
+    devices = [
+        device
+        for path in Path(job.out).glob("part-*")
+        for device in pq.read_table(path)["device"].to_pylist()
+    ]
+    assert sorted(devices) == sorted(USERS)
+
+
+def test_ray_writes_the_same_bytes(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    generate(job, "local")
+    there = Job(**{**vars(job), "out": str(tmp_path / "ray")})
+    assert generate(there, "ray") == Done(generated=50, before=0)
+    assert parts(there) == parts(job)
+    assert (Path(there.out) / FACTS).read_bytes() == (Path(job.out) / FACTS).read_bytes()
+    import ray
+
+    ray.shutdown()
+
+
+def test_mistakes_are_told_before_anything_is_made(job: Job, tmp_path: Path) -> None:
+    bulk.plan(job)
+    with pytest.raises(UserError, match="begun with another issued_at"):
+        bulk.plan(Job(**{**vars(job), "issued_at": NOW + 1}))
+    write_contexts(tmp_path / "contexts" / "c.parquet", list(USERS)[:1], version=2)
+    with pytest.raises(UserError, match="device 0000 stands in the contexts twice"):
+        bulk.plan(job)
+    pq.write_table(pa.table({"device": ["a"]}), tmp_path / "contexts" / "c.parquet")
+    with pytest.raises(UserError, match="no column samples"):
+        bulk.plan(job)
+    (tmp_path / "contexts" / "c.parquet").write_bytes(b"not parquet")
+    for contexts in (job.contexts, str(tmp_path / "nowhere"), str(tmp_path / "out")):
+        with pytest.raises(UserError):
+            bulk.plan(Job(**{**vars(job), "contexts": contexts}))

@@ -1,0 +1,142 @@
+"""Requests that the OpenAPI document leads to, and mutations of them: whatever comes, the server answers and lives.
+
+The number of requests is an option: `pytest tests/cloud/test_fuzz.py -s --mutations 10000`.
+"""
+
+import json
+import random
+from collections import Counter
+from typing import Any
+
+import httpx
+import pytest
+
+from export.bundle import Bundle
+from tests.cloud.callers import Device
+from toolchain.fleet.processes import ServerProcess
+
+WILD: list[Any] = [
+    *(None, True, -1, 0, 2**31, 2**63 - 1, 2**63, 10**40, 1e308, -0.0, 0.5),
+    *("", "\x00", "\ud800", "ß" * 40, "x" * 5000, "../../etc/passwd", "' OR 1=1 --", "{}", "NaN"),
+    *([], {}, [[]], [None], {"": None}, [1] * 3000, {"samples": {"samples": []}}),
+]
+# Bodies that are no JSON, or that a careless parser falls over.
+RAW = [
+    b"",
+    b"{",
+    b"\xff\xfe",
+    b"[" * 30_000,
+    b'{"samples": [1e999]}',
+    b'{"a":1}{"a":2}',
+    b"NaN",
+    b"null",
+    b"\x00",
+]
+
+
+class Mutator:
+    """Draws requests from an OpenAPI document; seeded."""
+
+    def __init__(self, document: dict[str, Any], known: dict[str, Any], seed: int) -> None:
+        self._schemas = document["components"]["schemas"]
+        self._known = known
+        self._draw = random.Random(seed)
+        self._operations = [
+            (method.upper(), path, operation)
+            for path, operations in document["paths"].items()
+            for method, operation in operations.items()
+        ]
+
+    def request(self) -> tuple[str, str, dict[str, str], bytes | None]:
+        """Method, path with query, headers and body of a request that is at times a good one."""
+        method, path, operation = self._draw.choice(self._operations)
+        query: dict[str, Any] = {}
+        headers = {"Authorization": f"Bearer {self._secret(method, path, operation)}"}
+        for parameter in operation.get("parameters", ()):
+            # Who erased the phone of the test would learn little from then on.
+            name = "" if method == "DELETE" else parameter["name"]
+            value = self._value(name, parameter["schema"])
+            if parameter["in"] == "path":
+                path = path.replace(f"{{{parameter['name']}}}", _in_a_path(value))
+            elif parameter["in"] == "query" and self._draw.random() < 0.7:
+                # A poll that waits would only make the test wait.
+                query[parameter["name"]] = 0 if parameter["name"] == "timeout" else _text(value)
+            elif parameter["in"] == "header":
+                headers[parameter["name"]] = _text(value).encode("ascii", "replace").decode()[:200]
+        body = None
+        if "requestBody" in operation:
+            schema = operation["requestBody"]["content"]["application/json"]["schema"]
+            raw = self._draw.random() < 0.15
+            body = self._draw.choice(RAW) if raw else json.dumps(self._value("body", schema)).encode()
+            headers["Content-Type"] = self._draw.choice(
+                ["application/json", "application/json", "text/plain", ""]
+            )
+        if self._draw.random() < 0.05:
+            method = self._draw.choice(["PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "POST"])
+        return method, str(httpx.URL(path, params=query)), headers, body
+
+    def _secret(self, method: str, path: str, operation: dict[str, Any]) -> str:
+        """The right one, mostly."""
+        if self._draw.random() < 0.1:
+            return str(self._draw.choice(list(self._known["secrets"].values())))
+        role = "operator" if "operators" in operation.get("tags", ()) else "phone"
+        return str(self._known["secrets"]["enroller" if (method, path) == ("POST", "/v1/devices") else role])
+
+    def _value(self, name: str, schema: dict[str, Any]) -> Any:
+        """A value of the schema, or one in five times a wild one."""
+        if self._draw.random() < 0.2:
+            return self._draw.choice(WILD)
+        if name in self._known and self._draw.random() < 0.8:
+            return self._known[name]
+        if "$ref" in schema:
+            return self._value(name, self._schemas[schema["$ref"].rpartition("/")[2]])
+        if "anyOf" in schema:
+            return self._value(name, self._draw.choice(schema["anyOf"]))
+        match schema.get("type"):
+            case "object":
+                properties = schema.get("properties", {}).items()
+                return {key: self._value(key, of) for key, of in properties if self._draw.random() < 0.9}
+            case "array":
+                return [self._value("", schema["items"]) for _ in range(self._draw.choice([0, 1, 1, 5]))]
+            case "integer":
+                return self._draw.randint(-2, 400)
+            case "number":
+                return self._draw.uniform(-1, 120)
+            case "boolean":
+                return self._draw.random() < 0.5
+            case "null":
+                return None
+        return "".join(self._draw.choices("abc019_-.%", k=self._draw.randint(0, 70)))
+
+
+def _text(value: Any) -> str:
+    return str(value).encode("utf-8", "replace").decode()
+
+
+def _in_a_path(value: Any) -> str:
+    return "".join(f"%{byte:02x}" for byte in _text(value)[:300].encode())
+
+
+def test_no_request_makes_the_server_fail(
+    server: ServerProcess, device: Device, bundle: Bundle, request: pytest.FixtureRequest
+) -> None:
+    count, statuses = request.config.getoption("--mutations"), Counter[int]()
+    document = httpx.get(f"{server.url}/openapi.json").json()
+    secrets = {
+        "phone": device.token,
+        "operator": server.operator_key.read_text().strip(),
+        "enroller": server.enrolment_key.read_text().strip(),
+    }
+    known = {"device": device.id, "bundle": bundle.id, "devices": [device.id], "secrets": secrets}
+    mutator = Mutator(document, known, seed=5)
+    with httpx.Client(base_url=server.url, timeout=60) as http:
+        for _ in range(count):
+            method, path, headers, body = mutator.request()
+            answer = http.request(method, path, headers=headers, content=body)
+            statuses[answer.status_code] += 1
+            assert answer.status_code < 500, (method, path, headers, body and body[:300], answer.text)
+            if answer.status_code >= 400 and answer.content:
+                assert set(answer.json()) == {"detail"}, (method, path)
+    print(f"\n{count} requests: {dict(sorted(statuses.items()))}")
+    assert httpx.get(f"{server.url}/v1/healthz").status_code == 200
+    assert len(statuses) > 4, "some get past each check"

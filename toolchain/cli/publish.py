@@ -1,0 +1,51 @@
+"""`mnet publish`: hand to phones what `mnet generate` made."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    generated: Annotated[str, typer.Argument(help="The --out of `mnet generate`.")],
+    state: Annotated[Path, typer.Option(help="The state folder of the server.")],
+    database: Annotated[
+        str | None,
+        typer.Option(help="As of `mnet serve`; in the state folder unless given.", envvar="MNET_DATABASE"),
+    ] = None,
+    packs: Annotated[
+        str | None,
+        typer.Option(help="As of `mnet serve`; in the state folder unless given.", envvar="MNET_PACKS"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Publish generated packs and releases beside a running server; again after a kill, nobody gets one twice."""
+    import json
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from toolchain.cloud.adoption import adopt, parts
+    from toolchain.cloud.database import Database
+    from toolchain.cloud.keys import load_public_keys
+    from toolchain.cloud.ledger import Ledger
+    from toolchain.cloud.packs import PackStore
+    from toolchain.cloud.state import ServerState
+
+    server = ServerState(state)
+    keys = load_public_keys(server.read_keys().keyring.jwks)
+    store = PackStore(packs or server.packs_url())
+    opened = Database(database or server.database_url())
+    published = left_out = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        for name in progress.track(parts(generated), description="parts"):
+            adopted = adopt(generated, name, keys, Ledger(opened), store)
+            published, left_out = published + adopted.published, left_out + adopted.left_out
+    opened.close()
+    if as_json:
+        print(json.dumps({"published": published, "left_out": left_out}))
+    else:
+        typer.echo(
+            f"published {published:,}; {left_out:,} left out: not enrolled, or given newer weights since"
+        )
