@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -67,14 +67,15 @@ class DirectConfig(Strict):
 class MetaNetworkConfig(Strict):
     """The MetaNetwork and its fit.
 
-    `context` is the encoder; `generated` are names of parameters, where they are not the model's own choice. `bound`
-    limits how far a generated parameter may move from the shared one; over the last `windows` cuts of the context the
-    vector is averaged; `auxiliary_loss` weighs what the context vector
-    by itself makes of the targets; `default_share` of the packs in training is the default pack.
+    `context` is the encoder; `generated` are names of parameters, where they are not the model's own choice; its device
+    model starts from scratch or as the finished static one. `bound` limits how far a generated parameter may move from
+    the shared one; over the last `windows` cuts of the context the vector is averaged; `auxiliary_loss` weighs what
+    the context vector by itself makes of the targets; `default_share` of the packs in training is the default pack.
     """
 
     context: Part
     generated: tuple[str, ...] | None = None
+    start: Literal["scratch", "static"] = "scratch"
     form: Form = "residual"
     rank: int | None = Field(None, gt=0)
     bound: float | None = Field(1.0, gt=0)

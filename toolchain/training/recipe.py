@@ -1,7 +1,8 @@
 """The recipe of a run, top to bottom: the methods that its config names, one after the other.
 
-The MetaNetwork trains a device model of its own from scratch. Started from the finished static one it gained about
-half as much: embeddings that have settled for one head do not move far enough to serve many.
+The MetaNetwork trains a device model of its own. For recommenders it starts from scratch: started from the finished
+static one it gained about half as much, as embeddings that have settled for one head do not move far enough to serve
+many. Convolutions do serve many heads as they are, and take long to learn: images start from the static model.
 """
 
 import json
@@ -18,6 +19,7 @@ from toolchain.tasks import find_task
 from toolchain.tasks.task import Splits
 from toolchain.training.build import (
     CLOUD,
+    DIRECT,
     DISTILLED,
     FINE_TUNED,
     GENERATED,
@@ -77,6 +79,8 @@ def train(
         trained_as = build_task(cloud_training(config), facts) if name == CLOUD else task
         teacher = (modules[CLOUD],) if name == DISTILLED else ()
         splits = trained_as.splits(data, modules[name], *teacher)
+        if name in (DIRECT, GENERATED) and config.metanetwork and config.metanetwork.start == STATIC:
+            _start_from(modules[STATIC], modules[name])
         lightning.seed_everything(config.seed, verbose=False)
         scorer = training_scorer(name, trained_as, config, modules)
         stages.run(name, modules[name], scorer, splits, settings)
@@ -88,6 +92,11 @@ def train(
     write_curves(out, task.metrics[0])
     write_metrics(out, stages.metrics)
     return stages.metrics
+
+
+def _start_from(static: nn.Module, network: nn.Module) -> None:
+    assert isinstance(network, MetaNetwork)
+    network.device_model.load_state_dict(static.state_dict())
 
 
 class Stages:
