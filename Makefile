@@ -29,7 +29,7 @@ native: .venv/installed
 # The Android demo's code, tested on this machine, and its APK; what lacks a tool is skipped by name
 android: .venv/installed
 	$(BIN)/python -m android_demo.hosttest.tools
-	$(BIN)/python -m pytest tests/vectors tests/android -rs -s --swaps 1000 --kills 100 -o timeout=3600
+	$(BIN)/python -m pytest tests/vectors tests/android --android -rs -s --swaps 1000 --kills 100 -o timeout=3600
 	$(BIN)/python -m android_demo.hosttest.apk
 
 clean:

@@ -13,7 +13,7 @@ from pathlib import Path
 from android_demo.hosttest.kotlin import (
     BUILD,
     DEMO,
-    android_api,
+    android_stubs,
     compile_app,
     compile_core,
     compile_engine,
@@ -93,17 +93,10 @@ def _dex(folder: Path, app: Path, generated: Path) -> Path:
     """`classes.dex` of the app, the engine, the core, ExecuTorch's Java API and what they use of Kotlin's library."""
     jar, dex = folder / "classes.jar", folder / "classes.dex"
     # ExecuTorch's classes are of Java 11; dx reads those of Java 8.
-    rules = [
-        "-target 1.8",
-        "-dontobfuscate",
-        "-dontoptimize",
-        "-dontwarn **",
-        "-dontnote **",
-        f"-outjars {jar}",
-    ]
-    rules += [f"-injars {part}" for part in (app, generated, compile_engine(), compile_core())]
+    rules = [f"-injars {part}" for part in (app, generated, compile_engine(), compile_core())]
     rules += [f"-injars {part}(!META-INF/**)" for part in (executorch_classes(), stdlib())]
-    rules += [f"-libraryjars {part}" for part in android_api()]
+    rules += [f"-outjars {jar}", f"-libraryjars {android_stubs()}"]
+    rules += ["-target 1.8", "-dontobfuscate", "-dontoptimize", "-dontwarn **", "-dontnote **"]
     rules += ["-keep class mnet.** { *; }", "-keep class org.pytorch.executorch.** { *; }"]
     (folder / "rules.pro").write_text("\n".join(rules), encoding="utf-8")
     java = [java_home() / "bin/java", "-Xmx1500m"]

@@ -27,9 +27,13 @@ def stdlib() -> Path:
     return kotlin_jar("kotlin-stdlib-2.3.10-RC.jar")
 
 
+def android_stubs() -> Path:
+    """The classes of Android's API 23."""
+    return debian("libandroid-23-java", "usr/share/java/com.android.android-23.jar")
+
+
 def android_api() -> list[Path]:
-    """The classes of Android's API: stubs, and what minSdk 26 has beyond them."""
-    stubs = debian("libandroid-23-java", "usr/share/java/com.android.android-23.jar")
+    """The classes of Android's API: the stubs, and what minSdk 26 has beyond them."""
     newer = BUILD / "api-26"
     if not newer.is_dir():
         part = newer.with_name("api-26.part")
@@ -38,7 +42,7 @@ def android_api() -> list[Path]:
         extract = [jdk / "bin/jimage", "extract", "--dir", part, "--include", _SINCE_API_23]
         run([*extract, jdk / "lib/modules"])
         part.rename(newer)
-    return [newer / "java.base", stubs]
+    return [newer / "java.base", android_stubs()]
 
 
 def compile_core() -> Path:

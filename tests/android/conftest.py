@@ -13,6 +13,11 @@ REPOSITORY = Path(__file__).parent.parent.parent
 T = TypeVar("T")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Known where these tests are named on the command line, as `make android` does."""
+    parser.addoption("--android", action="store_true", help="also the tests that need the engine compiled")
+
+
 def or_skip(build: Callable[[], T]) -> T:
     """What `build` gives; skips the test where a tool is absent."""
     try:
@@ -29,8 +34,11 @@ def core_tests() -> tuple[Path, list[Path]]:
 
 
 @pytest.fixture(scope="session")
-def host_tests(core_tests: tuple[Path, list[Path]]) -> tuple[Path, list[Path]]:
+def host_tests(request: pytest.FixtureRequest) -> tuple[Path, list[Path]]:
     """The compiled tests that need a runtime, and what they run with."""
+    if not request.config.getoption("--android", default=False):
+        pytest.skip("compiles for a minute: make android runs it")
+    core_tests: tuple[Path, list[Path]] = request.getfixturevalue("core_tests")
     classpath = [core_tests[0], *or_skip(engine.classpath)]
     return or_skip(lambda: kotlin.compile_tests("host-test", engine.HOST_TESTS, classpath)), classpath
 

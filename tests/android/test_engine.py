@@ -37,7 +37,11 @@ def bundle(tiny_bundle: Path) -> Bundle:
 
 @pytest.fixture(scope="module")
 def properties(
-    bundle: Bundle, library: Path, tiny_run: Path, tmp_path_factory: pytest.TempPathFactory
+    host_tests: HostTests,
+    library: Path,
+    bundle: Bundle,
+    tiny_run: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
     golden = tmp_path_factory.mktemp("golden") / "golden.safetensors"
     golden.write_bytes(bundle.golden_pack())
