@@ -1,7 +1,6 @@
 """The demo, small but whole: real processes, the real runtime, and a report that says what happened."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,6 @@ from toolchain.training.run import load_run
 @pytest.fixture(scope="module")
 def story(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo")
-    # A finished run is left as it is, so the story goes on from there.
-    shutil.copytree(tiny_run, out / "run")
     tell(load_run(tiny_run).config, out, devices=3, console=Console(quiet=True))
     return out
 

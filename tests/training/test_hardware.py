@@ -58,7 +58,7 @@ def test_two_processes_learn_as_one_does(
     )
     two = losses(config_file.parent / "two")
     assert two.shape == one.shape
-    assert one[-1] < 0.8 * one[0]
+    assert one[-1] < 0.9 * one[0]
     # The batches hold other users, as they do under another seed: that is the noise.
     assert abs(two / one - 1).max() < abs(other_seed / one - 1).max()
     assert load_run(config_file.parent / "two").config == static_alone(config_file)

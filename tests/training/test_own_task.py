@@ -23,7 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data": {"name": "turned"},
         "model": {"name": "tests.training.turned:Net", "width": 8},
         "static": fit,
-        "metanetwork": {"context": {"name": "set", "width": 16, "dropout": 0.0}, "fit": fit},
+        "metanetwork": {"context": {"name": "tests.training.turned:Clouds", "width": 16}, "fit": fit},
     }
     folder = tmp_path_factory.mktemp("own") / "run"
     train(parse_config(config, "test"), folder, QUIET)

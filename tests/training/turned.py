@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from toolchain.metanetwork import MetaNetwork
+from toolchain.metanetwork import ContextEncoder, MetaNetwork
 from toolchain.settings import Part, Strict
 from toolchain.tasks import Task
 
@@ -40,6 +40,27 @@ class Net(nn.Module):
         return self.out(torch.relu(self.hidden(points)))
 
 
+class Clouds(ContextEncoder):
+    """How a device is turned, from first and third moments of its points: the wide cloud weighs more in the latter."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.mlp = nn.Sequential(
+            nn.Linear(4, 2 * width), nn.GELU(), nn.Linear(2 * width, width), nn.LayerNorm(width)
+        )
+
+    def at_every_item(self, context: Tensor, last: int | None = None) -> Tensor:
+        count = torch.arange(1, context.shape[1] + 1)[:, None]
+        moments = torch.cat([context, context * context.square().sum(dim=2, keepdim=True)], dim=2)
+        vectors: Tensor = self.mlp(moments.cumsum(dim=1) / count)
+        return vectors if last is None else vectors[:, -last:]
+
+    def scores(self, vector: Tensor) -> Tensor:
+        """How a device is turned says nothing of its next point's side."""
+        return vector.new_zeros(*vector.shape[:-1], 2)
+
+
 class Settings(Strict):
     devices: int = 64
 
@@ -50,12 +71,12 @@ class Turned(Task[Points]):
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     Settings: ClassVar[type[Strict]] = Settings
     models: ClassVar[Mapping[str, str]] = {}
-    encoders: ClassVar[Mapping[str, str]] = {"set": "toolchain.metanetwork:SetContext"}
+    encoders: ClassVar[Mapping[str, str]] = {}
     sizes: ClassVar[dict[str, Any]] = {}  # type: ignore[assignment]
-    encoder_sizes: ClassVar[dict[str, Any]] = {"features": 2, "classes": 2}  # type: ignore[assignment]
+    encoder_sizes: ClassVar[dict[str, Any]] = {}  # type: ignore[assignment]
 
-    def __init__(self, devices: int) -> None:
-        self.devices = devices
+    def __init__(self, n_devices: int) -> None:
+        self.n_devices = n_devices
 
     @classmethod
     def create(cls, settings: Any, facts: Mapping[str, Any], model: Part, context: Part | None) -> Self:
@@ -76,7 +97,7 @@ class Turned(Task[Points]):
         return torch.tensor(samples, dtype=torch.float32)[None]
 
     def splits(self, data: None, *models: nn.Module) -> "Draws":
-        return Draws(self.devices)
+        return Draws(self.n_devices)
 
     def logits(self, model: nn.Module, batch: Points) -> Tensor:
         logits: Tensor = model(batch.points.flatten(0, 1))
@@ -97,6 +118,9 @@ class Turned(Task[Points]):
 
     def scores(self, logits: Tensor, batch: Points) -> dict[str, Tensor]:
         return {"accuracy": (logits.argmax(dim=1) == self.targets(batch)).float()}
+
+    def devices(self, batch: Points) -> Tensor:
+        return batch.device
 
     def owners(self, batch: Points) -> Tensor:
         return batch.device.repeat_interleave(SERVED)

@@ -19,11 +19,11 @@ from toolchain.errors import UserError
 from toolchain.metanetwork import MetaNetwork
 from toolchain.tasks import Task, find_task
 from toolchain.tasks.task import Splits
-from toolchain.training.build import GENERATED, build_module, build_task, load_data
+from toolchain.training.build import GENERATED, STATIC, build_module, build_task, load_data
 from toolchain.training.config import Config
 from toolchain.training.curves import read_curve
 from toolchain.training.evaluate import BATCH, score
-from toolchain.training.recipe import Stages
+from toolchain.training.recipe import Stages, start_from
 from toolchain.training.releases import ReleasedScorer, Steps, steps_at_inference
 from toolchain.training.run import check_config, write_config, write_json
 from toolchain.training.scorers import GeneratedScorer, training_scorer
@@ -72,18 +72,24 @@ def ablate(config: Config, out: Path, console: Console) -> dict[str, Any]:
     data = load_data(config)
     write_config(out, config)
     task = build_task(config, find_task(config.task.name).facts(data))
+    stages = Stages(config.seed, out / "fits", console)
+    static = task.device_model(config.model)
+    if config.metanetwork.start == STATIC:
+        scorer = training_scorer(STATIC, task, config, {STATIC: static})
+        stages.run(STATIC, static, scorer, task.splits(data, static), config.static)
     rows = {}
     for name, parts in VARIANTS.items():
         settings = variant(config, parts)
         lightning.seed_everything(config.seed, verbose=False)
         network = build_module(GENERATED, task, settings)
         assert isinstance(network, MetaNetwork)
+        if config.metanetwork.start == STATIC:
+            start_from(static, network)
         splits = task.splits(data, network)
         # Smoothing begins after training: with or without it the same fit serves.
         fit_name = "-".join(part for part in PARTS if part in parts - {SMOOTHING}) or "none"
         scorer = training_scorer(GENERATED, task, settings, {GENERATED: network})
         assert settings.metanetwork and isinstance(scorer, GeneratedScorer)
-        stages = Stages(config.seed, out / "fits", console)
         stages.run(fit_name, network, scorer, splits, settings.metanetwork.fit)
         curve = read_curve(out / "fits" / fit_name)[task.metrics[0]].tolist()
         share = SHARE if SMOOTHING in parts else 0.0

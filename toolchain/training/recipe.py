@@ -65,13 +65,12 @@ def train(
     data = load_data(config)
     facts = find_task(config.task.name).facts(data)
     task = build_task(config, facts)
-    write_config(out, config)
-    write_facts(out, facts)
-
     modules: dict[str, nn.Module] = {}
     for name in fits(config):
         lightning.seed_everything(config.seed, verbose=False)
         modules[name] = build_module(name, task, config)
+    write_config(out, config)
+    write_facts(out, facts)
     if isinstance(network := modules.get(GENERATED), MetaNetwork):
         console.print(forms_table(network))
     stages = Stages(config.seed, out / "fits", console, hardware)
@@ -80,7 +79,7 @@ def train(
         teacher = (modules[CLOUD],) if name == DISTILLED else ()
         splits = trained_as.splits(data, modules[name], *teacher)
         if name in (DIRECT, GENERATED) and config.metanetwork and config.metanetwork.start == STATIC:
-            _start_from(modules[STATIC], modules[name])
+            start_from(modules[STATIC], modules[name])
         lightning.seed_everything(config.seed, verbose=False)
         scorer = training_scorer(name, trained_as, config, modules)
         stages.run(name, modules[name], scorer, splits, settings)
@@ -94,7 +93,8 @@ def train(
     return stages.metrics
 
 
-def _start_from(static: nn.Module, network: nn.Module) -> None:
+def start_from(static: nn.Module, network: nn.Module) -> None:
+    """Give the device model of a MetaNetwork the weights of a finished static one."""
     assert isinstance(network, MetaNetwork)
     network.device_model.load_state_dict(static.state_dict())
 
