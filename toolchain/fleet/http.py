@@ -51,8 +51,12 @@ class HttpClient:
         """The JSON that the server answers, None for an answer without content; raises Offline or Denied."""
         with self.answered(method, path, secret, **options) as answer:
             body = _read(answer)
+        if answer.status_code == 204:
+            return None
         with contract():
-            return None if answer.status_code == 204 else json.loads(body)
+            if (content := json.loads(body)) is None:
+                raise ValueError("no content where there should be some")
+            return content
 
     @contextmanager
     def answered(
