@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+COLUMNS = 6  # of further metrics, as many as a terminal shows
+
 
 def command(
     runs: Annotated[list[Path], typer.Argument(help="One run, or several that differ in the seed alone.")],
@@ -29,19 +31,23 @@ def command(
     if json:
         print(json_format.dumps(report))
         return
-    metrics = list(report["metrics"]["static"])
-    table = Table(
-        "method", *metrics, f"gain, {metrics[0]}", "p", title=f"{report['dataset']}/{report['model']}"
-    )
+    first, *others = report["metrics"]["static"]
+    table = Table("method", first, "gain", "p", title=f"{report['dataset']}/{report['model']}")
     for method, values in report["metrics"].items():
-        gain = report["gain"][method][metrics[0]] if method != "static" else None
-        figures = [f"{values[m]['mean']:.4f} ± {values[m]['std']:.4f}" for m in metrics]
-        table.add_row(method, *figures, *((gain_text(gain), f"{gain['p']:.4f}") if gain else ("", "")))
+        gain = report["gain"][method][first] if method != "static" else None
+        figures = f"{values[first]['mean']:.4f} ± {values[first]['std']:.4f}"
+        table.add_row(method, figures, *((gain_text(gain), f"{gain['p']:.4f}") if gain else ("", "")))
     console = Console()
     console.print(table)
     console.print(
         f"{report['queries']} queries; mean ± deviation over seeds {report['seeds']}; gains over static with their "
         "95 % interval over users, paired"
     )
-    if gap := report.get("recovered_gap", {}).get(metrics[0]):
+    for start in range(0, len(others), COLUMNS):
+        shown = others[start : start + COLUMNS]
+        means = Table("mean", *shown)
+        for method, values in report["metrics"].items():
+            means.add_row(method, *(f"{values[metric]['mean']:.4f}" for metric in shown))
+        console.print(means)
+    if gap := report.get("recovered_gap", {}).get(first):
         console.print(f"of the gap between static and cloud model the MetaNetwork recovers {gap:.0%}")
