@@ -5,7 +5,7 @@ import dataclasses
 import datetime
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,8 +26,9 @@ from export.golden import (
     swap_scales,
     swap_weights,
 )
-from export.manifest import MANIFEST_FILE, SCHEMA, seal
+from export.manifest import MANIFEST_FILE, SCHEMA, PackDtype, seal
 from export.manifest import Golden as GoldenEntry
+from export.pack_dtypes import choose_pack_dtypes, rounded
 from export.session import open_baked
 from export.slots import place, sentinels
 from export.spec import ExportSpec, describe
@@ -57,10 +58,12 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     out = Path(out)
     _refuse_foreign(out)
     model = copy.deepcopy(spec.model).cpu().eval().requires_grad_(False)
-    default = {name: model.get_parameter(name).clone() for name in spec.generated}
+    trained = {name: model.get_parameter(name).clone() for name in spec.generated}
+    pack_dtypes = choose_pack_dtypes(trained, spec.pack_dtype)
+    default = rounded(trained, pack_dtypes)
     with _appearing(out) as folder:
         stage("running the model in eager PyTorch")
-        golden = _run_reference(spec, default, folder, tolerance)
+        golden = _run_reference(spec, default, pack_dtypes, folder, tolerance)
         if choice.why:
             stage(choice.why)
         stage(f"lowering the swappable program for {target}")
@@ -74,7 +77,9 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
         artifact: dict[str, object] = {
             "runtime": module.runtime().model_dump(),
             "model": {"name": spec.name, "program": program, "metadata": spec.metadata},
-            "slots": _dump(slots),
+            "slots": _dump(
+                [slot.model_copy(update={"pack_dtype": pack_dtypes[slot.parameter]}) for slot in slots]
+            ),
             "bench": {"baked": baked, "swaps": SWAPS_FILE},
         }
         _write_manifest(folder, spec, target, artifact, golden)
@@ -85,11 +90,17 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     return Bundle.load(out)
 
 
-def _run_reference(spec: ExportSpec, default: dict[str, Tensor], folder: Path, tolerance: float) -> Golden:
+def _run_reference(
+    spec: ExportSpec,
+    default: dict[str, Tensor],
+    pack_dtypes: Mapping[str, PackDtype],
+    folder: Path,
+    tolerance: float,
+) -> Golden:
     """Golden samples and the outputs of the bench's swaps, written into `folder`."""
     reference = Reference(spec.model)
     buffers = reference.buffers()
-    golden = _golden_samples(spec, reference, default, tolerance)
+    golden = _golden_samples(spec, reference, default, pack_dtypes, tolerance)
     _check_outputs(spec, golden)
     for name, buffer in reference.buffers().items():
         if not torch.equal(buffer, buffers[name]):  # some exporters drop that, and no error says so
@@ -100,7 +111,7 @@ def _run_reference(spec: ExportSpec, default: dict[str, Tensor], folder: Path, t
     _write_tensors(folder / GOLDEN_SAMPLES_FILE, golden_tensors(golden, spec.input_names, spec.output_names))
     _write_tensors(folder / GOLDEN_WEIGHTS_FILE, golden.weights)
     scales = swap_scales()
-    swaps = swap_weights(default, golden.weights, scales)
+    swaps = [rounded(new, pack_dtypes) for new in swap_weights(default, golden.weights, scales)]
     outputs = [reference.outputs(new, spec.inputs[0])[0] for new in swaps]
     _check_shapes(spec.output_names[0], outputs)
     _write_tensors(folder / SWAPS_FILE, {"scale": scales, "output": torch.stack(outputs)})
@@ -108,11 +119,15 @@ def _run_reference(spec: ExportSpec, default: dict[str, Tensor], folder: Path, t
 
 
 def _golden_samples(
-    spec: ExportSpec, reference: Reference, default: dict[str, Tensor], tolerance: float
+    spec: ExportSpec,
+    reference: Reference,
+    default: dict[str, Tensor],
+    pack_dtypes: Mapping[str, PackDtype],
+    tolerance: float,
 ) -> Golden:
     """The samples under sentinels that are as large as it takes to see a swap through the tolerance."""
     for scale in SENTINEL_SCALES:
-        weights = sentinels(default, scale)
+        weights = rounded(sentinels(default, scale), pack_dtypes)
         golden = Golden(
             inputs=spec.inputs,
             default=tuple(reference.outputs(default, inputs) for inputs in spec.inputs),

@@ -7,6 +7,8 @@ import torch
 
 from export.bundle import Bundle
 from export.exporter import export_bundle
+from export.manifest import PackDtype
+from export.pack_dtypes import find_pack_dtype
 from export.spec import ExportSpec
 from export.targets import load_target
 from toolchain.training.run import Run, load_run
@@ -21,19 +23,22 @@ def export_run(
     stage: Callable[[str], None] = lambda _: None,
     *,
     binding: str | None = None,
+    pack_dtype: str = "fp32",
 ) -> Bundle:
     """Export the device model of a run folder; calls `stage` with a line before each step.
 
-    `binding` is how new weights reach the program, where the target leaves a choice.
+    `binding` is how new weights reach the program, where the target leaves a choice; `pack_dtype`, of
+    `export.pack_dtypes`, is what they travel in.
 
     Raises UserError without a finished run at `run`, BundleError for what cannot be exported.
     """
     load_target(target)  # an unknown one is told before anything slow
+    dtype = find_pack_dtype(pack_dtype)
     stage("loading the run")
-    return export_bundle(export_spec(load_run(run), binding), target, out, stage)
+    return export_bundle(export_spec(load_run(run), binding, dtype), target, out, stage)
 
 
-def export_spec(run: Run, binding: str | None = None) -> ExportSpec:
+def export_spec(run: Run, binding: str | None = None, pack_dtype: PackDtype = "float32") -> ExportSpec:
     """The device model with the run's shared weights; `generator` ties the bundle to its checkpoint."""
     generator = torch.Generator().manual_seed(0)
     return ExportSpec(
@@ -45,4 +50,5 @@ def export_spec(run: Run, binding: str | None = None) -> ExportSpec:
         output_names=run.task.output_names,
         metadata={"generator": run.fingerprint},
         binding=binding,
+        pack_dtype=pack_dtype,
     )
