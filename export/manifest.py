@@ -37,6 +37,7 @@ BundlePath = Annotated[str, AfterValidator(_inside_the_bundle)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Dtype = Literal["float32", "int64"]
 PackDtype = Literal["float32", "float16", "int8"]
+BaseDtype = Literal["float32", "int8"]
 
 
 class _Part(BaseModel):
@@ -52,10 +53,14 @@ class Runtime(_Part):
 
 
 class Model(_Part):
-    """The device model; `metadata` is free text for people, such as the run that it comes from."""
+    """The device model; `metadata` is free text for people, such as the run that it comes from.
+
+    `base_dtype` is that of the weights of the layers that are not generated (`export.quantization`).
+    """
 
     name: str
     program: BundlePath
+    base_dtype: BaseDtype = "float32"
     metadata: dict[str, str]
 
 

@@ -88,7 +88,7 @@ def read_pack(data: bytes, manifest: Manifest) -> WeightPack:
     if metadata.bundle != manifest.id:
         raise Refused(Reason.WRONG_BUNDLE, f"the pack is for bundle {metadata.bundle}, this is {manifest.id}")
     _check(tensors, [carrier for slot in manifest.slots for carrier in carriers(slot)])
-    parameters = check_parameters(widened(tensors, manifest.pack_dtypes), manifest.slots)
+    parameters = widened(tensors, manifest.pack_dtypes)
     return WeightPack(metadata.version, metadata.generator, tuple(metadata.probe), parameters)
 
 

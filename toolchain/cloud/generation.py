@@ -11,7 +11,9 @@ from export.bundle import Bundle
 from export.manifest import MANIFEST_FILE
 from export.pack_dtypes import narrowed, widened
 from export.packs import probe_values, read_pack, write_pack
+from export.quantization import with_base
 from toolchain.errors import UserError
+from toolchain.metanetwork import call
 from toolchain.training.run import CONFIG, Run, load_run
 
 # Every forward pass has this many rows, the last one filled up: BLAS picks its kernel by the shape, and another one
@@ -62,6 +64,8 @@ class PackGenerator:
         self._run = run
         self._bundle = bundle
         self._golden = bundle.golden.inputs[0]
+        network = run.metanetwork
+        self._on_device = with_base(network.device_model, network.generated, bundle.manifest.model.base_dtype)
 
     def check(self, samples: Sequence[Any]) -> None:
         """Raise ValueError if the task cannot read the samples, as for an item that it does not know."""
@@ -100,7 +104,8 @@ class PackGenerator:
                 raise ValueError(f"the generated {name} is not finite")
         packed, on_device = self._narrowed(batch)
         # What the devices' self-tests must reproduce on their own runtimes, under these very weights.
-        outputs = network.call(on_device, *(golden.expand(ROWS, *golden.shape) for golden in self._golden))
+        samples = (golden.expand(ROWS, *golden.shape) for golden in self._golden)
+        outputs = call(self._on_device, on_device, *samples)
         return [
             write_pack(
                 packed[row],
