@@ -61,5 +61,5 @@ def test_a_bundle_of_another_checkpoint_is_a_users_mistake(
 ) -> None:
     other = dataclasses.replace(export_spec(load_run(small_run)), metadata={"generator": "0" * 64})
     foreign = export_bundle(other, "android", tmp_path / "foreign")
-    with pytest.raises(UserError, match="another checkpoint .*: export the run again"):
+    with pytest.raises(UserError, match=r"another checkpoint .*: export the run again"):
         evaluate_bundle(small_run, foreign, 1, QUIET)

@@ -78,16 +78,11 @@ def _on_bundle(runs: list[Path], path: Path, packs: int, as_json: bool) -> None:
         print(json.dumps(report))
         return
     kinds = f"base {report['base_dtype']}, packs {' and '.join(report['pack_dtypes'])}"
-    table = Table(
-        "metric",
-        "eager, fp32",
-        f"on {report['target']}",
-        "change",
-        title=f"{report['dataset']}/{report['model']} on {report['target']}: {kinds}, {report['push_bytes']:,} bytes a push",
-    )
-    for metric, loss in report["loss"].items():
+    title = f"{report['dataset']}/{report['model']}: {kinds}, {report['push_bytes']:,} bytes a push"
+    table = Table("metric", "eager, fp32", f"on {report['target']}", "change", title=title)
+    for metric, change in report["change"].items():
         eager, artifact = (report["metrics"][method][metric] for method in ("eager", "artifact"))
-        table.add_row(metric, f"{eager:.4f}", f"{artifact:.4f}", gain_text(loss))
+        table.add_row(metric, f"{eager:.4f}", f"{artifact:.4f}", gain_text(change))
     console = Console()
     console.print(table)
     console.print(
