@@ -14,7 +14,7 @@ from torch import Tensor
 from export.bundle import Bundle
 from export.errors import BundleError
 from export.golden import max_abs_error
-from export.session import Session, open_baked, open_session
+from export.session import Session, open_baked, open_program, open_session
 from export.swaps import StoredSwaps
 from export.targets import find_target
 
@@ -33,6 +33,7 @@ class Bench:
     swap_s: list[float] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
     changes: list[float] = field(default_factory=list)
+    bind_s: list[float] = field(default_factory=list)
 
     def report(self, bundle: Bundle) -> dict[str, object]:
         """The figures as `mnet bench --json` prints them."""
@@ -44,6 +45,7 @@ class Bench:
             "target": manifest.target,
             "model": manifest.model.name,
             "generated_bytes": manifest.generated_bytes,
+            "push_bytes": len(bundle.default_pack()),
             "inference": {
                 "baked_p50_us": round(baked * 1e6, 2),
                 "swappable_p50_us": round(swappable * 1e6, 2),
@@ -52,6 +54,7 @@ class Bench:
             "swap": {
                 "p50_us": round(percentiles[49] * 1e6, 1),
                 "p99_us": round(percentiles[98] * 1e6, 1),
+                "bind_p50_us": round(statistics.median(self.bind_s) * 1e6, 1),
                 "count": len(self.swap_s),
             },
             "max_abs_error": max(self.errors),
@@ -62,9 +65,10 @@ class Bench:
 def bench_bundle(bundle: Bundle, swaps: int, step: Callable[[], None] = lambda: None) -> Bench:
     """Time `swaps` swaps, and inference on both artifacts in turn after each; calls `step` after each swap.
 
-    A swap is `Session.swap` as a device calls it: reading and checking the pack, the self-test, publishing.
-    An inference is `Session.run`. After each swap the output is compared with eager PyTorch's under the same
-    weights. BundleError for a target that this machine only checks.
+    A swap is `Session.swap` as a device calls it: reading and checking the pack, binding its weights to the
+    program, the self-test, publishing; binding, in which the targets differ, is timed by itself too. An inference
+    is `Session.run`. After each swap the output is compared with eager PyTorch's under the same weights.
+    BundleError for a target that this machine only checks.
     """
     if not (target := find_target(bundle.manifest.target)).runs_here:
         raise BundleError(
@@ -89,6 +93,7 @@ def bench_bundle(bundle: Bundle, swaps: int, step: Callable[[], None] = lambda: 
         bench.changes.append(max_abs_error([after], [before]))
         before = after
         step()
+    _time_binding(bench, bundle, stored)
     return bench
 
 
@@ -97,10 +102,12 @@ def bench_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     inference, swap = report["inference"], report["swap"]
     return [
         ("generated parameters", f"{report['generated_bytes']:,} bytes"),
+        ("one push", f"{report['push_bytes']:,} bytes"),
         ("inference p50, constant weights", f"{inference['baked_p50_us']:.1f} µs"),
         ("inference p50, swappable weights", f"{inference['swappable_p50_us']:.1f} µs"),
         ("ratio", f"{inference['ratio_p50']:.3f}"),
         (f"swap p50 | p99 of {swap['count']}", f"{swap['p50_us']:.0f} | {swap['p99_us']:.0f} µs"),
+        ("of it, binding the weights, p50", f"{swap['bind_p50_us']:.0f} µs"),
         ("largest error against eager PyTorch", f"{report['max_abs_error']:.1e}"),
         ("least change of the output by a swap", f"{report['output_change']:.1e}"),
     ]
@@ -135,6 +142,17 @@ def _time_pairs(
             start = time.perf_counter()
             session.run(sample)
             seconds.append(time.perf_counter() - start)
+
+
+def _time_binding(bench: Bench, bundle: Bundle, stored: StoredSwaps) -> None:
+    """Bind the stored weights one after the other, as a swap does between its checks; the last one stays bound."""
+    program = open_program(bundle)
+    for weights in stored.weights:
+        with _no_garbage_collection():
+            start = time.perf_counter()
+            bound = program.bind(weights)
+            bench.bind_s.append(time.perf_counter() - start)
+    del bound
 
 
 @contextmanager

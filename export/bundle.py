@@ -1,6 +1,7 @@
 """A bundle: the folder that one export leaves, checked file by file whenever it is opened."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor
 from export.errors import BundleError, IntegrityError, Reason, Refused
 from export.golden import Golden, golden_from_tensors
 from export.manifest import MANIFEST_FILE, File, Manifest, parse_manifest
+from export.pack_dtypes import narrowed
 from export.packs import check_parameters, probe_values, write_pack
 
 
@@ -66,16 +68,23 @@ class Bundle:
 
     def default_pack(self) -> bytes:
         """The default weights as the pack of version 0."""
-        probe = probe_values(self.golden.default[0][0])
-        return write_pack(
-            self.default_weights, bundle_id=self.id, version=0, generator="default", probe=probe
-        )
+        return self.pack(self.default_weights, 0, "default", self.golden.default[0][0])
 
     def golden_pack(self, version: int = 1) -> bytes:
         """The golden weights as a pack, to try a swap with."""
-        probe = probe_values(self.golden.swapped[0][0])
+        return self.pack(self.golden.weights, version, "golden", self.golden.swapped[0][0])
+
+    def pack(self, parameters: Mapping[str, Tensor], version: int, generator: str, output: Tensor) -> bytes:
+        """Generated parameters (fp32, PyTorch layout) as a pack of the bundle's pack dtype.
+
+        `output` is the model's first one for golden sample 0 under them, as the pack rounds them; see `write_pack`.
+        """
         return write_pack(
-            self.golden.weights, bundle_id=self.id, version=version, generator="golden", probe=probe
+            narrowed(parameters, self.manifest.pack_dtypes),
+            bundle_id=self.id,
+            version=version,
+            generator=generator,
+            probe=probe_values(output),
         )
 
     def tensors(self, name: str) -> dict[str, Tensor]:

@@ -1,11 +1,11 @@
 """Device model → bundle, for any target: export once, verify on the real runtime, and only then appear."""
 
-import copy
 import dataclasses
 import datetime
+import itertools
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,15 +23,18 @@ from export.golden import (
     Reference,
     golden_tensors,
     least_change,
+    max_abs_error,
     swap_scales,
     swap_weights,
 )
-from export.manifest import MANIFEST_FILE, SCHEMA, seal
+from export.manifest import MANIFEST_FILE, SCHEMA, PackDtype, seal
 from export.manifest import Golden as GoldenEntry
+from export.pack_dtypes import choose_pack_dtypes, rounded
+from export.quantization import INT8_TOLERANCE, with_base
 from export.session import open_baked
 from export.slots import place, sentinels
 from export.spec import ExportSpec, describe
-from export.targets import find_target, load_target
+from export.targets import TARGETS, find_target, load_target
 from export.tracing import changing_shape
 from export.verify import verify_bundle
 
@@ -39,7 +42,7 @@ DEFAULT_WEIGHTS_FILE = "default.safetensors"
 GOLDEN_SAMPLES_FILE = "golden.safetensors"
 GOLDEN_WEIGHTS_FILE = "golden-weights.safetensors"
 SWAPS_FILE = "bench/swaps.safetensors"
-SENTINEL_SCALES = (1.0, 2.0, 4.0, 8.0)
+SENTINEL_SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 
 Stage = Callable[[str], None]
 
@@ -51,16 +54,19 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     BundleError for what cannot be exported, and where `out` holds something else.
     """
     module = load_target(target)
-    tolerance = find_target(target).tolerance
+    _refuse_base_dtype(spec, target)
+    tolerance = INT8_TOLERANCE if spec.base_dtype == "int8" else find_target(target).tolerance
     choice = choose_binding(spec, target)
-    spec = dataclasses.replace(spec, binding=choice.binding)
     out = Path(out)
     _refuse_foreign(out)
-    model = copy.deepcopy(spec.model).cpu().eval().requires_grad_(False)
-    default = {name: model.get_parameter(name).clone() for name in spec.generated}
+    model = with_base(spec.model, spec.generated, spec.base_dtype)
+    spec = dataclasses.replace(spec, binding=choice.binding, model=model)
+    trained = {name: model.get_parameter(name).clone() for name in spec.generated}
+    pack_dtypes = choose_pack_dtypes(trained, spec.pack_dtype)
+    default = rounded(trained, pack_dtypes)
     with _appearing(out) as folder:
         stage("running the model in eager PyTorch")
-        golden = _run_reference(spec, default, folder, tolerance)
+        golden = _run_reference(spec, default, pack_dtypes, folder, tolerance)
         if choice.why:
             stage(choice.why)
         stage(f"lowering the swappable program for {target}")
@@ -73,11 +79,18 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
         _write_tensors(folder / DEFAULT_WEIGHTS_FILE, default)
         artifact: dict[str, object] = {
             "runtime": module.runtime().model_dump(),
-            "model": {"name": spec.name, "program": program, "metadata": spec.metadata},
-            "slots": _dump(slots),
+            "model": {
+                "name": spec.name,
+                "program": program,
+                "base_dtype": spec.base_dtype,
+                "metadata": spec.metadata,
+            },
+            "slots": _dump(
+                [slot.model_copy(update={"pack_dtype": pack_dtypes[slot.parameter]}) for slot in slots]
+            ),
             "bench": {"baked": baked, "swaps": SWAPS_FILE},
         }
-        _write_manifest(folder, spec, target, artifact, golden)
+        _write_manifest(folder, spec, target, artifact, golden, tolerance)
         stage("verifying the bundle on its runtime")
         bundle = Bundle.load(folder)
         verify_bundle(bundle)
@@ -85,12 +98,20 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     return Bundle.load(out)
 
 
-def _run_reference(spec: ExportSpec, default: dict[str, Tensor], folder: Path, tolerance: float) -> Golden:
+def _run_reference(
+    spec: ExportSpec,
+    default: dict[str, Tensor],
+    pack_dtypes: Mapping[str, PackDtype],
+    folder: Path,
+    tolerance: float,
+) -> Golden:
     """Golden samples and the outputs of the bench's swaps, written into `folder`."""
     reference = Reference(spec.model)
     buffers = reference.buffers()
-    golden = _golden_samples(spec, reference, default, tolerance)
+    scales = swap_scales()
+    golden, outputs = _samples(spec, reference, default, pack_dtypes, scales, tolerance)
     _check_outputs(spec, golden)
+    _check_shapes(spec.output_names[0], outputs)
     for name, buffer in reference.buffers().items():
         if not torch.equal(buffer, buffers[name]):  # some exporters drop that, and no error says so
             raise BundleError(
@@ -99,29 +120,37 @@ def _run_reference(spec: ExportSpec, default: dict[str, Tensor], folder: Path, t
             )
     _write_tensors(folder / GOLDEN_SAMPLES_FILE, golden_tensors(golden, spec.input_names, spec.output_names))
     _write_tensors(folder / GOLDEN_WEIGHTS_FILE, golden.weights)
-    scales = swap_scales()
-    swaps = swap_weights(default, golden.weights, scales)
-    outputs = [reference.outputs(new, spec.inputs[0])[0] for new in swaps]
-    _check_shapes(spec.output_names[0], outputs)
     _write_tensors(folder / SWAPS_FILE, {"scale": scales, "output": torch.stack(outputs)})
     return golden
 
 
-def _golden_samples(
-    spec: ExportSpec, reference: Reference, default: dict[str, Tensor], tolerance: float
-) -> Golden:
-    """The samples under sentinels that are as large as it takes to see a swap through the tolerance."""
+def _samples(
+    spec: ExportSpec,
+    reference: Reference,
+    default: dict[str, Tensor],
+    pack_dtypes: Mapping[str, PackDtype],
+    scales: Tensor,
+    tolerance: float,
+) -> tuple[Golden, list[Tensor]]:
+    """Golden samples, and the first output for sample 0 after each of the bench's swaps.
+
+    Their weights are sentinels that are as large as it takes to see every swap through the tolerance.
+    """
     for scale in SENTINEL_SCALES:
-        weights = sentinels(default, scale)
+        weights = rounded(sentinels(default, scale), pack_dtypes)
         golden = Golden(
             inputs=spec.inputs,
             default=tuple(reference.outputs(default, inputs) for inputs in spec.inputs),
             swapped=tuple(reference.outputs(weights, inputs) for inputs in spec.inputs),
             weights=weights,
         )
-        if least_change(golden) > 2 * LEAST_CHANGE * tolerance:
+        swaps = (rounded(new, pack_dtypes) for new in swap_weights(default, weights, scales))
+        outputs = [reference.outputs(new, spec.inputs[0])[0] for new in swaps]
+        steps = itertools.pairwise([golden.swapped[0][0], *outputs])
+        change = min(least_change(golden), *(max_abs_error([new], [old]) for old, new in steps))
+        if change > 2 * LEAST_CHANGE * tolerance:
             break
-    return golden
+    return golden, outputs
 
 
 def _check_outputs(spec: ExportSpec, golden: Golden) -> None:
@@ -145,7 +174,12 @@ def _check_shapes(name: str, variants: Sequence[Tensor]) -> None:
 
 
 def _write_manifest(
-    folder: Path, spec: ExportSpec, target: str, artifact: dict[str, object], golden: Golden
+    folder: Path,
+    spec: ExportSpec,
+    target: str,
+    artifact: dict[str, object],
+    golden: Golden,
+    tolerance: float,
 ) -> None:
     """Write `manifest.json` over the files that lie in `folder`."""
     content = {
@@ -162,7 +196,7 @@ def _write_manifest(
             samples=GOLDEN_SAMPLES_FILE,
             weights=GOLDEN_WEIGHTS_FILE,
             count=len(spec.inputs),
-            tolerance=find_target(target).tolerance,
+            tolerance=tolerance,
         ).model_dump(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **artifact,
@@ -177,6 +211,15 @@ def _dump(parts: Sequence[BaseModel]) -> list[dict[str, object]]:
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+
+
+def _refuse_base_dtype(spec: ExportSpec, target: str) -> None:
+    if spec.base_dtype != "float32" and not find_target(target).quantizes:
+        able = ", ".join(name for name, known in TARGETS.items() if known.quantizes)
+        raise BundleError(
+            f"target {target} keeps its base in fp32: an {spec.base_dtype} base is there for {able}; pushes alone "
+            "become smaller with pack dtype int8, on every target"
+        )
 
 
 def _refuse_foreign(out: Path) -> None:

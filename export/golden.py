@@ -3,7 +3,8 @@
 `golden.safetensors` holds, for sample k, `input.k.NAME`, `default.k.NAME` (outputs under the default weights)
 and `swapped.k.NAME` (under the weights of `golden-weights.safetensors`). `bench/swaps.safetensors` holds
 `scale` [N] and `output` [N, *shape of the first output]: the outputs for sample 0 under N further weights,
-which anyone can rebuild bit by bit as `default + scale[n] * (golden - default)`.
+which anyone can rebuild bit by bit as `default + scale[n] * (golden - default)`. All weights are rounded as the
+bundle's packs round them (`export.pack_dtypes`), before eager PyTorch runs them.
 """
 
 import copy
@@ -73,7 +74,7 @@ def least_change(golden: Golden) -> float:
 def swap_weights(
     default: Mapping[str, Tensor], golden: Mapping[str, Tensor], scales: Tensor
 ) -> Iterator[dict[str, Tensor]]:
-    """The weights of each swap of the bench, in order."""
+    """The weights of each swap of the bench, in order, before a pack rounds them."""
     for scale in scales:
         yield {name: default[name] + scale * (golden[name] - default[name]) for name in default}
 

@@ -25,6 +25,7 @@ def inspect_bundle(bundle: Bundle) -> dict[str, Any]:
         "model": manifest.model.name,
         "created": manifest.created,
         "generated_bytes": manifest.generated_bytes,
+        "push_bytes": len(bundle.default_pack()),
         "inputs": [info.model_dump(mode="json") for info in manifest.inputs],
         "outputs": [info.model_dump(mode="json") for info in manifest.outputs],
         "slots": [_describe_slot(slot) for slot in manifest.slots],
@@ -64,6 +65,7 @@ def _describe_slot(slot: Slot) -> dict[str, Any]:
     return {
         "parameter": slot.parameter,
         "dtype": slot.dtype,
+        "pack_dtype": slot.pack_dtype,
         "shape": list(slot.shape),
         "layout": slot.layout,
         "bytes": math.prod(slot.shape) * torch_dtype(slot.dtype).itemsize,

@@ -36,6 +36,8 @@ def _inside_the_bundle(path: str) -> str:
 BundlePath = Annotated[str, AfterValidator(_inside_the_bundle)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Dtype = Literal["float32", "int64"]
+PackDtype = Literal["float32", "float16", "int8"]
+BaseDtype = Literal["float32", "int8"]
 
 
 class _Part(BaseModel):
@@ -51,10 +53,14 @@ class Runtime(_Part):
 
 
 class Model(_Part):
-    """The device model; `metadata` is free text for people, such as the run that it comes from."""
+    """The device model; `metadata` is free text for people, such as the run that it comes from.
+
+    `base_dtype` is that of the weights of the layers that are not generated (`export.quantization`).
+    """
 
     name: str
     program: BundlePath
+    base_dtype: BaseDtype = "float32"
     metadata: dict[str, str]
 
 
@@ -121,14 +127,16 @@ Binding = Annotated[
 class Slot(_Part):
     """Where one generated parameter lives in the artifact.
 
-    `shape` and `dtype` are those of the weight pack (PyTorch's); `layout` is how the runtime wants it, one
-    letter a dimension: `O` out, `I` in, `D` depth, `H` height, `W` width. Dimensions of size 1 may be left
-    out: the weight of a 1x1 convolution of layout `OI` is handed over as a matrix.
+    `shape` and `dtype` are PyTorch's; `layout` is how the runtime wants it, one letter a dimension: `O` out,
+    `I` in, `D` depth, `H` height, `W` width. Dimensions of size 1 may be left out: the weight of a 1x1
+    convolution of layout `OI` is handed over as a matrix. `pack_dtype` is what the parameter travels in
+    (`export.pack_dtypes`): whoever reads a pack widens it to `dtype`.
     """
 
     parameter: str
     shape: tuple[int, ...]
     dtype: Dtype
+    pack_dtype: PackDtype = "float32"
     layout: str
     binding: Binding
 
@@ -170,8 +178,13 @@ class Manifest(_Part):
     created: str
 
     @property
+    def pack_dtypes(self) -> dict[str, PackDtype]:
+        """What each generated parameter travels in, in the order of the slots."""
+        return {slot.parameter: slot.pack_dtype for slot in self.slots}
+
+    @property
     def generated_bytes(self) -> int:
-        """Size of the generated parameters, in bytes."""
+        """Size of the generated parameters in the artifact, in bytes."""
         return sum(torch.Size(slot.shape).numel() * torch_dtype(slot.dtype).itemsize for slot in self.slots)
 
 

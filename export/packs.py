@@ -19,6 +19,7 @@ from torch import Tensor
 
 from export.errors import Reason, Refused
 from export.manifest import Manifest, Slot, canonical_json, dtype_name, first_fault
+from export.pack_dtypes import Carrier, carriers, widened
 
 SCHEMA = "mnet.pack/1"
 PROBE_LENGTH = 16
@@ -26,7 +27,7 @@ PROBE_LENGTH = 16
 
 @dataclass(frozen=True)
 class WeightPack:
-    """A pack that fits its bundle. `parameters` are in the order of the manifest's slots, PyTorch layout."""
+    """A pack that fits its bundle. `parameters` are fp32, in the order of the manifest's slots, PyTorch layout."""
 
     version: int
     generator: str
@@ -58,13 +59,13 @@ def pack_digest(data: bytes) -> str:
 
 
 def write_pack(
-    parameters: Mapping[str, Tensor], *, bundle_id: str, version: int, generator: str, probe: Sequence[float]
+    tensors: Mapping[str, Tensor], *, bundle_id: str, version: int, generator: str, probe: Sequence[float]
 ) -> bytes:
-    """Pack `parameters` (fp32, PyTorch layout) as `version` for one bundle; equal arguments give equal bytes.
+    """Pack `tensors`, as `narrowed` gives them, as `version` for one bundle; equal arguments give equal bytes.
 
     `generator` is the SHA-256 of the checkpoint that generated them. `probe` is `probe_values` of eager
-    PyTorch's first output for the bundle's first golden input under these very parameters: the device must
-    reproduce it.
+    PyTorch's first output for the bundle's first golden input under these very weights, `rounded`: the device
+    must reproduce it.
     Raises ValueError if a probe value is not finite.
     """
     metadata = {
@@ -74,8 +75,8 @@ def write_pack(
         "generator": generator,
         "probe": list(probe),
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in parameters.items()}
-    return safetensors.torch.save(tensors, {"mnet": canonical_json(metadata).decode()})
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return safetensors.torch.save(plain, {"mnet": canonical_json(metadata).decode()})
 
 
 def read_pack(data: bytes, manifest: Manifest) -> WeightPack:
@@ -86,7 +87,8 @@ def read_pack(data: bytes, manifest: Manifest) -> WeightPack:
     metadata, tensors = unpack(data)
     if metadata.bundle != manifest.id:
         raise Refused(Reason.WRONG_BUNDLE, f"the pack is for bundle {metadata.bundle}, this is {manifest.id}")
-    parameters = check_parameters(tensors, manifest.slots)
+    _check(tensors, [carrier for slot in manifest.slots for carrier in carriers(slot)])
+    parameters = widened(tensors, manifest.pack_dtypes)
     return WeightPack(metadata.version, metadata.generator, tuple(metadata.probe), parameters)
 
 
@@ -101,24 +103,24 @@ def unpack(data: bytes) -> tuple[PackMetadata, dict[str, Tensor]]:
 
 def check_parameters(tensors: Mapping[str, Tensor], slots: Sequence[Slot]) -> dict[str, Tensor]:
     """`tensors` in the order of `slots`; raises Refused unless they are what the slots take, and finite."""
-    names = [slot.parameter for slot in slots]
+    _check(tensors, [Carrier(slot.parameter, slot.dtype, slot.shape) for slot in slots])
+    return {slot.parameter: tensors[slot.parameter] for slot in slots}
+
+
+def _check(tensors: Mapping[str, Tensor], expected: Sequence[Carrier]) -> None:
+    names = [carrier.name for carrier in expected]
     if missing := [name for name in names if name not in tensors]:
         raise Refused(Reason.MISSING_TENSOR, f"no tensor {', '.join(missing)}")
     if extra := sorted(set(tensors) - set(names)):
         raise Refused(Reason.EXTRA_TENSOR, f"the bundle has no slot for {', '.join(extra)}")
-    for slot in slots:
-        tensor = tensors[slot.parameter]
-        if dtype_name(tensor.dtype) != slot.dtype:
-            raise Refused(
-                Reason.WRONG_DTYPE, f"{slot.parameter} is {dtype_name(tensor.dtype)}, its slot {slot.dtype}"
-            )
-        if tuple(tensor.shape) != slot.shape:
-            raise Refused(
-                Reason.WRONG_SHAPE, f"{slot.parameter} is {tuple(tensor.shape)}, its slot {slot.shape}"
-            )
+    for name, dtype, shape in expected:
+        tensor = tensors[name]
+        if dtype_name(tensor.dtype) != dtype:
+            raise Refused(Reason.WRONG_DTYPE, f"{name} is {dtype_name(tensor.dtype)}, its slot {dtype}")
+        if tuple(tensor.shape) != shape:
+            raise Refused(Reason.WRONG_SHAPE, f"{name} is {tuple(tensor.shape)}, its slot {shape}")
         if not torch.isfinite(tensor).all():
-            raise Refused(Reason.NOT_FINITE, f"{slot.parameter} holds a NaN or an infinity")
-    return {name: tensors[name] for name in names}
+            raise Refused(Reason.NOT_FINITE, f"{name} holds a NaN or an infinity")
 
 
 def _read_metadata(data: bytes) -> PackMetadata:

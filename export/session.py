@@ -84,9 +84,13 @@ class Session:
 
 def open_session(bundle: Bundle) -> Session:
     """Serve `bundle` on this machine, starting with its default weights."""
+    return Session(bundle, open_program(bundle), bundle.default_weights)
+
+
+def open_program(bundle: Bundle) -> Program:
+    """The program of `bundle` alone: its weights can be bound, unchecked."""
     manifest = bundle.manifest
-    program = load_target(manifest.target).load_program(bundle.path / manifest.model.program, manifest)
-    return Session(bundle, program, bundle.default_weights)
+    return load_target(manifest.target).load_program(bundle.path / manifest.model.program, manifest)
 
 
 def open_baked(bundle: Bundle) -> Session:

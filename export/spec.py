@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from export.errors import BundleError
-from export.manifest import TensorInfo, dtype_name
+from export.manifest import BaseDtype, PackDtype, TensorInfo, dtype_name
 
 INPUT_DTYPES = (torch.float32, torch.int64)
 
@@ -17,7 +17,9 @@ class ExportSpec:
 
     `inputs` holds several example input tuples, all of the same shapes and dtypes (fp32 or int64): the first
     is traced, so its shapes are fixed in the artifact, and all become golden samples. `metadata` is free text
-    for people. `binding` is how new weights reach the program, for targets that leave a choice (`Target`).
+    for people. `binding` is how new weights reach the program, for targets that leave a choice (`Target`), and
+    `pack_dtype` what they travel in (`export.pack_dtypes`). With `base_dtype` int8 the other layers are quantized
+    (`export.quantization`), on targets that can.
     Raises BundleError on anything that cannot be exported whatever the target.
     """
 
@@ -29,6 +31,8 @@ class ExportSpec:
     output_names: tuple[str, ...]
     metadata: dict[str, str] = field(default_factory=dict)
     binding: str | None = None
+    pack_dtype: PackDtype = "float32"
+    base_dtype: BaseDtype = "float32"
 
     def __post_init__(self) -> None:
         self._check_generated()

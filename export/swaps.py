@@ -7,7 +7,6 @@ from torch import Tensor
 
 from export.bundle import Bundle
 from export.golden import swap_weights
-from export.packs import probe_values, write_pack
 
 
 @dataclass(frozen=True)
@@ -28,10 +27,7 @@ class StoredSwaps:
     def pack(self, swap: int, version: int) -> bytes:
         """The pack of swap number `swap`; the weights come round again after as many as are stored."""
         k = swap % len(self.weights)
-        probe = probe_values(self.expected[k])
-        return write_pack(
-            self.weights[k], bundle_id=self.bundle.id, version=version, generator="bench", probe=probe
-        )
+        return self.bundle.pack(self.weights[k], version, "bench", self.expected[k])
 
     def output(self, swap: int) -> Tensor:
         """What the model must answer after it."""

@@ -67,7 +67,8 @@ class Target:
     """What is known of a target without importing it.
 
     `tolerance` is what a golden output may be off (`export.golden`), and `bindings` are the ways of handing
-    over new weights that it leaves a choice of (`export.bindings`). A target that `runs_here` has its real
+    over new weights that it leaves a choice of (`export.bindings`). One that `quantizes` can have a base of int8
+    (`export.quantization`). A target that `runs_here` has its real
     runtime on this machine, once its `packages` are installed; another can be exported and checked only.
     """
 
@@ -77,6 +78,7 @@ class Target:
     runtime: str
     tolerance: float = TOLERANCE
     bindings: tuple[str, ...] = ()
+    quantizes: bool = False
     runs_here: bool = True
 
     @property
@@ -91,7 +93,13 @@ TARGETS = {
     ),
     "executorch": Target("export.executorch_split", ("executorch",), "executorch", "ExecuTorch, XNNPACK"),
     "onnx": Target("export.onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx", "ONNX Runtime"),
-    "tflite": Target("export.tflite", ("litert_torch", "ai_edge_litert"), "tflite", "LiteRT, XNNPACK"),
+    "tflite": Target(
+        "export.tflite",
+        ("litert_torch", "ai_edge_litert", "ai_edge_quantizer"),
+        "tflite",
+        "LiteRT, XNNPACK",
+        quantizes=True,
+    ),
     "ios": Target(
         "export.coreml",
         ("coremltools",),

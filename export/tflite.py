@@ -27,6 +27,7 @@ from export.quiet import muted
 from export.slots import bind_bytes, patch
 from export.spec import ExportSpec
 from export.targets import Node, Run
+from export.tflite_quantizer import quantize_base
 from export.tracing import exporter_step, refuse_unused, trace
 
 PROGRAM_FILE = "model.tflite"
@@ -87,6 +88,9 @@ def nodes(path: Path) -> list[Node]:
 def lower(model: nn.Module, spec: ExportSpec, path: Path) -> None:
     """Write the `.tflite` of `model`: the same weights give the same bytes, new ones change their slots only."""
     _exporter().convert(model, spec.inputs[0]).export(str(path))
+    if spec.base_dtype == "int8":
+        generated = [model.get_parameter(name).detach() for name in spec.generated]
+        path.write_bytes(quantize_base(path.read_bytes(), generated))
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from export.golden import max_abs_error
 from export.manifest import BytesBinding, InputBinding
 from export.session import open_session
 from export.slots import KEY_SIZE, patch, place
+from tests.benchmarks.large_layer import large_spec
 from tests.export.models import ConvNet, Separable, image_spec
 from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec
 
@@ -83,6 +84,10 @@ def test_the_rule_goes_by_size_and_by_kind_of_layer() -> None:
     assert small == Choice("input", "weights by input: 2,176 bytes are packed quickly at each inference")
     wide = choose_binding(ranker_spec(Ranker(width=256)), "android")
     assert wide == Choice("bytes", "weights by bytes: 526,336 as inputs would be packed at each inference")
+    megabytes = choose_binding(large_spec(), "android")
+    assert megabytes == Choice(
+        "bytes", "weights by bytes: 4,198,400 as inputs would be packed at each inference"
+    )
     asked = choose_binding(ranker_spec(Ranker(width=256), binding="input"), "android")
     assert asked.binding == "input"
 

@@ -23,7 +23,7 @@ def test_a_bench_reports_what_the_issue_names(bundle: Bundle, tmp_path: Path) ->
     steps: list[None] = []
     bench = bench_bundle(bundle, swaps=210, step=lambda: steps.append(None))
     report = bench.report(bundle)
-    keys = "runtime target model generated_bytes inference swap max_abs_error output_change"
+    keys = "runtime target model generated_bytes push_bytes inference swap max_abs_error output_change"
     assert list(report) == keys.split()
     assert report["swap"]["count"] == len(steps) == 210  # type: ignore[index]
     assert len(bench.baked_s) == len(bench.swappable_s) > 1000
@@ -35,9 +35,14 @@ def test_a_bench_reports_what_the_issue_names(bundle: Bundle, tmp_path: Path) ->
 
 def test_the_figures_are_medians_and_the_worst_of_errors_and_changes(bundle: Bundle) -> None:
     bench = Bench(
-        [1e-6, 2e-6, 9e-6], [3e-6, 1e-6, 5e-6], [1e-4, 3e-4, 2e-4], [1e-7, 3e-7, 2e-7], [4.0, 2.0, 3.0]
+        [1e-6, 2e-6, 9e-6],
+        [3e-6, 1e-6, 5e-6],
+        [1e-4, 3e-4, 2e-4],
+        [1e-7, 3e-7, 2e-7],
+        [4.0, 2.0, 3.0],
+        [1e-5, 4e-5, 2e-5],
     )
     report = bench.report(bundle)
     assert report["inference"] == {"baked_p50_us": 2.0, "swappable_p50_us": 3.0, "ratio_p50": 1.5}
-    assert report["swap"] == {"p50_us": 200.0, "p99_us": 298.0, "count": 3}
+    assert report["swap"] == {"p50_us": 200.0, "p99_us": 298.0, "bind_p50_us": 20.0, "count": 3}
     assert (report["max_abs_error"], report["output_change"]) == (3e-7, 2.0)

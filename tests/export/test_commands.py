@@ -84,6 +84,10 @@ def test_a_users_mistakes_are_one_line_and_exit_code_2(mnet: Mnet, copy: Path, t
         ("bench", tmp_path / "none"),
         ("export", tmp_path / "none", "--target", "android", "-o", tmp_path / "out"),
         ("export", tmp_path / "none", "--target", "toaster", "-o", tmp_path / "out"),
+        ("export", tmp_path / "none", "--target", "onnx", "--pack-dtype", "bf16", "-o", tmp_path / "out"),
+        ("export", tmp_path / "none", "--target", "onnx", "--quantize", "int4", "-o", tmp_path / "out"),
+        ("evaluate", tmp_path / "none", "--bundle", tmp_path / "none"),
+        ("evaluate", tmp_path / "none", tmp_path / "other", "--bundle", tmp_path / "none"),
     ]
     for arguments in mistakes:
         code, out, err = mnet(*arguments)
@@ -118,6 +122,23 @@ def test_export_makes_a_bundle_of_a_run_with_a_line_for_each_stage(
     checkpoint = hashlib.sha256((tiny_run / "checkpoint.safetensors").read_bytes()).hexdigest()
     assert made.manifest.model.metadata["generator"] == checkpoint
     assert mnet("verify", out)[0] == 0
+
+
+def test_packs_of_int8_serve_a_run_on_its_artifact(mnet: Mnet, tiny_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "bundle"
+    code, stdout, _ = mnet("export", tiny_run, "--target", "android", "--pack-dtype", "int8", "-o", out)
+    made = Bundle.load(out)
+    assert code == 0
+    assert f"{len(made.default_pack()):,} a push" in stdout
+    assert set(made.manifest.pack_dtypes.values()) == {"int8", "float32"}
+    code, stdout, _ = mnet("evaluate", tiny_run, "--bundle", out, "--packs", 20, "--json")
+    assert code == 0
+    report = json.loads(stdout)
+    assert 0 < report["packs"] <= 20
+    assert set(report["metrics"]) == {"eager", "artifact"}
+    code, stdout, _ = mnet("evaluate", tiny_run, "--bundle", out, "--packs", 5)
+    assert code == 0
+    assert "each swapped in with its self-test" in stdout
 
 
 def test_targets_lists_what_there_is(mnet: Mnet) -> None:

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from export.bundle import Bundle
 from export.errors import IntegrityError, Refused
+from export.exporter import export_bundle
 from export.manifest import seal
 from export.packs import write_pack
 from export.session import open_session
 from export.slots import pytorch_layout
 from export.verify import verify_bundle
-from tests.export.ranker import PackFactory, random_weights
+from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec
 from tests.native.conftest import Program
 
 TOLERANCE = 1e-4
@@ -259,3 +260,16 @@ def test_a_bundle_of_another_runtime_is_a_users_mistake(
     result = runner("verify", copy)
     assert result.returncode == 2
     assert "target onnx" in result.stderr
+
+
+def test_a_bundle_whose_packs_it_cannot_read_is_a_users_mistake(
+    runner: Program, model: Ranker, tmp_path: Path
+) -> None:
+    narrow = export_bundle(
+        dataclasses.replace(ranker_spec(model), pack_dtype="float16"), "executorch", tmp_path / "narrow"
+    )
+    result = runner("verify", narrow.path)
+    assert result.returncode == 2
+    assert (
+        "packs of dtype float16 are not read here: export the bundle with --pack-dtype fp32" in result.stderr
+    )

@@ -1,8 +1,10 @@
 """Images as a device sends them, what the MetaNetwork reads of them, losses and scores."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from device_models.cnn import CNN
 from tests.tasks.images import grey_images
@@ -125,6 +127,20 @@ def test_each_pack_classifies_with_its_own_weights(
     assert logits.shape == (8, 4)
     expected = network.call(parameters, batch.image.float() / 255).flatten(0, 1)
     torch.testing.assert_close(logits, expected)
+
+
+def test_an_exported_model_is_asked_image_by_image_under_its_own_pack(
+    task: Classification, network: MetaNetwork, batch: Photos
+) -> None:
+    packs = network.generate_from(task.vectors(network, batch))
+
+    def run(pack: int, inputs: Sequence[Tensor]) -> Tensor:
+        row = {name: values[pack] for name, values in packs.items()}
+        return torch.func.functional_call(network.device_model, row, tuple(inputs))
+
+    with network.under(packs):
+        expected = task.logits(network.device_model, batch)
+    torch.testing.assert_close(task.device_logits(run, batch), expected)
 
 
 def test_the_loss_of_a_context_is_how_well_it_tells_the_classes(

@@ -13,11 +13,21 @@ def command(
     methods: Annotated[
         str, typer.Option(help="`all`, or names with commas between; the static model is always there.")
     ] = "all",
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            help="A bundle of the run: test the MetaNetwork on this artifact, beside eager PyTorch."
+        ),
+    ] = None,
+    packs: Annotated[
+        int, typer.Option(min=0, help="With --bundle: how many weight packs to swap in; 0 for all.")
+    ] = 1000,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Test finished runs: every method's figures, and its gain over the static model.
 
-    Example: `mnet evaluate runs/movielens-100k-sasrec-0 runs/movielens-100k-sasrec-1 --methods metanetwork,cloud`
+    Examples: `mnet evaluate runs/movielens-100k-sasrec-0 --bundle bundles/tflite` and
+    `mnet evaluate runs/movielens-100k-sasrec-0 runs/movielens-100k-sasrec-1 --methods metanetwork,cloud`
     """
     import json as json_format
 
@@ -27,6 +37,9 @@ def command(
     from toolchain.training.evaluate import evaluate
     from toolchain.training.gains import gain_text
 
+    if bundle is not None:
+        _on_bundle(runs, bundle, packs, json)
+        return
     report = evaluate(runs, Console(stderr=True), methods)
     if json:
         print(json_format.dumps(report))
@@ -51,3 +64,34 @@ def command(
         console.print(means)
     if gap := report.get("recovered_gap", {}).get(first):
         console.print(f"of the gap between static and cloud model the MetaNetwork recovers {gap:.0%}")
+
+
+def _on_bundle(runs: list[Path], path: Path, packs: int, as_json: bool) -> None:
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from export.bundle import Bundle
+    from toolchain.errors import UserError
+    from toolchain.served import evaluate_bundle
+    from toolchain.training.gains import gain_text
+
+    if len(runs) != 1:
+        raise UserError("a bundle belongs to one run: name that one alone")
+    report = evaluate_bundle(runs[0], Bundle.load(path), packs, Console(stderr=True))
+    if as_json:
+        print(json.dumps(report))
+        return
+    kinds = f"base {report['base_dtype']}, packs {' and '.join(report['pack_dtypes'])}"
+    title = f"{report['dataset']}/{report['model']}: {kinds}, {report['push_bytes']:,} bytes a push"
+    table = Table("metric", "eager, fp32", f"on {report['target']}", "change", title=title)
+    for metric, change in report["change"].items():
+        eager, artifact = (report["metrics"][method][metric] for method in ("eager", "artifact"))
+        table.add_row(metric, f"{eager:.4f}", f"{artifact:.4f}", gain_text(change))
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{report['queries']} queries under {report['packs']} weight packs, each swapped in with its self-test, "
+        f"{report['refused']} refused; changes with their 95 % interval over users, paired"
+    )

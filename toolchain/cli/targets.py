@@ -24,6 +24,7 @@ def command(
             "runtime": target.runtime,
             "tolerance": target.tolerance,
             "bindings": list(target.bindings),
+            "base": ["fp32", "int8"] if target.quantizes else ["fp32"],
             "extra": f"mnet[{target.extra}]",
         }
         for name, target in TARGETS.items()
@@ -31,8 +32,9 @@ def command(
     if as_json:
         print(json.dumps(rows))
         return
-    table = Table("target", "exports", "on this machine", "runtime", "extra")
-    for row in rows:
+    table = Table("target", "exports", "on this machine", "base", "runtime", "extra")
+    for name, row in zip(TARGETS, rows, strict=True):
         exports = "yes" if row["export"] else "no"
-        table.add_row(str(row["target"]), exports, str(row["here"]), str(row["runtime"]), str(row["extra"]))
+        base = "fp32 or int8" if TARGETS[name].quantizes else "fp32"
+        table.add_row(name, exports, str(row["here"]), base, str(row["runtime"]), str(row["extra"]))
     Console(markup=False).print(table)

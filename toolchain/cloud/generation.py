@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from export.bundle import Bundle
 from export.manifest import MANIFEST_FILE
+from export.pack_dtypes import narrowed, widened
 from export.packs import probe_values, read_pack, write_pack
+from export.quantization import with_base
 from toolchain.errors import UserError
+from toolchain.metanetwork import call
 from toolchain.training.run import CONFIG, Run, load_run
 
 # Every forward pass has this many rows, the last one filled up: BLAS picks its kernel by the shape, and another one
@@ -60,6 +64,8 @@ class PackGenerator:
         self._run = run
         self._bundle = bundle
         self._golden = bundle.golden.inputs[0]
+        network = run.metanetwork
+        self._on_device = with_base(network.device_model, network.generated, bundle.manifest.model.base_dtype)
 
     def check(self, samples: Sequence[Any]) -> None:
         """Raise ValueError if the task cannot read the samples, as for an item that it does not know."""
@@ -80,7 +86,7 @@ class PackGenerator:
         """The weights of an earlier pack of the same bundle, or the default weights for None, as `version`."""
         old = read_pack(self._bundle.default_pack() if pack is None else pack, self._bundle.manifest)
         return write_pack(
-            old.parameters,
+            narrowed(old.parameters, self._bundle.manifest.pack_dtypes),
             bundle_id=self.bundle_id,
             version=version,
             generator=old.generator,
@@ -96,11 +102,13 @@ class PackGenerator:
         for name, values in batch.items():
             if not torch.isfinite(values).all():
                 raise ValueError(f"the generated {name} is not finite")
+        packed, on_device = self._narrowed(batch)
         # What the devices' self-tests must reproduce on their own runtimes, under these very weights.
-        outputs = network.call(batch, *(golden.expand(ROWS, *golden.shape) for golden in self._golden))
+        samples = (golden.expand(ROWS, *golden.shape) for golden in self._golden)
+        outputs = call(self._on_device, on_device, *samples)
         return [
             write_pack(
-                {name: values[row] for name, values in batch.items()},
+                packed[row],
                 bundle_id=self.bundle_id,
                 version=version,
                 generator=self._run.fingerprint,
@@ -108,3 +116,12 @@ class PackGenerator:
             )
             for row, version in enumerate(versions)
         ]
+
+    def _narrowed(self, batch: dict[str, Tensor]) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
+        """Generated parameters fp32 [ROWS, *shape] -> each row as it travels, and all as the devices widen them."""
+        dtypes = self._bundle.manifest.pack_dtypes
+        packed = [
+            narrowed({name: values[row] for name, values in batch.items()}, dtypes) for row in range(ROWS)
+        ]
+        wide = [widened(tensors, dtypes) for tensors in packed]
+        return packed, {name: torch.stack([row[name] for row in wide]) for name in dtypes}

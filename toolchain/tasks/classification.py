@@ -1,6 +1,6 @@
 """Image classification on devices that differ: a sample is an image, a context a handful of them without labels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -161,6 +161,15 @@ class Classification(Task[Photos]):
     def logits(self, model: nn.Module, batch: Photos) -> Tensor:
         logits: Tensor = model(as_input(batch.image.flatten(0, 1)))
         return logits
+
+    def device_logits(self, run: Callable[[int, Sequence[Tensor]], Tensor], batch: Photos) -> Tensor:
+        return torch.cat(
+            [
+                run(pack, (as_input(image[None]).contiguous(),))
+                for pack, images in enumerate(batch.image)
+                for image in images
+            ]
+        )
 
     def targets(self, batch: Photos) -> Tensor:
         return batch.label.flatten()

@@ -204,6 +204,17 @@ class Recommendation(Task[Packs]):
         own = model.head(hidden.flatten(0, 1), batch.target.view(-1, 1))  # type: ignore[operator]
         return against_negatives(own, logits, batch, self.n_items)
 
+    def device_logits(self, run: Callable[[int, Sequence[Tensor]], Tensor], batch: Packs) -> Tensor:
+        """fp32 [M * k, n_items]: the catalogue goes through the device model in runs of its number of candidates."""
+        items = torch.arange(1, self.n_items + 1)
+        runs = functional.pad(items, (0, -self.n_items % self.candidates)).view(-1, 1, self.candidates)
+        logits = torch.zeros(*batch.target.shape, self.n_items)
+        for pack, column in batch.target.nonzero().tolist():
+            history = batch.history[pack, column, -self.history :][None]
+            scores = [run(pack, (history, candidates)) for candidates in runs]
+            logits[pack, column] = torch.cat(scores, dim=1)[0, : self.n_items]
+        return without_seen(logits, batch).flatten(0, 1)
+
     def targets(self, batch: Packs) -> Tensor:
         target = batch.target.flatten()
         return (target if batch.negatives is None else (target != 0).long()) - 1

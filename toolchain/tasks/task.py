@@ -116,6 +116,14 @@ class Task(ABC, Generic[Batch]):
     def logits(self, model: nn.Module, batch: Batch) -> Tensor:
         """fp32 [N, classes]: what a device model makes of every sample; those of one pack together, k of each."""
 
+    def device_logits(self, run: Callable[[int, Sequence[Tensor]], Tensor], batch: Batch) -> Tensor:
+        """The same of an exported model, which answers one sample at a time; those without a target may be anything.
+
+        `run(m, inputs)` is its first output for device inputs of batch 1 under the weights of pack m. Raises UserError
+        in a task that does not say how.
+        """
+        raise UserError(f"task {self.name} has no device_logits: it cannot be tested on an exported model")
+
     @abstractmethod
     def targets(self, batch: Batch) -> Tensor:
         """int64 [N]: the right column of `logits`; -1 where there is nothing to predict."""

@@ -94,6 +94,10 @@ Slot slot(const json& value) {
     slot.dtype = dtype(value.at("dtype"));
     slot.shape = shape(value.at("shape"));
     slot.layout = value.at("layout");
+    if (const auto travels = value.value("pack_dtype", "float32"); travels != "float32") {
+        throw BundleError("packs of dtype " + travels +
+                          " are not read here: export the bundle with --pack-dtype fp32");
+    }
     const json& binding = value.at("binding");
     const auto kind = binding.at("kind").get<std::string>();
     if (kind == "input") {

@@ -97,6 +97,10 @@ class Manifest(
         private fun slot(entry: JsonObject): Slot {
             val binding = entry.child("binding")
             if (binding.string("kind") != "input") throw JsonException("this phone takes slots that are inputs")
+            val travels = entry["pack_dtype"] ?: Tensor.FLOAT32
+            if (travels != Tensor.FLOAT32) {
+                throw JsonException("this phone reads no packs of dtype $travels: export with --pack-dtype fp32")
+            }
             return Slot(entry.string("parameter"), entry.string("dtype"), entry.shape(), binding.long("index").toInt())
         }
 
