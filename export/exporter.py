@@ -30,7 +30,7 @@ from export.golden import (
 from export.manifest import MANIFEST_FILE, SCHEMA, PackDtype, seal
 from export.manifest import Golden as GoldenEntry
 from export.pack_dtypes import choose_pack_dtypes, rounded
-from export.quantization import INT8_TOLERANCE, with_base
+from export.quantization import with_base
 from export.session import open_baked
 from export.slots import place, sentinels
 from export.spec import ExportSpec, describe
@@ -42,7 +42,7 @@ DEFAULT_WEIGHTS_FILE = "default.safetensors"
 GOLDEN_SAMPLES_FILE = "golden.safetensors"
 GOLDEN_WEIGHTS_FILE = "golden-weights.safetensors"
 SWAPS_FILE = "bench/swaps.safetensors"
-SENTINEL_SCALES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+SENTINEL_SCALES = (1.0, 2.0, 4.0, 8.0)
 
 Stage = Callable[[str], None]
 
@@ -55,7 +55,7 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     """
     module = load_target(target)
     _refuse_base_dtype(spec, target)
-    tolerance = INT8_TOLERANCE if spec.base_dtype == "int8" else find_target(target).tolerance
+    tolerance = find_target(target).tolerance
     choice = choose_binding(spec, target)
     out = Path(out)
     _refuse_foreign(out)
@@ -90,7 +90,7 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
             ),
             "bench": {"baked": baked, "swaps": SWAPS_FILE},
         }
-        _write_manifest(folder, spec, target, artifact, golden, tolerance)
+        _write_manifest(folder, spec, target, artifact, golden)
         stage("verifying the bundle on its runtime")
         bundle = Bundle.load(folder)
         verify_bundle(bundle)
@@ -174,12 +174,7 @@ def _check_shapes(name: str, variants: Sequence[Tensor]) -> None:
 
 
 def _write_manifest(
-    folder: Path,
-    spec: ExportSpec,
-    target: str,
-    artifact: dict[str, object],
-    golden: Golden,
-    tolerance: float,
+    folder: Path, spec: ExportSpec, target: str, artifact: dict[str, object], golden: Golden
 ) -> None:
     """Write `manifest.json` over the files that lie in `folder`."""
     content = {
@@ -196,7 +191,7 @@ def _write_manifest(
             samples=GOLDEN_SAMPLES_FILE,
             weights=GOLDEN_WEIGHTS_FILE,
             count=len(spec.inputs),
-            tolerance=tolerance,
+            tolerance=find_target(target).tolerance,
         ).model_dump(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **artifact,

@@ -1,10 +1,11 @@
-"""An int8 base: what of a device model is rounded, and to what. Generated parameters stay fp32.
+"""An int8 base: the weights of the layers that are not generated, stored as int8. Generated parameters stay fp32.
 
-The weights of the base's layers are rounded to symmetric int8, one scale for each output channel, before anything
-is exported; a target's quantizer then stores the very integers. Activations are quantized by the runtime at each
-call, from their own range (dynamic quantization), so nothing is calibrated on weights that a push replaces.
-The reference is eager PyTorch with the base's weights rounded in this way and activations in fp32: what the
-runtime's own rounding of activations adds is the error that `mnet verify` prints, and INT8_TOLERANCE its bound.
+Weights are symmetric int8 with one scale for each output channel; arithmetic stays fp32, so nothing is calibrated
+on weights that a push replaces. They are rounded before anything is exported; a target's quantizer then stores
+the very integers, or fp32 where its exporter has merged a layer with its neighbour. So eager PyTorch with the
+rounded base is an exact reference, and a self-test stays as sharp as without. Activations in int8 too (dynamic
+quantization) are off by 3 % of the output's size on a CNN for CIFAR-10: a self-test that lets this pass would let
+stale weights pass.
 """
 
 import copy
@@ -17,7 +18,6 @@ from export.errors import BundleError
 from export.manifest import BaseDtype
 from export.pack_dtypes import dequantized, quantized
 
-INT8_TOLERANCE = 2e-2
 _LAYERS = (nn.Linear, nn.Conv2d, nn.Embedding, nn.RNNBase)
 
 

@@ -1,4 +1,4 @@
-"""int8 for the base of a `.tflite`, by Google's ai-edge-quantizer: int8 weights, activations quantized at each call."""
+"""int8 weights for the base of a `.tflite`, by Google's ai-edge-quantizer; arithmetic stays fp32."""
 
 import contextlib
 import io
@@ -6,19 +6,28 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from export.slots import find
 
+_FLOAT32 = 0  # TensorType in LiteRT's schema
+_LARGEST = 127
+
 
 def quantize_base(data: bytes, generated: Sequence[Tensor]) -> bytes:
-    """The `.tflite` `data` with int8 weights, but for the operations that read one of `generated`."""
+    """The `.tflite` `data` with int8 weights where that loses nothing, and never those of `generated`.
+
+    It loses nothing where the weights were rounded before (`export.quantization`) and the exporter left them so. Those
+    that it merged with a neighbour, as a LayerNorm's gain into the next layer, stay fp32.
+    """
     from ai_edge_quantizer import recipe
     from ai_edge_quantizer.qtyping import TFLOperationName
     from ai_edge_quantizer.quantizer import Quantizer
 
-    quantizer = Quantizer(bytearray(data), recipe.dynamic_wi8_afp32())
-    for name in _operations_on(data, generated):
+    quantizer = Quantizer(bytearray(data), recipe.weight_only_wi8_afp32())
+    for name in _in_fp32(data, [parameter for parameter in generated if parameter.dim() > 1]):
         quantizer.update_quantization_recipe(
             f"^{re.escape(name)}$", TFLOperationName.ALL_SUPPORTED, algorithm_key="no_quantize"
         )
@@ -27,25 +36,43 @@ def quantize_base(data: bytes, generated: Sequence[Tensor]) -> bytes:
     return bytes(result.quantized_model)
 
 
-def _operations_on(data: bytes, generated: Sequence[Tensor]) -> list[str]:
-    """The names, as the quantizer's recipes match them, of the operations whose weight is one of these."""
+def _in_fp32(data: bytes, generated: Sequence[Tensor]) -> list[str]:
+    """The names, as the quantizer's recipes match them, of the operations whose weights must stay as they are."""
     from ai_edge_quantizer.utils import tfl_flatbuffer_utils as flatbuffer
 
     model: Any = flatbuffer.read_model(memoryview(data))
-    # Vectors are never quantized, and those of several layers may be equal.
-    weights = [parameter for parameter in generated if parameter.dim() > 1]
-    floats = {
-        index
-        for index, buffer in enumerate(model.buffers)
-        if buffer.data is not None and any(_holds(bytes(buffer.data), weight) for weight in weights)
-    }
-    return [
-        flatbuffer.get_op_scope(operation, graph.tensors)
-        for graph in model.subgraphs
-        for operation in graph.operators
-        if floats & {graph.tensors[index].buffer for index in operation.inputs if index >= 0}
-    ]
+    kept = []
+    for graph in model.subgraphs:
+        for operation in graph.operators:
+            tensors = [graph.tensors[index] for index in operation.inputs if index >= 0]
+            weights = [
+                np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.float32).reshape(tensor.shape)
+                for tensor in tensors
+                if tensor.type == _FLOAT32
+                and len(_shape(tensor)) > 1
+                and model.buffers[tensor.buffer].data is not None
+            ]
+            if any(not _is_rounded(weight) or _is_one_of(weight, generated) for weight in weights):
+                kept.append(flatbuffer.get_op_scope(operation, graph.tensors))
+    return kept
 
 
-def _holds(value: bytes, weight: Tensor) -> bool:
-    return len(value) == weight.nbytes and bool(find(value, weight))
+def _shape(tensor: Any) -> Sequence[int]:
+    return () if tensor.shape is None else tensor.shape
+
+
+def _is_rounded(weight: NDArray[np.float32]) -> bool:
+    """Whether each output channel, the first dimension or of depthwise convolutions the last, is of 255 steps."""
+    for channel in (0, weight.ndim - 1):
+        others = tuple(axis for axis in range(weight.ndim) if axis != channel)
+        step = np.abs(weight).max(axis=others, keepdims=True) / _LARGEST
+        steps = weight / np.where(step > 0, step, 1)
+        if np.abs(steps - np.round(steps)).max() < 1e-3:
+            return True
+    return False
+
+
+def _is_one_of(weight: NDArray[np.float32], generated: Sequence[Tensor]) -> bool:
+    return any(
+        weight.nbytes == parameter.nbytes and find(weight.tobytes(), parameter) for parameter in generated
+    )
