@@ -14,6 +14,7 @@ from export.golden import Golden, golden_from_tensors
 from export.manifest import MANIFEST_FILE, File, Manifest, parse_manifest
 from export.pack_dtypes import narrowed
 from export.packs import check_parameters, probe_values, write_pack
+from export.shift import Shift
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,12 @@ class Bundle:
             )
         except KeyError as error:
             raise BundleError(f"{self.path / entry.samples} has no tensor {error}") from None
+
+    @cached_property
+    def policy(self) -> Shift | None:
+        """The request policy `shift`; None in a bundle without one. Raises BundleError where it is damaged."""
+        file = self.manifest.policy
+        return None if file is None else Shift.from_bytes((self.path / file).read_bytes())
 
     def default_pack(self) -> bytes:
         """The default weights as the pack of version 0."""

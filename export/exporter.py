@@ -42,6 +42,7 @@ DEFAULT_WEIGHTS_FILE = "default.safetensors"
 GOLDEN_SAMPLES_FILE = "golden.safetensors"
 GOLDEN_WEIGHTS_FILE = "golden-weights.safetensors"
 SWAPS_FILE = "bench/swaps.safetensors"
+POLICY_FILE = "policy.safetensors"
 SENTINEL_SCALES = (1.0, 2.0, 4.0, 8.0)
 
 Stage = Callable[[str], None]
@@ -90,6 +91,9 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
             ),
             "bench": {"baked": baked, "swaps": SWAPS_FILE},
         }
+        if spec.policy is not None:
+            (folder / POLICY_FILE).write_bytes(spec.policy.to_bytes())
+            artifact["policy"] = POLICY_FILE
         _write_manifest(folder, spec, target, artifact, golden)
         stage("verifying the bundle on its runtime")
         bundle = Bundle.load(folder)

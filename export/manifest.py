@@ -161,7 +161,10 @@ class Bench(_Part):
 
 
 class Manifest(_Part):
-    """The content of `manifest.json`. `inputs` are the device model's own, without those that are slots."""
+    """The content of `manifest.json`. `inputs` are the device model's own, without those that are slots.
+
+    `policy` is the file of the request policy `shift`, see `export.shift`; None where the bundle has none.
+    """
 
     schema_: str = Field(alias="schema", pattern=r"^mnet\.bundle/1\.[0-9]+$")
     id: Sha256
@@ -175,6 +178,7 @@ class Manifest(_Part):
     default_weights: BundlePath
     golden: Golden
     bench: Bench
+    policy: BundlePath | None = None
     created: str
 
     @property

@@ -123,13 +123,23 @@ def _check(tensors: Mapping[str, Tensor], expected: Sequence[Carrier]) -> None:
             raise Refused(Reason.NOT_FINITE, f"{name} holds a NaN or an infinity")
 
 
-def _read_metadata(data: bytes) -> PackMetadata:
+def mnet_metadata(data: bytes) -> str:
+    """The JSON text under the key `mnet` in the metadata of a safetensors file; raises ValueError without."""
     # safetensors gives metadata of files only, so the header is read here: 8 bytes of length, then JSON.
     try:
         (length,) = struct.unpack_from("<Q", data)
-        header = json.loads(data[8 : 8 + length])
-        return PackMetadata.model_validate_json(header["__metadata__"]["mnet"])
+        text = json.loads(data[8 : 8 + length])["__metadata__"]["mnet"]
+    except (struct.error, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"the header cannot be read: {error}") from None
+    if not isinstance(text, str):
+        raise ValueError("the header's metadata are no text")
+    return text
+
+
+def _read_metadata(data: bytes) -> PackMetadata:
+    try:
+        return PackMetadata.model_validate_json(mnet_metadata(data))
     except ValidationError as error:
         raise Refused(Reason.MALFORMED, f"the pack's metadata is wrong: {first_fault(error)}") from None
-    except (struct.error, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Refused(Reason.MALFORMED, f"the pack's header cannot be read: {error}") from None
+    except ValueError as error:
+        raise Refused(Reason.MALFORMED, f"this is no pack: {error}") from None

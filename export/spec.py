@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from export.errors import BundleError
 from export.manifest import BaseDtype, PackDtype, TensorInfo, dtype_name
+from export.shift import Shift
 
 INPUT_DTYPES = (torch.float32, torch.int64)
 
@@ -20,6 +21,7 @@ class ExportSpec:
     for people. `binding` is how new weights reach the program, for targets that leave a choice (`Target`), and
     `pack_dtype` what they travel in (`export.pack_dtypes`). With `base_dtype` int8 the other layers are quantized
     (`export.quantization`), on targets that can.
+    `policy` is by what a phone decides when to ask for new weights; it travels in the bundle.
     Raises BundleError on anything that cannot be exported whatever the target.
     """
 
@@ -33,6 +35,7 @@ class ExportSpec:
     binding: str | None = None
     pack_dtype: PackDtype = "float32"
     base_dtype: BaseDtype = "float32"
+    policy: Shift | None = None
 
     def __post_init__(self) -> None:
         self._check_generated()

@@ -12,7 +12,7 @@ from export.pack_dtypes import find_pack_dtype
 from export.spec import ExportSpec
 from export.targets import load_target
 from toolchain.errors import UserError
-from toolchain.training.run import Run, load_run
+from toolchain.training.run import Run, load_run, read_policy
 
 GOLDEN_SAMPLES = 8
 
@@ -59,4 +59,5 @@ def export_spec(run: Run) -> ExportSpec:
         input_names=run.task.input_names,
         output_names=run.task.output_names,
         metadata={"generator": run.fingerprint},
+        policy=read_policy(run.path),
     )

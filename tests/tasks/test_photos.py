@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tests.tasks.images import grey_images
 from toolchain.errors import UserError
-from toolchain.tasks.photos import DeviceSplits, Photos
+from toolchain.tasks.photos import MOVES, PHONES, TIMES, DeviceSplits, Photos
 
 DATA = grey_images()
 
@@ -72,3 +72,21 @@ def test_evaluation_is_always_the_same_and_never_mirrored() -> None:
 def test_too_small_a_data_set_is_told() -> None:
     with pytest.raises(UserError, match="may need 50 images of one class"):
         splits(context=30, serves=20)
+
+
+def test_a_carried_phone_stays_for_a_while_in_one_place_after_the_other() -> None:
+    cut = splits()
+    batches = list(cut.carried("test", 10))
+    again = torch.cat([rows(batch.image) for batch in cut.carried("test", 7)])
+    assert torch.equal(again, torch.cat([rows(batch.image) for batch in batches]))
+    device = torch.cat([batch.device for batch in batches])
+    assert device.tolist() == sorted(device.tolist())
+    assert torch.bincount(device).tolist() == [TIMES] * PHONES
+    own = torch.cat([torch.cat([rows(b.context), rows(b.image)], dim=1) for b in batches]).sort().values
+    places = [
+        next(i for i, row in enumerate(cut.devices[2].rows.sort().values) if torch.equal(row, o)) for o in own
+    ]
+    moved = [a != b for a, b, same in zip(places, places[1:], device.diff() == 0, strict=False) if same]
+    assert 0.5 * MOVES < sum(moved) / len(moved) < 1.5 * MOVES
+    for batch in batches:
+        assert torch.equal(batch.label, DATA.labels[rows(batch.image)])

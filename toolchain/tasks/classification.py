@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from toolchain.data import load_data_set
 from toolchain.data.images import LabelledImages
@@ -15,7 +16,7 @@ from toolchain.errors import UserError
 from toolchain.metanetwork import MetaNetwork
 from toolchain.settings import Part, Strict
 from toolchain.tasks.photos import DeviceSplits, Photos
-from toolchain.tasks.task import Task
+from toolchain.tasks.task import Seen, Splits, Task
 
 
 class ClassificationSettings(Strict):
@@ -121,7 +122,9 @@ class Classification(Task[Photos]):
 
     def _images(self, samples: Sequence[Sequence[float]]) -> Tensor:
         size = 3 * self.image_size[0] * self.image_size[1]
-        if any(len(sample) != size or not all(value in range(256) for value in sample) for sample in samples):
+        if not all(
+            _is_list(sample, size) and all(value in range(256) for value in sample) for sample in samples
+        ):
             raise ValueError(
                 f"an image is {size} numbers from 0 to 255: red, then green, then blue, row by row"
             )
@@ -129,12 +132,17 @@ class Classification(Task[Photos]):
 
     def _embeddings(self, samples: Sequence[Sequence[float]]) -> Tensor:
         size = self.features + len(self.classes)
-        values = [torch.tensor(sample, dtype=torch.float32) for sample in samples]
-        if any(value.shape != (size,) or not value.isfinite().all() for value in values):
-            raise ValueError(
-                f"a sample is {size} finite numbers: {self.features} features, then soft predictions"
-            )
-        return torch.stack(values) if values else torch.zeros(0, size)
+        if all(_is_list(sample, size) for sample in samples):
+            values = torch.tensor(samples, dtype=torch.float32).view(-1, size)
+            if values.isfinite().all():
+                return values
+        raise ValueError(
+            f"a sample is {size} finite numbers: {self.features} features, then soft predictions"
+        )
+
+    def seen(self, network: MetaNetwork, batch: Photos) -> Seen:
+        """What is uploaded of the images; a device that uploads them whole knows it as well."""
+        return Seen(self.prepared(network, batch.context))
 
     @classmethod
     def load(cls, name: str, path: Path | None) -> LabelledImages:
@@ -157,6 +165,13 @@ class Classification(Task[Photos]):
             concentration=settings.concentration,
             camera=settings.camera,
         )
+
+    def histories(
+        self, splits: Splits[Photos], part: Literal["validation", "test"], batch_size: int
+    ) -> DataLoader[Photos]:
+        """Phones that are carried from one device's place to another's, see `DeviceSplits.carried`."""
+        assert isinstance(splits, DeviceSplits)
+        return splits.carried(part, batch_size)
 
     def logits(self, model: nn.Module, batch: Photos) -> Tensor:
         logits: Tensor = model(as_input(batch.image.flatten(0, 1)))
@@ -196,6 +211,10 @@ class Classification(Task[Photos]):
 
     def owners(self, batch: Photos) -> Tensor:
         return batch.device.repeat_interleave(batch.label.shape[1])
+
+
+def _is_list(sample: Any, length: int) -> bool:
+    return isinstance(sample, list | tuple) and len(sample) == length
 
 
 def describe(model: Any, images: Tensor) -> Tensor:

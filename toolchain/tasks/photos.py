@@ -1,8 +1,9 @@
 """How images become packs: devices to train, to validate and to test on, that share neither cameras nor images."""
 
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -15,6 +16,8 @@ SEED = 1000
 VALIDATION = 0.1
 # A pack holds many images; more packs than this at a time make an evaluation slower, not faster.
 EVALUATED_PACKS = 16
+# Phones that are carried about: how many, how often each takes a context, and how likely it has moved since.
+PHONES, TIMES, MOVES = 60, 16, 0.15
 
 
 class Photos(NamedTuple):
@@ -74,6 +77,30 @@ class DeviceSplits:
 
     def test(self, batch_size: int) -> DataLoader[Photos]:
         return self._loader(2, torch.arange(len(self.devices[2])), min(batch_size, EVALUATED_PACKS))
+
+    def carried(self, part: Literal["validation", "test"], batch_size: int) -> DataLoader[Photos]:
+        """Phones that live with one device's subjects and camera for a while, then with another's, drawn by chance.
+
+        Each pack is one time: a new shuffle of the images there into context and images to be classified. Phone by
+        phone, in the order of time; `device` is the phone.
+        """
+        index = 1 if part == "validation" else 2
+        generator = np.random.default_rng((SEED, index))
+        moves = (generator.random((PHONES, TIMES)) < MOVES).cumsum(axis=1)
+        places = generator.integers(len(self.devices[index]), size=(PHONES, TIMES + 1))
+        place = torch.from_numpy(np.take_along_axis(places, moves, axis=1).ravel())
+        rows, n = self.devices[index].rows, self.n_context
+        shuffled = torch.from_numpy(
+            generator.permuted(np.tile(np.arange(rows.shape[1]), (len(place), 1)), axis=1)
+        )
+
+        def collate(times: list[int]) -> Photos:
+            order = shuffled[times]
+            here = place[times][:, None]
+            image, label = self._taken(index)[here, order], self.data.labels[rows[here, order]]
+            return Photos(image[:, :n], image[:, n:], label[:, n:], torch.tensor(times) // TIMES)
+
+        return DataLoader(range(len(place)), min(batch_size, EVALUATED_PACKS), collate_fn=collate)  # type: ignore[arg-type]
 
     def _loader(
         self, part: int, order: Tensor, batch_size: int, shuffled: torch.Generator | None = None

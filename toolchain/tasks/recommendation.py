@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
@@ -18,7 +19,7 @@ from toolchain.settings import Part, Strict
 from toolchain.tasks.competition import MASKED, against_negatives, without_seen
 from toolchain.tasks.protocols import Protocol, split_interactions
 from toolchain.tasks.ranking import METRICS, full_values, ranks, sampled_ranks, sampled_values
-from toolchain.tasks.task import Task
+from toolchain.tasks.task import Seen, Task
 from toolchain.tasks.windows import Packs, Ranking, Windows, draw_items
 
 
@@ -137,10 +138,17 @@ class Recommendation(Task[Packs]):
 
     def _padded(self, items: Sequence[int], length: int) -> Tensor:
         for item in items:
-            if not 1 <= item <= self.n_items:
+            if not isinstance(item, Integral) or not 1 <= item <= self.n_items:
                 raise ValueError(f"unknown item id {item}; the catalogue is 1..{self.n_items}")
         recent = list(items)[-length:]
         return torch.tensor([[0] * (length - len(recent)) + recent], dtype=torch.int64)
+
+    def seen(self, network: MetaNetwork, batch: Packs) -> Seen | None:
+        """The contexts, with the embeddings that the context encoder has learnt; none with an encoder of another kind."""
+        encoder = network.context_encoder
+        if not isinstance(encoder, ItemContextEncoder):
+            return None
+        return Seen(batch.context[batch.row], encoder.item_embedding.weight)
 
     @classmethod
     def load(cls, name: str, path: Path | None) -> Interactions:

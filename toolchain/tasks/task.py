@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,15 @@ class Splits(Protocol[Loaded]):
     def validation(self, batch_size: int) -> DataLoader[Loaded]: ...
 
     def test(self, batch_size: int) -> DataLoader[Loaded]: ...
+
+
+class Seen(NamedTuple):
+    """What devices have seen: `context` int64 [M, n] of ids, with the vector `of_ids` fp32 [ids + 1, f] of each, or
+    fp32 [M, n, f] of vectors. Left-padded with 0, the newest last.
+    """
+
+    context: Tensor
+    of_ids: Tensor | None = None
 
 
 class Task(ABC, Generic[Batch]):
@@ -92,6 +101,10 @@ class Task(ABC, Generic[Batch]):
             raise UserError(f"context encoder {part.name} is no toolchain.metanetwork.ContextEncoder")
         return encoder
 
+    def seen(self, network: MetaNetwork, batch: Batch) -> Seen | None:
+        """What a request policy can tell a shift by; one context a pack. None: the task offers no such policy."""
+        return None
+
     # On data.
 
     @classmethod
@@ -107,6 +120,12 @@ class Task(ABC, Generic[Batch]):
     @abstractmethod
     def splits(self, data: Any, *models: nn.Module) -> Splits[Batch]:
         """Batches for these device models. Raises UserError where a part of the split is empty."""
+
+    def histories(
+        self, splits: Splits[Batch], part: Literal["validation", "test"], batch_size: int
+    ) -> DataLoader[Batch]:
+        """Batches in which the packs of one device follow each other in time, each made from its latest samples."""
+        return splits.test(batch_size) if part == "test" else splits.validation(batch_size)
 
     def baselines(self, data: Any) -> dict[str, Callable[[Batch], Tensor]]:
         """Methods that need no model, by name: a batch -> logits as of `logits`."""

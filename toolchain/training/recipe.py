@@ -45,8 +45,10 @@ from toolchain.training.run import (
     write_facts,
     write_json,
     write_metrics,
+    write_policy,
 )
 from toolchain.training.scorers import Scorer, training_scorer
+from toolchain.training.shift import fit_shift
 from toolchain.training.tuning import tune
 
 
@@ -87,6 +89,11 @@ def train(
         splits = task.splits(data, modules[STATIC])
         stages.metrics[FINE_TUNED] = tune(task, modules[STATIC], config, splits, console)
 
+    if isinstance(network, MetaNetwork) and (policy := fit_shift(task, network, task.splits(data, network))):
+        console.print(
+            f"policy: shift, half-life {policy.half_life:g} samples, threshold {policy.threshold:.3g}"
+        )
+        write_policy(out, policy)
     save_modules(out / CHECKPOINT, **modules)
     write_curves(out, task.metrics[0])
     write_metrics(out, stages.metrics)

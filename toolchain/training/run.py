@@ -5,6 +5,7 @@ facts.json               what the modules were told about the data, as the size 
 checkpoint.safetensors   the weights of each method under its name: `static.*`, `metanetwork.*`, ...
 metrics.json             validation metrics and seconds of each fit
 curves.csv, curves.png   loss and validation metric by epoch
+policy.safetensors       the request policy `shift`, where the task offers one
 """
 
 import hashlib
@@ -19,6 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from export.shift import Shift
+from toolchain.durable import write_durably
 from toolchain.errors import UserError
 from toolchain.metanetwork import MetaNetwork
 from toolchain.tasks import Task
@@ -26,6 +29,7 @@ from toolchain.training.build import GENERATED, STATIC, build_module, build_task
 from toolchain.training.config import Config, parse_config, read_values
 
 CONFIG, FACTS, CHECKPOINT, METRICS = "config.yaml", "facts.json", "checkpoint.safetensors", "metrics.json"
+POLICY = "policy.safetensors"
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,18 @@ def save_modules(file: Path, **modules: nn.Module) -> None:
     part = file.with_suffix(".part")
     save_file(tensors, part)
     part.replace(file)
+
+
+@rank_zero_only
+def write_policy(path: Path, policy: Shift) -> None:
+    """Keep the request policy `shift` of a run."""
+    write_durably(path / POLICY, policy.to_bytes())
+
+
+def read_policy(path: Path) -> Shift | None:
+    """The request policy `shift` of a run; None where it has none. Raises BundleError for a damaged one."""
+    file = path / POLICY
+    return Shift.from_bytes(file.read_bytes()) if file.is_file() else None
 
 
 def load_module(file: Path, model: nn.Module) -> None:

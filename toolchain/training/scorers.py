@@ -116,7 +116,10 @@ class GeneratedScorer(Scorer):
 
     def packs(self, batch: Any) -> dict[str, Tensor]:
         """What is generated for each pack of the batch, fp32 [M, *shape]; the shared weights where nothing is known."""
-        vectors = self.task.vectors(self.metanetwork, batch)
+        return self.packs_of(self.task.vectors(self.metanetwork, batch))
+
+    def packs_of(self, vectors: Tensor) -> dict[str, Tensor]:
+        """As `packs`, from `vectors` fp32 [M, width]; the shared weights where one is zero."""
         return self._generated(vectors, torch.ones(len(vectors), dtype=torch.bool, device=vectors.device))
 
     def logits(self, parameters: dict[str, Tensor], batch: Any) -> Tensor:

@@ -1,0 +1,71 @@
+"""The fit of the policy `shift`, and the table of all policies."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from toolchain.training import shift
+from toolchain.training.policies import policies, policy_rows
+from toolchain.training.run import POLICY, load_run, read_policy
+from toolchain.training.shift import served_by
+
+DEVICE = np.array([0, 0, 0, 0, 1, 1, 1])
+KNOWN = np.array([False, True, True, True, True, True, True])
+
+
+def test_weights_serve_until_the_phone_asks_again() -> None:
+    assert served_by(lambda now, last: True, DEVICE, KNOWN).tolist() == [-1, 1, 2, 3, 4, 5, 6]
+    assert served_by(lambda now, last: False, DEVICE, KNOWN).tolist() == [-1] * 7
+    every_two = served_by(lambda now, last: last < 0 or now - last >= 2, DEVICE, KNOWN)
+    assert every_two.tolist() == [-1, 1, 1, 3, 4, 4, 6]
+
+
+def test_the_map_finds_what_the_vectors_depend_on() -> None:
+    generator = torch.Generator().manual_seed(0)
+    averages = torch.randn(500, 12, generator=generator)
+    hidden = averages[:, :2] @ torch.randn(2, 20, generator=generator)
+    projection, error = shift._low_rank(averages, hidden + 5)
+    assert error < 1e-3 * float(hidden.square().sum())
+    # As far as the vectors are from each other, so far are the statistics.
+    statistics = averages @ projection
+    for a, b in ((0, 1), (2, 3), (10, 400)):
+        expected = float((hidden[a] - hidden[b]).square().sum())
+        assert float((statistics[a] - statistics[b]).square().sum()) == pytest.approx(expected, rel=0.02)
+
+
+def test_the_threshold_meets_the_share() -> None:
+    statistics = torch.randn(2000, 3, generator=torch.Generator().manual_seed(0)).cumsum(dim=0)
+    device, known = np.arange(2000) // 100, np.ones(2000, dtype=bool)
+    threshold = shift._threshold(statistics, device, known)
+    source = served_by(shift.asks_by_shift(statistics.numpy(), threshold), device, known)
+    asked = (source == np.arange(2000)).mean()
+    assert shift.SHARE - 0.02 < asked <= shift.SHARE
+
+
+def test_training_leaves_a_policy_and_the_table_compares_it(small_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(small_run, run)
+    policy = read_policy(run)
+    assert policy is not None
+    assert policy.samples == "ids"
+    assert len(policy.projection) == load_run(run).facts["n_items"] + 1
+    report = policies(run, [2], Console(quiet=True))
+    rows = {row["policy"]: row for row in report["policies"]}
+    assert list(rows) == ["never", "always", "every 2", "shift"]
+    assert (rows["never"]["bytes"], rows["always"]["share"]) == (0, 1)
+    if rows["always"]["value"] > rows["never"]["value"]:
+        assert (rows["never"]["kept"], rows["always"]["kept"]) == (0, 1)
+    assert 0.5 <= rows["every 2"]["share"] < 0.75
+    assert 0 < rows["shift"]["share"] <= 1
+    assert rows["always"]["bytes"] == report["weights_bytes"] * rows["always"]["requests"]
+    assert len(policy_rows(report)) == 4
+    assert (run / "policies.png").stat().st_size > 1000
+    # A run from before there were policies gets the same one.
+    kept = (run / POLICY).read_bytes()
+    (run / POLICY).unlink()
+    policies(run, [], Console(quiet=True))
+    assert (run / POLICY).read_bytes() == kept

@@ -1,0 +1,106 @@
+"""The request policy `shift`, fitted right after the MetaNetwork, on devices that it was validated on.
+
+No label is needed. What the MetaNetwork makes of a context is its vector, and equal vectors give equal weights; but a
+phone has no MetaNetwork. So it gets the linear map, of low rank, that best predicts the vector from a moving average
+of the samples (reduced-rank regression, Izenman 1975): how far the average has moved through that map since the last
+weights tells how far new ones would be from them.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from export.shift import Shift, moving_average
+from toolchain.metanetwork import MetaNetwork
+from toolchain.tasks import Task
+from toolchain.tasks.task import Splits
+
+HALF_LIVES = (5.0, 10.0, 20.0, 40.0)
+RANK = 8
+RIDGE = 1e-3
+# The threshold is where phones of the validation data ask at this share of their chances.
+SHARE = 0.28
+BATCH = 64
+
+Asks = Callable[[int, int], bool]
+
+
+@torch.no_grad()
+def fit_shift(task: Task[Any], network: MetaNetwork, splits: Splits[Any]) -> Shift | None:
+    """The policy for this network; None where the task offers none."""
+    network.eval()
+    averages: dict[float, list[Tensor]] = {half_life: [] for half_life in HALF_LIVES}
+    vectors, devices, of_ids = [], [], None
+    for batch in task.histories(splits, "validation", BATCH):
+        if (seen := task.seen(network, batch)) is None:
+            return None
+        of_ids = seen.of_ids
+        samples = seen.context if of_ids is None else of_ids[seen.context]
+        for half_life, found in averages.items():
+            found.append(moving_average(samples, half_life))
+        vectors.append(task.vectors(network, batch))
+        devices.append(task.devices(batch))
+    wanted, device = torch.cat(vectors), torch.cat(devices)
+    known = (wanted != 0).any(dim=1)
+    fits = {h: _low_rank(torch.cat(found)[known], wanted[known]) for h, found in averages.items()}
+    half_life = min(fits, key=lambda h: fits[h][1])
+    projection = fits[half_life][0]
+    statistics = torch.cat(averages[half_life]) @ projection
+    threshold = _threshold(statistics, device.numpy(), known.numpy())
+    if of_ids is None:
+        return Shift("vectors", projection, half_life, threshold)
+    return Shift("ids", of_ids @ projection, half_life, threshold)
+
+
+def served_by(asks: Asks, device: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Which time's weights serve each of N times, int64 [N]; -1 for the default ones.
+
+    Args:
+        asks: (the present time, that of the weights that serve until now or -1) -> whether the phone asks.
+        device: int64 [N], the times of one device follow each other.
+        known: bool [N], whether there is anything yet to make weights from.
+    """
+    source, last = np.full(len(device), -1), -1
+    for now in range(len(device)):
+        if now and device[now] != device[now - 1]:
+            last = -1
+        if known[now] and asks(now, last):
+            last = now
+        source[now] = last
+    return source
+
+
+def asks_by_shift(statistics: NDArray[np.float32], threshold: float) -> Asks:
+    """`Shift.asks` over statistics fp32 [N, d] that are all there at once."""
+
+    def asks(now: int, last: int) -> bool:
+        return last < 0 or float(np.square(statistics[now] - statistics[last]).sum()) > threshold
+
+    return asks
+
+
+def _threshold(statistics: Tensor, device: NDArray[np.int64], known: NDArray[np.bool_]) -> float:
+    """The one at which phones ask at `SHARE` of their chances, by bisection on its logarithm."""
+    values = statistics.numpy()
+    low, high = -20.0, 20.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        source = served_by(asks_by_shift(values, float(np.exp(middle))), device, known)
+        asked = (source == np.arange(len(source))).sum()
+        low, high = (middle, high) if asked > SHARE * known.sum() else (low, middle)
+    return float(np.exp(high))
+
+
+def _low_rank(averages: Tensor, vectors: Tensor) -> tuple[Tensor, float]:
+    """fp32 [N, f], [N, width] -> the map [f, d] whose output is a rotation of the predicted vector, and its error."""
+    x, y = averages - averages.mean(dim=0), vectors - vectors.mean(dim=0)
+    gram = x.T @ x
+    ridge = RIDGE * gram.diagonal().mean() * torch.eye(len(gram))
+    full = torch.linalg.solve(gram + ridge, x.T @ y)
+    directions = torch.linalg.svd(x @ full, full_matrices=False).Vh[:RANK].T
+    projection = full @ directions
+    return projection, float((y - x @ projection @ directions.T).square().sum())
