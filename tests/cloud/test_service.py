@@ -122,7 +122,7 @@ def test_bodies_have_a_limit(device: Device) -> None:
     headers = device.headers | {"Content-Type": "application/json"}
     sent = device.http.post(path, headers=headers, content=chunks())
     for answer in (declared, sent):
-        assert (answer.status_code, answer.json()) == (413, {"detail": "the body is over 65536 bytes"})
+        assert (answer.status_code, answer.json()) == (413, {"detail": "the body is over 262144 bytes"})
     assert device.http.post(path, headers=headers, content=b"{").status_code == 422
 
 

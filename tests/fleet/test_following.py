@@ -13,6 +13,7 @@ from toolchain.fleet import following
 from toolchain.fleet.client import CloudClient, Denied, Offline
 from toolchain.fleet.following import Following
 from toolchain.fleet.phone import Phone, Swapped
+from toolchain.fleet.policies import Every, Never, RequestPolicy
 from toolchain.fleet.processes import ServerProcess
 
 
@@ -21,6 +22,7 @@ class ScriptedPhone:
 
     def __init__(self, *script: Any) -> None:
         self.enrolled = True
+        self.version = 0
         self.script = list(script)
 
     def _next(self) -> Any:
@@ -47,7 +49,9 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run a script to its end and return the events; the waits of the back-off are short."""
     monkeypatch.setattr(following.Backoff, "next", lambda self: 0.001)
 
-    def run(*script: Any, contexts: list[list[int]]) -> list[dict[str, Any]]:
+    def run(
+        *script: Any, contexts: list[list[int]], policy: RequestPolicy | None = None
+    ) -> list[dict[str, Any]]:
         events: list[dict[str, Any]] = []
         phone: Any = ScriptedPhone(*script)
         Following(
@@ -57,6 +61,7 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> Any:
             enrolment_key=None,
             contexts=contexts,
             once=True,
+            policy=policy,
         ).run(threading.Event())
         assert phone.script == []
         return events
@@ -91,6 +96,21 @@ def test_each_context_waits_for_the_version_of_the_one_before(follow: Any) -> No
     ]
     latencies = [event["upload_to_swap_ms"] is not None for event in events if event["event"] == "swapped"]
     assert latencies == [False, True, True], "version 3 stems from no upload of this process"
+
+
+def test_a_context_that_the_policy_lets_pass_stays_on_the_phone(follow: Any) -> None:
+    contexts = [[1], [2], [3], [4]]
+    events = follow(Offline("no route"), 1, swapped(1), 2, swapped(2), contexts=contexts, policy=Every(2))
+    assert [event["event"] for event in events] == [
+        "offline",
+        "uploaded",
+        "swapped",
+        "kept",
+        "uploaded",
+        "swapped",
+        "kept",
+    ]
+    assert follow(contexts=contexts, policy=Never())[-1]["event"] == "kept"
 
 
 def test_samples_that_the_server_does_not_know_end_it(follow: Any) -> None:

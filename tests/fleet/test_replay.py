@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from export.bundle import Bundle
 from toolchain.cloud.keys import read_key
 from toolchain.fleet.processes import ServerProcess
 from toolchain.fleet.replay import Replay, draw_timelines, recommender, shards
+from toolchain.fleet.tally import Tally
 from toolchain.training.run import load_run
 
 
@@ -39,6 +42,23 @@ def test_a_replay_pushes_on_time_and_ranks_every_item(
     for event in predicted[:refresh]:
         assert event["rank"]["first"] == event["rank"]["live"]
     assert events[-1] == {"event": "replayed", "user": timeline.user}
+
+
+@pytest.mark.parametrize("policy", ["never", "shift"])
+def test_a_phone_asks_only_when_its_policy_does(
+    server: ServerProcess, tiny_run: Path, tiny_bundle: Path, policy: str
+) -> None:
+    run, tally = load_run(tiny_run), Tally(lambda event, **fields: None)
+    timeline = min(draw_timelines(run), key=lambda line: len(line.items) - line.start)
+    key = read_key(server.enrolment_key)
+    Replay(run, Bundle.load(tiny_bundle), server.url, key, tally.hear, policy).run([timeline])
+    result = tally.result()
+    assert result["ndcg"].keys() == {"static", "default", "live"}
+    if policy == "never":
+        assert (result["requests"], result["bytes"]) == (0, 0)
+        assert result["ndcg"]["live"] == result["ndcg"]["default"]
+    else:
+        assert result["bytes"] >= result["requests"] * Bundle.load(tiny_bundle).manifest.generated_bytes > 0
 
 
 def test_timelines_are_the_same_at_every_call(tiny_run: Path) -> None:

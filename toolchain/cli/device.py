@@ -1,9 +1,12 @@
 """`mnet device`: one host phone as a process."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from toolchain.fleet.client import Context
 
 
 def command(
@@ -15,8 +18,13 @@ def command(
     ] = None,
     samples: Annotated[
         str,
-        typer.Option(help="Contexts to upload: ids as `3,14,15`, or a file with one such context a line."),
+        typer.Option(
+            help="Contexts to upload: ids as `3,14,15`, or a file with one such context, or a JSON list, a line."
+        ),
     ] = "",
+    policy: Annotated[
+        str, typer.Option(help="Which contexts to upload: `never`, `always`, `every:N` or `shift`.")
+    ] = "always",
     once: Annotated[bool, typer.Option(help="Stop when the last context's weights run.")] = False,
     period: Annotated[
         float, typer.Option(min=0.0, help="Seconds between inferences; 0 never pauses.")
@@ -33,6 +41,7 @@ def command(
     from toolchain.cloud.keys import read_key
     from toolchain.fleet.following import Following
     from toolchain.fleet.phone import Phone
+    from toolchain.fleet.policies import request_policy
     from toolchain.fleet.serving import serve_phone
 
     torch.set_num_threads(1)
@@ -41,7 +50,15 @@ def command(
     contexts = _read_contexts(samples)
     key = None if enrolment_key is None else read_key(enrolment_key)
     phone = Phone(loaded, state, report)
-    following = Following(phone, server, report, enrolment_key=key, contexts=contexts, once=once)
+    following = Following(
+        phone,
+        server,
+        report,
+        enrolment_key=key,
+        contexts=contexts,
+        once=once,
+        policy=request_policy(policy, loaded, state),
+    )
     report("started", version=phone.version, sha256=phone.running.sha256 if phone.running else None)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -64,8 +81,8 @@ def _print_line(event: str, **fields: Any) -> None:
     typer.echo(f"{event:<13}{text}")
 
 
-def _read_contexts(samples: str) -> list[list[int]]:
-    """Contexts from the command line or from a file; UserError where one is not a list of numbers."""
+def _read_contexts(samples: str) -> "list[Context]":
+    """Contexts from the command line or from a file; UserError where one is no list of numbers or vectors."""
     from toolchain.errors import UserError
 
     given = Path(samples)
@@ -78,7 +95,21 @@ def _read_contexts(samples: str) -> list[list[int]]:
     else:
         lines = []
     try:
-        contexts = [[int(sample) for sample in line.replace(",", " ").split()] for line in lines]
+        contexts = [_read_context(line) for line in lines]
     except ValueError as error:
         raise UserError(f"--samples {samples}: {error}") from error
     return [context for context in contexts if context]
+
+
+def _read_context(line: str) -> "Context":
+    """Ids as `3,14,15`, or JSON: `[3, 14, 15]`, or `[[0.1, 2.5], …]` for vectors. Raises ValueError."""
+    import json
+
+    if not line.lstrip().startswith("["):
+        return [int(sample) for sample in line.replace(",", " ").split()]
+    context = json.loads(line)
+    if all(type(sample) is int for sample in context):
+        return context
+    if all(isinstance(sample, list) and all(type(x) in (int, float) for x in sample) for sample in context):
+        return [[float(x) for x in sample] for sample in context]
+    raise ValueError(f"{line[:40]} is neither a list of ids nor one of vectors")

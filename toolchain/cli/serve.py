@@ -33,7 +33,7 @@ def command(
         ),
     ] = None,
     uploads: Annotated[int, typer.Option(min=1, help="Uploads that a device may make in a minute.")] = 120,
-    max_body: Annotated[int, typer.Option(min=1, help="Longest body of a request, KiB.")] = 64,
+    max_body: Annotated[int, typer.Option(min=1, help="Longest body of a request, KiB.")] = 256,
     max_context: Annotated[int, typer.Option(min=1, help="Most samples of a context.")] = 1000,
     tls_certificate: Annotated[Path | None, typer.Option(help="Certificate chain, PEM: serve HTTPS.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,

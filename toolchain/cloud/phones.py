@@ -48,10 +48,14 @@ class Bundles(BaseModel):
     bundles: list[BundleId] = Field(min_length=1, max_length=MAX_BUNDLES)
 
 
-class Samples(BaseModel):
-    """A context: the unlabelled samples of a device, oldest first. For recommendation they are item ids."""
+ItemId = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+Vector = Annotated[list[Annotated[float, Field(strict=True, allow_inf_nan=False)]], Field(min_length=1)]
 
-    samples: list[Annotated[int, Field(strict=True, ge=0, lt=2**63)]] = Field(min_length=1)
+
+class Samples(BaseModel):
+    """A context: the unlabelled samples of a device, oldest first; item ids, or vectors such as those of images."""
+
+    samples: Annotated[list[ItemId], Field(min_length=1)] | Annotated[list[Vector], Field(min_length=1)]
 
 
 class Accepted(BaseModel):

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 from toolchain.cloud.database import OUTAGE
 from toolchain.cloud.generation import PackGenerator
@@ -84,7 +85,7 @@ class Publisher:
             self._queued.update(dict.fromkeys(devices))
             self._changed.notify()
 
-    def accept(self, device: str, samples: Sequence[int]) -> int:
+    def accept(self, device: str, samples: Sequence[Any]) -> int:
         """Store a context durably and queue its release; returns the version that it will have.
 
         Raises ValueError if the task cannot read the samples, LookupError if no bundle of the device is served here.

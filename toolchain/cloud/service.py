@@ -25,7 +25,7 @@ from toolchain.cloud.waiting import Waiting
 class Limits:
     """What a caller may ask for; the rates hold for each replica by itself."""
 
-    body_bytes: int = 64 * 1024
+    body_bytes: int = 256 * 1024
     context: int = 1000  # samples
     uploads_a_minute: int = 120  # of one device
 

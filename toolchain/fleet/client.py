@@ -9,7 +9,10 @@ from export.errors import Reason, Refused
 from toolchain.cloud.keys import load_public_keys
 from toolchain.fleet.http import Denied, HttpClient, Offline, contract
 
-__all__ = ["CloudClient", "Denied", "Identity", "Offline"]
+__all__ = ["CloudClient", "Context", "Denied", "Identity", "Offline"]
+
+# Samples of a device, oldest first: item ids, or vectors such as the embedding of an image.
+Context = list[int] | list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class CloudClient(HttpClient):
                 keys_at=int(answer["keys_at"]),
             )
 
-    def upload(self, phone: Identity, samples: list[int]) -> int:
+    def upload(self, phone: Identity, samples: Context) -> int:
         """Upload a context; returns the version that will stem from it."""
         path = f"/devices/{phone.device}/context"
         answer = self.call("POST", path, phone.token, json={"samples": samples})

@@ -9,8 +9,9 @@ from typing import Any
 
 from export.errors import Refused
 from toolchain.errors import UserError
-from toolchain.fleet.client import CloudClient, Denied, Offline
+from toolchain.fleet.client import CloudClient, Context, Denied, Offline
 from toolchain.fleet.phone import Phone, Report, Swapped
+from toolchain.fleet.policies import Every, RequestPolicy
 
 POLL_S = 25.0
 
@@ -36,6 +37,7 @@ class Backoff:
 class Following:
     """Keeps one phone up to date; uploads `contexts` one by one, each when the version of the last one runs.
 
+    Each context is a chance to ask, and `policy`, `always` unless given, says which of them are uploaded.
     With `once` it ends when the last context's version runs; without contexts, when any new version does.
     """
 
@@ -46,8 +48,9 @@ class Following:
         report: Report,
         *,
         enrolment_key: str | None,
-        contexts: Iterable[list[int]] = (),
+        contexts: Iterable[Context] = (),
         once: bool = False,
+        policy: RequestPolicy | None = None,
     ) -> None:
         self._phone = phone
         self._server = server
@@ -55,6 +58,7 @@ class Following:
         self._enrolment_key = enrolment_key
         self._contexts = deque(contexts)
         self._once = once
+        self._policy = policy or Every(1)
         self._awaited: int | None = None  # the version that the last uploaded context will have
         self._upload_started = 0.0
         if not phone.enrolled and enrolment_key is None:
@@ -89,7 +93,7 @@ class Following:
             assert self._enrolment_key is not None
             self._phone.enrol(client, self._enrolment_key)
         elif self._contexts and self._awaited is None:
-            self._upload(client)
+            return self._chance(client)
         else:
             return self._poll(client)
         return False
@@ -102,12 +106,22 @@ class Following:
             raise Offline("the poll was answered before its time")  # a server that stops, or something else
         return False
 
-    def _upload(self, client: CloudClient) -> None:
+    def _chance(self, client: CloudClient) -> bool:
         samples = self._contexts[0]
-        self._upload_started = time.monotonic()
-        self._awaited = self._phone.upload(client, samples)
+        asks = self._policy.asks(samples)
+        if asks:
+            self._upload_started = time.monotonic()
+            self._awaited = self._phone.upload(client, samples)
+            self._report("uploaded", samples=len(samples), version=self._awaited)
+        else:
+            self._report("kept", samples=len(samples), version=self._phone.version)
         self._contexts.popleft()
-        self._report("uploaded", samples=len(samples), version=self._awaited)
+        self._policy.went_on(samples, asked=asks)
+        return self._done
+
+    @property
+    def _done(self) -> bool:
+        return self._once and self._awaited is None and not self._contexts
 
     def _took(self, swapped: Swapped) -> bool:
         answers_upload = self._awaited is not None and swapped.version >= self._awaited
@@ -125,7 +139,7 @@ class Following:
         )
         if answers_upload:
             self._awaited = None
-        return self._once and self._awaited is None and not self._contexts
+        return self._done
 
     def _fail(self, stop: threading.Event, backoff: Backoff, event: str, **fields: Any) -> None:
         wait_s = backoff.next()

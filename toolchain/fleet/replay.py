@@ -16,6 +16,7 @@ from toolchain.errors import UserError
 from toolchain.fleet.client import CloudClient
 from toolchain.fleet.following import POLL_S
 from toolchain.fleet.phone import Phone, Report
+from toolchain.fleet.policies import RequestPolicy, request_policy
 from toolchain.tasks.ranking import ranks
 from toolchain.tasks.recommendation import Recommendation
 from toolchain.training.build import load_data
@@ -65,12 +66,15 @@ def recommender(run: Run) -> Recommendation:
 class Replay:
     """Replays timelines as phones of one server, each with its own identity, weights and folder.
 
-    Every `refresh` interactions a phone uploads its context and swaps in what comes back. Each next item is
-    ranked among the candidates: on the phone under `default` (the shipped weights), `first` (the first push,
-    never renewed) and `live`; and by `static`, the device model trained alone, in eager PyTorch.
+    Every `refresh` interactions a phone has a chance to ask: where its policy does, it uploads its context and swaps
+    in what comes back. Each next item is ranked among the candidates: on the phone under `default` (the shipped
+    weights), `first` (the first push, never renewed) and `live`; and by `static`, the device model trained alone, in
+    eager PyTorch.
     """
 
-    def __init__(self, run: Run, bundle: Bundle, server: str, key: str, report: Report) -> None:
+    def __init__(
+        self, run: Run, bundle: Bundle, server: str, key: str, report: Report, policy: str = "always"
+    ) -> None:
         self._bundle = bundle
         self._task = recommender(run)
         self._static = Snapshot(0, lambda inputs: [run.static(*inputs)])
@@ -79,24 +83,29 @@ class Replay:
         self._refresh = self._task.settings.refresh
         self._ranking = self._task.settings.ranking
         self._report = report
+        self._policy = policy
 
     @torch.inference_mode()
     def run(self, timelines: Sequence[Timeline]) -> None:
         """Report `swapped` and `predicted` as they happen; raises Offline, Denied or Refused."""
         with CloudClient(self._server) as client, TemporaryDirectory(prefix="mnet-phones-") as folder:
             for timeline in timelines:
-                phone = Phone(self._bundle, Path(folder) / str(timeline.user), self._report)
+                state = Path(folder) / str(timeline.user)
+                phone = Phone(self._bundle, state, self._report)
                 phone.enrol(client, self._key)
-                self._replay(timeline, phone, client)
+                self._replay(timeline, phone, client, request_policy(self._policy, self._bundle, state))
                 self._report("replayed", user=timeline.user)
 
-    def _replay(self, timeline: Timeline, phone: Phone, client: CloudClient) -> None:
+    def _replay(self, timeline: Timeline, phone: Phone, client: CloudClient, policy: RequestPolicy) -> None:
         versions = {"static": self._static, "default": phone.live}
         for now, target in enumerate(timeline.items[timeline.start :], start=timeline.start):
             seen = timeline.items[:now]
             if (now - timeline.start) % self._refresh == 0:
-                self._renew(phone, client, seen)
-                versions.setdefault("first", phone.live)
+                context = list(seen[-self._task.context_length :])
+                if asks := policy.asks(context):
+                    self._renew(phone, client, context)
+                    versions.setdefault("first", phone.live)
+                policy.went_on(context, asked=asks)
             versions["live"] = phone.live
             candidates = self._candidates(timeline.user, now, target)
             inputs = self._task.device_inputs(seen, candidates.tolist())
@@ -108,9 +117,9 @@ class Replay:
                 rank[name] = int(ranks(logits[:, torch.from_numpy(ranked)], torch.tensor([place + 1])))
             self._report("predicted", user=timeline.user, step=now - timeline.origin, rank=rank)
 
-    def _renew(self, phone: Phone, client: CloudClient, seen: Sequence[int]) -> None:
+    def _renew(self, phone: Phone, client: CloudClient, context: list[int]) -> None:
         started = monotonic()
-        wanted = phone.upload(client, list(seen[-self._task.context_length :]))
+        wanted = phone.upload(client, context)
         while True:
             swapped = phone.poll(client, POLL_S)
             if swapped is not None and swapped.version >= wanted:
