@@ -12,7 +12,7 @@ from export.session import Snapshot, open_session
 from toolchain.cloud.keys import load_public_keys, read_statement, signer
 from toolchain.cloud.release import Release, verify_release
 from toolchain.errors import UserError
-from toolchain.fleet.client import CloudClient, Denied, Identity, Offline
+from toolchain.fleet.client import CloudClient, Context, Denied, Identity, Offline
 from toolchain.fleet.store import Kept, WeightStore, check_bytes
 
 # Room for the header of a pack beside its tensors.
@@ -41,14 +41,19 @@ class Phone:
     happens.
     """
 
-    def __init__(self, bundle: Bundle, state: Path, report: Report) -> None:
+    def __init__(
+        self, bundle: Bundle, state: Path, report: Report, clock: Callable[[], float] = time.time
+    ) -> None:
         """Start on the last good version in `state`, else on the bundle's default weights.
+
+        `clock` is the phone's own, in Unix seconds.
 
         Raises BundleError for a bundle that cannot be served, UserError for a state of another bundle.
         """
         self._bundle = bundle
         self._store = WeightStore(state)
         self._report = report
+        self._clock = clock
         self._session = open_session(bundle)
         self._running: Kept | None = None
         self._newest_seen = 0
@@ -94,7 +99,7 @@ class Phone:
         self._identity = identity
         self._report("enrolled", device=identity.device)
 
-    def upload(self, client: CloudClient, samples: list[int]) -> int:
+    def upload(self, client: CloudClient, samples: Context) -> int:
         """Upload a context; returns the version that will stem from it. Raises Offline or Denied."""
         return client.upload(self._known(), samples)
 
@@ -108,7 +113,7 @@ class Phone:
         if jws is None:
             return None
         phone = self._learn_keys(client, phone, jws)
-        release = self._verify(phone, jws, newer_than=self._newer_than, now=int(time.time()))
+        release = self._verify(phone, jws, newer_than=self._newer_than, now=int(self._clock()))
         try:
             swapped = self._take(client, phone, Kept(jws, release))
         except Refused as refusal:

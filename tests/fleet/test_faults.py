@@ -1,0 +1,36 @@
+"""Every fault that `mnet faults` knows, on real phones and a real server: it costs time and nothing else."""
+
+import math
+from pathlib import Path
+
+from export.bundle import Bundle
+from toolchain.fleet.faults import Outcome, Trial, fault_report, fault_rows, plot_faults
+from toolchain.training.run import load_run
+
+
+def test_no_fault_costs_more_than_time(tiny_run: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = Bundle.load(tiny_bundle)
+    with Trial(load_run(tiny_run), bundle, tmp_path, phones=2, seed=0) as trial:
+        outcomes = {fault: trial.outcome(fault) for fault in trial.faults}
+    met = {fault: set(outcome.met) for fault, outcome in outcomes.items()}
+    for outcome in outcomes.values():
+        assert outcome.harmless, outcome
+    for fault in ("none", "cut mid-pack", "slow clients", "clock behind"):
+        assert "swapped" in met[fault], fault
+    for fault in ("server killed", "network down"):
+        assert met[fault] == {"offline"}
+    assert "refused: wrong_hash" in met["corrupt packs"]
+    assert "refused: expired" in met["clock ahead"]
+    assert {"swapped", "not kept"} <= met["disk full"]
+    rows = fault_rows(list(outcomes.values()))
+    assert [row[0] for row in rows] == list(trial.faults)
+    assert all(math.isfinite(row["back_s"]) for row in fault_report(list(outcomes.values())))
+    plot_faults(list(outcomes.values()), tmp_path / "faults.png")
+    assert (tmp_path / "faults.png").stat().st_size > 1000
+
+
+def test_a_loss_is_told() -> None:
+    assert Outcome("none").harmless
+    assert not Outcome("none", lost=1).harmless
+    assert not Outcome("none", wrong=1).harmless
+    assert not Outcome("none", backwards=1).harmless

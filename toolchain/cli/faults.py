@@ -1,0 +1,53 @@
+"""`mnet faults`: what do faults cost?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="Run folder that `mnet train` left.")],
+    bundle: Annotated[Path, typer.Option("--bundle", "-b", help="The bundle that the phones run.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for faults.json and faults.png.")],
+    devices: Annotated[int, typer.Option(min=1, help="Phones, each with a session of its own.")] = 6,
+    seed: Annotated[int, typer.Option(help="Of contexts and of damaged bytes.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Kill, cut, corrupt, slow and fill up what phones depend on, one after the other.
+
+    Starts a server of its own. The exit code is 1 where a fault cost more than time.
+    """
+    import json as json_format
+    from tempfile import TemporaryDirectory
+
+    import torch
+    from rich.console import Console
+    from rich.progress import track
+    from rich.table import Table
+
+    from export.bundle import Bundle
+    from toolchain.fleet.faults import Trial, fault_report, fault_rows, plot_faults
+    from toolchain.training.run import load_run
+
+    torch.set_num_threads(1)
+    out.mkdir(parents=True, exist_ok=True)
+    with (
+        TemporaryDirectory(prefix="mnet-faults-") as folder,
+        Trial(load_run(run), Bundle.load(bundle), Path(folder), devices, seed) as trial,
+    ):
+        outcomes = [
+            trial.outcome(fault) for fault in track(trial.faults, "faults", console=Console(stderr=True))
+        ]
+    report = fault_report(outcomes)
+    (out / "faults.json").write_text(json_format.dumps(report, indent=2) + "\n", encoding="utf-8")
+    plot_faults(outcomes, out / "faults.png")
+    if json:
+        print(json_format.dumps(report))
+    else:
+        table = Table("fault", "phones met", "uploads lost", "wrong answers", "backwards", "back after s")
+        for row in fault_rows(outcomes):
+            table.add_row(*row)
+        Console().print(table)
+    if not all(outcome.harmless for outcome in outcomes):
+        raise typer.Exit(1)
