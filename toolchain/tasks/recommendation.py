@@ -144,7 +144,7 @@ class Recommendation(Task[Packs]):
         return torch.tensor([[0] * (length - len(recent)) + recent], dtype=torch.int64)
 
     def seen(self, network: MetaNetwork, batch: Packs) -> Seen | None:
-        """The contexts, with the embeddings that the context encoder has learnt; none with an encoder of another kind."""
+        """The contexts, with the embeddings that the context encoder has learnt; None where it has none."""
         encoder = network.context_encoder
         if not isinstance(encoder, ItemContextEncoder):
             return None
