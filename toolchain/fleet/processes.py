@@ -103,7 +103,7 @@ class ServerProcess(JsonProcess):
         arguments = ["serve", str(run), "--bundle", str(bundle), "--state", str(state), "--port", str(port)]
         super().__init__([*arguments, *options], state / "server.log")
         try:
-            ready = self.next_event("ready")
+            ready = self.next_event("ready", timeout_s=180.0)
         except ProcessEnded:
             self.stop()
             raise
