@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +243,7 @@ def fault_rows(outcomes: list[Outcome]) -> list[list[str]]:
 
 def fault_report(outcomes: list[Outcome]) -> list[dict[str, Any]]:
     """The same as JSON."""
-    return [asdict(outcome) for outcome in outcomes]
+    return [{**vars(outcome), "met": dict(outcome.met)} for outcome in outcomes]
 
 
 def plot_faults(outcomes: list[Outcome], file: Path) -> None:
