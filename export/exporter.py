@@ -61,7 +61,9 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     out = Path(out)
     _refuse_foreign(out)
     model = with_base(spec.model, spec.generated, spec.base_dtype)
-    spec = dataclasses.replace(spec, binding=choice.binding, model=model)
+    # Runtimes are handed plain tensors; an example with its channels last would have the program expect that order.
+    inputs = tuple(tuple(tensor.contiguous() for tensor in sample) for sample in spec.inputs)
+    spec = dataclasses.replace(spec, binding=choice.binding, model=model, inputs=inputs)
     trained = {name: model.get_parameter(name).clone() for name in spec.generated}
     pack_dtypes = choose_pack_dtypes(trained, spec.pack_dtype)
     default = rounded(trained, pack_dtypes)
