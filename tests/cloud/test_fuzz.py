@@ -90,8 +90,8 @@ class Mutator:
             return self._known[name]
         if "$ref" in schema:
             return self._value(name, self._schemas[schema["$ref"].rpartition("/")[2]])
-        if "anyOf" in schema:
-            return self._value(name, self._draw.choice(schema["anyOf"]))
+        if choices := schema.get("anyOf") or schema.get("oneOf"):
+            return self._value(name, self._draw.choice(choices))
         match schema.get("type"):
             case "object":
                 properties = schema.get("properties", {}).items()

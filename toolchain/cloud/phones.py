@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Discriminator, Field, Tag
 from starlette.concurrency import run_in_threadpool
 
 from export.errors import Reason
@@ -52,10 +52,19 @@ ItemId = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Vector = Annotated[list[Annotated[float, Field(strict=True, allow_inf_nan=False)]], Field(min_length=1)]
 
 
+def _kind(samples: Any) -> str:
+    """By the first sample, so that a fault is told of what was meant."""
+    return "vectors" if isinstance(samples, list) and samples and isinstance(samples[0], list) else "ids"
+
+
 class Samples(BaseModel):
     """A context: the unlabelled samples of a device, oldest first; item ids, or vectors such as those of images."""
 
-    samples: Annotated[list[ItemId], Field(min_length=1)] | Annotated[list[Vector], Field(min_length=1)]
+    samples: Annotated[
+        Annotated[list[ItemId], Field(min_length=1), Tag("ids")]
+        | Annotated[list[Vector], Field(min_length=1), Tag("vectors")],
+        Discriminator(_kind),
+    ]
 
 
 class Accepted(BaseModel):

@@ -138,7 +138,9 @@ class Recommendation(Task[Packs]):
 
     def _padded(self, items: Sequence[int], length: int) -> Tensor:
         for item in items:
-            if not isinstance(item, Integral) or not 1 <= item <= self.n_items:
+            if not isinstance(item, Integral):
+                raise ValueError(f"a sample is an item id, one of 1..{self.n_items}")
+            if not 1 <= item <= self.n_items:
                 raise ValueError(f"unknown item id {item}; the catalogue is 1..{self.n_items}")
         recent = list(items)[-length:]
         return torch.tensor([[0] * (length - len(recent)) + recent], dtype=torch.int64)
