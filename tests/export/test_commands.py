@@ -148,6 +148,7 @@ def test_targets_lists_what_there_is(mnet: Mnet) -> None:
     assert set(rows) == set(target_names())
     assert {name for name, row in rows.items() if row["here"] == "checks"} == {"ios"}
     assert rows["ios"]["bindings"] == ["input", "state"]
+    assert {name for name, row in rows.items() if "int8" in row["base"]} == {"tflite"}
     assert "mnet[tflite]" in mnet("targets")[1]
 
 

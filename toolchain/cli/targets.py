@@ -32,9 +32,8 @@ def command(
     if as_json:
         print(json.dumps(rows))
         return
-    table = Table("target", "exports", "on this machine", "base", "runtime", "extra")
-    for name, row in zip(TARGETS, rows, strict=True):
+    table = Table("target", "exports", "on this machine", "runtime", "extra")
+    for row in rows:
         exports = "yes" if row["export"] else "no"
-        base = "fp32 or int8" if TARGETS[name].quantizes else "fp32"
-        table.add_row(name, exports, str(row["here"]), base, str(row["runtime"]), str(row["extra"]))
+        table.add_row(str(row["target"]), exports, str(row["here"]), str(row["runtime"]), str(row["extra"]))
     Console(markup=False).print(table)
