@@ -20,6 +20,7 @@ from android_demo.hosttest.kotlin import run_tests, stdlib
 from android_demo.hosttest.tools import java_home
 from export.bundle import Bundle
 from export.golden import swap_weights
+from export.manifest import MANIFEST_FILE, seal
 from export.packs import pack_digest, probe_values, write_pack
 from tests.android.conftest import REPOSITORY
 from toolchain.cloud.keys import public_keys
@@ -48,6 +49,7 @@ def properties(
     return {
         "mnet.jni": library,
         "mnet.bundle": bundle.path,
+        "mnet.updated": updated(bundle, tmp_path_factory.mktemp("updated")),
         "mnet.golden": golden,
         "mnet.vectors": REPOSITORY / "tests" / "vectors",
         "mnet.python": sys.executable,
@@ -55,6 +57,15 @@ def properties(
         "mnet.run": tiny_run,
         "mnet.items": ITEMS,
     }
+
+
+def updated(bundle: Bundle, folder: Path) -> Path:
+    """The same model as another bundle, as the next version of an app may bring it."""
+    shutil.copytree(bundle.path, folder, dirs_exist_ok=True)
+    manifest = json.loads((folder / MANIFEST_FILE).read_bytes())
+    del manifest["id"]
+    (folder / MANIFEST_FILE).write_bytes(seal({**manifest, "created": "later"}))
+    return folder
 
 
 def packs(bundle: Bundle, count: int) -> Iterator[tuple[bytes, Tensor]]:
@@ -75,7 +86,7 @@ def test_outputs_are_those_of_eager_pytorch(host_tests: HostTests, properties: d
 
 
 def test_the_phone_follows_the_real_service(host_tests: HostTests, properties: dict[str, Any]) -> None:
-    assert run_tests(*host_tests, properties, only="mnet.hosttest.CloudTest") == 6
+    assert run_tests(*host_tests, properties, only="mnet.hosttest.CloudTest") == 10
 
 
 def test_the_app_does_what_its_user_does(host_tests: HostTests, properties: dict[str, Any]) -> None:
