@@ -58,6 +58,18 @@ def lines(series: Sequence[Line], *, x: str, y: str, mark: float | None = None) 
     return _svg(draw, x, y)
 
 
+def bars(labels: Sequence[str], values: Sequence[float], errors: Sequence[float], *, x: str) -> str:
+    """A horizontal bar for each label, first on top, with an error bar of `errors` to either side. Returns SVG text."""
+
+    def draw(axes: Axes) -> None:
+        axes.barh(
+            labels, values, xerr=errors, color=PALETTE[2], alpha=0.75, error_kw={"ecolor": _INK, "capsize": 3}
+        )
+        axes.invert_yaxis()
+
+    return _svg(draw, x, "")
+
+
 def histograms(samples: Mapping[str, Sequence[float]], *, x: str) -> str:
     """Distributions up to their 97th percentile (a longer tail would hide the shape). Returns SVG text."""
     top = max(float(np.percentile(values, 97)) for values in samples.values())
