@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from export.packs import pack_digest, probe_values, write_pack
 from tests.android.conftest import REPOSITORY
 from toolchain.cloud.keys import public_keys
 from toolchain.cloud.release import Release, sign_release
+from toolchain.fleet.client import Identity
 
 HostTests = tuple[Path, list[Path]]
 DEVICE = "0123456789abcdef"
@@ -128,8 +130,8 @@ def installs(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{version}.safetensors").write_bytes(pack)
         release = Release(DEVICE, bundle.id, version, pack_digest(pack), len(pack), 0, 2**40)
         (folder / f"{version}.jws").write_text(sign_release(key, release))
-    identity = {"device": DEVICE, "bundle": bundle.id, "token": f"{DEVICE}.none", "keys": public_keys(key)}
-    (folder / "identity.json").write_text(json.dumps(identity))
+    identity = Identity(DEVICE, bundle.id, f"{DEVICE}.none", public_keys(key))
+    (folder / "identity.json").write_text(json.dumps(asdict(identity)))  # as the host phone keeps it
     return folder
 
 
