@@ -54,6 +54,7 @@ def test_each_kind_of_figures_has_its_section(tmp_path: Path) -> None:
         "matrix",
     ]
     html = page.html()
+    assert "all" in re.findall(r">(\w+)</text>", page.sections[0].figures[0])
     for text in ("3.00%", "+7.0% [+5.0%, +9.0%]", "40.000 ms", "refused: no such op"):
         assert text in html
 

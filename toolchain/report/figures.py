@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 # Text and axes are drawn in this colour, which the SVG then replaces by CSS `currentColor`.
 _INK = "#010203"
-PALETTE = ("#7f8c9b", "#e08a1e", "#2f6fed", "#1a9c6b")
+PALETTE = ("#7f8c9b", "#e08a1e", "#2f6fed", "#1a9c6b", "#b5479d")
 
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -43,7 +43,8 @@ class Line:
 
 
 def lines(series: Sequence[Line], *, x: str, y: str, mark: float | None = None) -> str:
-    """Curves over a common axis; `mark` draws a dashed vertical line. Returns SVG text."""
+    """At most as many curves as PALETTE has colours; `mark` draws a dashed vertical line. Returns SVG text."""
+    assert len(series) <= len(PALETTE)
 
     def draw(axes: Axes) -> None:
         for line, colour in zip(series, PALETTE, strict=False):

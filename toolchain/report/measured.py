@@ -72,23 +72,24 @@ def _read(folder: Path) -> list[tuple[str, Any]]:
 
 
 def _quality(report: Mapping[str, Any]) -> Section:
-    metrics = list(next(iter(report["metrics"].values())))
+    first, *others = list(next(iter(report["metrics"].values())))[:4]
     rows = []
     for method, values in report["metrics"].items():
-        figures = [f"{values[metric]['mean']:.4f} ± {values[metric]['std']:.4f}" for metric in metrics[:4]]
-        gain = gain_text(report["gain"][method][metrics[0]]) if method != "static" else ""
-        rows.append([method, *figures, gain])
-    first = [values[metrics[0]] for values in report["metrics"].values()]
+        figures = {
+            metric: f"{values[metric]['mean']:.4f} ± {values[metric]['std']:.4f}"
+            for metric in (first, *others)
+        }
+        gain = gain_text(report["gain"][method][first]) if method != "static" else ""
+        rows.append([method, figures[first], gain, *(figures[metric] for metric in others)])
+    bar = [values[first] for values in report["metrics"].values()]
     return Section(
         title="What it gains",
         text=(
             f"{report['queries']:,} test queries; mean and deviation over {len(report['seeds'])} seeds; the gain is "
             "over the static model, with its 95 % interval by paired bootstrap over users."
         ),
-        tables=[Table(["method", *metrics[:4], f"gain, {metrics[0]}"], rows)],
-        figures=[
-            bars(list(report["metrics"]), [f["mean"] for f in first], [f["std"] for f in first], x=metrics[0])
-        ],
+        tables=[Table(["method", first, "gain, 95 %", *others], rows)],
+        figures=[bars(list(report["metrics"]), [b["mean"] for b in bar], [b["std"] for b in bar], x=first)],
         command="mnet evaluate RUN ...",
     )
 
