@@ -71,6 +71,8 @@ def command(
 def _measure(
     bundles: "list[Bundle]", on: Place, swaps: int, out: Path | None, progress: "Progress"
 ) -> list[dict[str, Any]]:
+    from functools import partial
+
     from export.bench import bench_bundle, plot_benches
     from toolchain.fleet.runner import bench_native, bench_on_phone
 
@@ -82,7 +84,7 @@ def _measure(
     benches = []
     for bundle in bundles:
         task = progress.add_task(f"{bundle.manifest.model.name} for {bundle.manifest.target}", total=swaps)
-        benches.append(bench_bundle(bundle, swaps, step=lambda task=task: progress.advance(task)))
+        benches.append(bench_bundle(bundle, swaps, partial(progress.advance, task)))
     if out:
         plot_benches(benches, bundles, out / "bench.png")
     return [bench.report(bundle) for bench, bundle in zip(benches, bundles, strict=True)]
