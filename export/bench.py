@@ -1,11 +1,11 @@
-"""What swapping costs: inference beside the same model with constant weights, and the swap itself."""
+"""What swapping costs on this machine: beside the same model with constant weights, loading, and the swap itself."""
 
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,61 +14,86 @@ from torch import Tensor
 from export.bundle import Bundle
 from export.errors import BundleError
 from export.golden import max_abs_error
-from export.session import Session, open_baked, open_program, open_session
+from export.session import Session, SwapTimes, open_baked, open_session
 from export.swaps import StoredSwaps
 from export.targets import find_target
 
-PAIRS_PER_SWAP = 50
+ROUNDS_PER_SWAP = 50
 WARM_UP = 200
-# Where the allocator happens to put a model moves its time by some per cent: load both anew this often.
+# Where the allocator happens to put a model moves its time by some per cent: load all anew this often.
 SWAPS_PER_LOADING = 20
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How long an app's start takes, in seconds: every byte checked, the program loaded and tested, an inference."""
+
+    check_files: float
+    load_and_self_test: float
+    next_inference: float
 
 
 @dataclass
 class Bench:
-    """Raw figures: seconds, one entry a call; errors and changes in the output's units, one entry a swap."""
+    """Raw figures: seconds, one entry a call; errors and changes in the output's units, one entry a swap.
+
+    `control_s` is of a second copy of the baked program: its ratio to the first is what noise alone makes.
+    """
 
     baked_s: list[float] = field(default_factory=list)
+    control_s: list[float] = field(default_factory=list)
     swappable_s: list[float] = field(default_factory=list)
-    swap_s: list[float] = field(default_factory=list)
+    swaps: list[SwapTimes] = field(default_factory=list)
+    loadings: list[Loading] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
     changes: list[float] = field(default_factory=list)
-    bind_s: list[float] = field(default_factory=list)
 
-    def report(self, bundle: Bundle) -> dict[str, object]:
-        """The figures as `mnet bench --json` prints them."""
-        baked, swappable = statistics.median(self.baked_s), statistics.median(self.swappable_s)
-        percentiles = statistics.quantiles(self.swap_s, n=100, method="inclusive")
+    def report(self, bundle: Bundle) -> dict[str, Any]:
+        """The figures as `mnet bench --json` prints them; `mnet-runner bench` prints the same ones."""
+        baked, control, swappable = map(statistics.median, (self.baked_s, self.control_s, self.swappable_s))
         manifest = bundle.manifest
         return {
             "runtime": f"{manifest.runtime.name} {manifest.runtime.version}",
             "target": manifest.target,
             "model": manifest.model.name,
-            "generated_bytes": manifest.generated_bytes,
-            "push_bytes": len(bundle.default_pack()),
+            **sizes(bundle),
+            "load": _medians(self.loadings),
             "inference": {
-                "baked_p50_us": round(baked * 1e6, 2),
-                "swappable_p50_us": round(swappable * 1e6, 2),
+                "baked_p50_us": _micro(baked),
+                "swappable_p50_us": _micro(swappable),
                 "ratio_p50": round(swappable / baked, 4),
+                "control_ratio_p50": round(control / baked, 4),
+                "baked": _percentiles(self.baked_s),
+                "swappable": _percentiles(self.swappable_s),
             },
             "swap": {
-                "p50_us": round(percentiles[49] * 1e6, 1),
-                "p99_us": round(percentiles[98] * 1e6, 1),
-                "bind_p50_us": round(statistics.median(self.bind_s) * 1e6, 1),
-                "count": len(self.swap_s),
+                **_percentiles([swap.total for swap in self.swaps]),
+                "count": len(self.swaps),
+                "parts": _medians(self.swaps),
             },
             "max_abs_error": max(self.errors),
             "output_change": min(self.changes),
         }
 
 
+def sizes(bundle: Bundle) -> dict[str, int]:
+    """Bytes: of the generated parameters, of one pack with them, of the programs, of all that a phone keeps."""
+    manifest = bundle.manifest
+    return {
+        "generated_bytes": manifest.generated_bytes,
+        "push_bytes": len(bundle.default_pack()),
+        "program_bytes": manifest.files[manifest.model.program].size,
+        "baked_program_bytes": manifest.files[manifest.bench.baked].size,
+        "bundle_bytes": sum(file.size for file in manifest.files.values() if file.role == "device"),
+    }
+
+
 def bench_bundle(bundle: Bundle, swaps: int, step: Callable[[], None] = lambda: None) -> Bench:
-    """Time `swaps` swaps, and inference on both artifacts in turn after each; calls `step` after each swap.
+    """Time `swaps` swaps, and inference on all programs in turn after each; calls `step` after each swap.
 
     A swap is `Session.swap` as a device calls it: reading and checking the pack, binding its weights to the
-    program, the self-test, publishing; binding, in which the targets differ, is timed by itself too. An inference
-    is `Session.run`. After each swap the output is compared with eager PyTorch's under the same weights.
-    BundleError for a target that this machine only checks.
+    program, the self-test, publishing. An inference is `Session.run`. After each swap the output is compared with
+    eager PyTorch's under the same weights. BundleError for a target that this machine only checks.
     """
     if not (target := find_target(bundle.manifest.target)).runs_here:
         raise BundleError(
@@ -79,80 +104,106 @@ def bench_bundle(bundle: Bundle, swaps: int, step: Callable[[], None] = lambda: 
     bench = Bench()
     for swap in range(swaps):
         if swap % SWAPS_PER_LOADING == 0:
-            swappable, baked = open_session(bundle), open_baked(bundle)
+            bench.loadings.append(_time_loading(bundle))
+            swappable, baked, control = open_session(bundle), open_baked(bundle), open_baked(bundle)
             before = swappable.run(inputs[0])[0]
-            _time_pairs(Bench(), baked, swappable, inputs, WARM_UP)
+            _time_rounds(Bench(), baked, control, swappable, inputs, WARM_UP)
         pack = stored.pack(swap, version=swap + 1)
         with _no_garbage_collection():
-            start = time.perf_counter()
-            swappable.swap(pack)
-            bench.swap_s.append(time.perf_counter() - start)
-            _time_pairs(bench, baked, swappable, inputs, PAIRS_PER_SWAP)
+            bench.swaps.append(swappable.swap(pack))
+            _time_rounds(bench, baked, control, swappable, inputs, ROUNDS_PER_SWAP)
         after = swappable.run(inputs[0])[0]
         bench.errors.append(max_abs_error([after], [stored.output(swap)]))
         bench.changes.append(max_abs_error([after], [before]))
         before = after
         step()
-    _time_binding(bench, bundle, stored)
     return bench
 
 
-def bench_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What `Bench.report` holds, for people: each figure's name, and its value with its unit."""
+def bench_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a report holds, for people: each figure's name, and its value with its unit."""
     inference, swap = report["inference"], report["swap"]
-    return [
+    parts = (f"{swap['parts'][f'{part.name}_p50_us']:.0f}" for part in fields(SwapTimes))
+    started = report["load"]["check_files_p50_us"] + report["load"]["load_and_self_test_p50_us"]
+    rows = [
         ("generated parameters", f"{report['generated_bytes']:,} bytes"),
+        ("kept on the device", f"{report['bundle_bytes']:,} bytes"),
+        ("inference, constant weights: p50 | p90 | p99", f"{_joined(inference['baked'])} µs"),
+        ("inference, swappable weights", f"{_joined(inference['swappable'])} µs"),
+        ("ratio of the p50", f"{inference['ratio_p50']:.3f}"),
+        ("control: constant weights, loaded twice", f"{inference['control_ratio_p50']:.3f}"),
+        (f"swap, {swap['count']} times: p50 | p90 | p99", f"{_joined(swap)} µs"),
+        ("its verify + write + self-test + publish", f"{' + '.join(parts)} µs"),
+        ("load: check files, load, self-test", f"{started / 1000:.1f} ms"),
+        ("first inference after that", f"{report['load']['next_inference_p50_us']:.0f} µs"),
         ("one push", f"{report['push_bytes']:,} bytes"),
-        ("inference p50, constant weights", f"{inference['baked_p50_us']:.1f} µs"),
-        ("inference p50, swappable weights", f"{inference['swappable_p50_us']:.1f} µs"),
-        ("ratio", f"{inference['ratio_p50']:.3f}"),
-        (f"swap p50 | p99 of {swap['count']}", f"{swap['p50_us']:.0f} | {swap['p99_us']:.0f} µs"),
-        ("of it, binding the weights, p50", f"{swap['bind_p50_us']:.0f} µs"),
+        ("instead: the whole model", f"{report['baked_program_bytes']:,} bytes, then load"),
+    ]
+    if tuning := report.get("fine_tuning"):
+        spent = tuning["devices"]["1"]["fine_tuning_ms"]
+        rows.append(
+            (f"instead: {tuning['steps']} steps of fine-tuning, in PyTorch", f"{spent:.0f} ms a user")
+        )
+    return [
+        *rows,
         ("largest error against eager PyTorch", f"{report['max_abs_error']:.1e}"),
         ("least change of the output by a swap", f"{report['output_change']:.1e}"),
     ]
 
 
-def plot_bench(bench: Bench, path: Path) -> None:
+def plot_benches(benches: Sequence[Bench], bundles: Sequence[Bundle], path: Path) -> None:
     """Draw into a PNG file which share of the inferences, and of the swaps, is done within which time."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    inference, swap = figure.subplots(1, 2)
-    for label, seconds in (("baked", bench.baked_s), ("swappable", bench.swappable_s)):
-        inference.ecdf([second * 1e6 for second in seconds], label=label)
-    typical = statistics.median(bench.swappable_s) * 1e6
-    inference.set(title="inference", xlabel="µs", ylabel="share of calls", xlim=(typical / 2, typical * 2))
-    inference.legend()
-    swap.ecdf([second * 1e6 for second in bench.swap_s])
-    swap.set(title="swap: check, self-test, publish", xlabel="µs", ylabel="share of swaps", xscale="log")
-    for axes in (inference, swap):
-        axes.grid(alpha=0.3)
+    figure = Figure(figsize=(9, 3.2 * len(benches)), layout="constrained")
+    for bench, bundle, axes in zip(
+        benches, bundles, figure.subplots(len(benches), 2, squeeze=False), strict=True
+    ):
+        inference, swap = axes
+        for label, seconds in (
+            ("baked", bench.baked_s),
+            ("baked again", bench.control_s),
+            ("swappable", bench.swappable_s),
+        ):
+            inference.ecdf([second * 1e6 for second in seconds], label=label)
+        typical = statistics.median(bench.swappable_s) * 1e6
+        inference.set(ylabel="share of calls", xlabel="inference, µs", xlim=(typical / 2, typical * 2))
+        inference.set_title(f"{bundle.manifest.model.name}, {bundle.manifest.target}")
+        inference.legend()
+        swap.ecdf([each.total * 1e6 for each in bench.swaps])
+        swap.set(ylabel="share of swaps", xlabel="swap: check, self-test, publish; µs", xscale="log")
+        for part in axes:
+            part.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 
 
-def _time_pairs(
-    bench: Bench, baked: Session, swappable: Session, inputs: Sequence[tuple[Tensor, ...]], pairs: int
+def _time_loading(bundle: Bundle) -> Loading:
+    start = time.perf_counter()
+    fresh = Bundle.load(bundle.path)
+    checked = time.perf_counter()
+    session = open_session(fresh)
+    loaded = time.perf_counter()
+    session.run(fresh.golden.inputs[0])
+    return Loading(checked - start, loaded - checked, time.perf_counter() - loaded)
+
+
+def _time_rounds(
+    bench: Bench,
+    baked: Session,
+    control: Session,
+    swappable: Session,
+    inputs: Sequence[tuple[Tensor, ...]],
+    rounds: int,
 ) -> None:
-    """Time both on the same inputs back to back; who goes first, and finds a colder cache, alternates."""
-    for k in range(pairs):
+    """Time all on the same inputs one after the other; who goes first, and finds a colder cache, goes round."""
+    contenders = [(baked, bench.baked_s), (control, bench.control_s), (swappable, bench.swappable_s)]
+    for k in range(rounds):
         sample = inputs[k % len(inputs)]
-        order = ((baked, bench.baked_s), (swappable, bench.swappable_s))
-        for session, seconds in order if k % 2 else reversed(order):
+        contenders.append(contenders.pop(0))
+        for session, seconds in contenders:
             start = time.perf_counter()
             session.run(sample)
             seconds.append(time.perf_counter() - start)
-
-
-def _time_binding(bench: Bench, bundle: Bundle, stored: StoredSwaps) -> None:
-    """Bind the stored weights one after the other, as a swap does between its checks; the last one stays bound."""
-    program = open_program(bundle)
-    for weights in stored.weights:
-        with _no_garbage_collection():
-            start = time.perf_counter()
-            bound = program.bind(weights)
-            bench.bind_s.append(time.perf_counter() - start)
-    del bound
 
 
 @contextmanager
@@ -162,3 +213,22 @@ def _no_garbage_collection() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def _micro(seconds: float) -> float:
+    return round(seconds * 1e6, 2)
+
+
+def _percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    cuts = statistics.quantiles(seconds, n=100, method="inclusive")
+    return {f"p{percent}_us": _micro(cuts[percent - 1]) for percent in (50, 90, 99)}
+
+
+def _medians(times: Sequence[Any]) -> dict[str, float]:
+    """The median of each field of some dataclasses of seconds."""
+    names = [part.name for part in fields(times[0])]
+    return {f"{name}_p50_us": _micro(statistics.median(getattr(t, name) for t in times)) for name in names}
+
+
+def _joined(percentiles: dict[str, float]) -> str:
+    return " | ".join(f"{percentiles[f'p{percent}_us']:.0f}" for percent in (50, 90, 99))

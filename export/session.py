@@ -1,8 +1,10 @@
 """The host's view of a device: a model that serves while its weights are swapped under it."""
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -20,6 +22,25 @@ class Snapshot:
 
     version: int
     run: Run
+
+
+@dataclass(frozen=True)
+class SwapTimes:
+    """How long the parts of one swap took, in seconds.
+
+    verify: reading and checking the pack; write: binding its weights to the program; self_test: one inference under it;
+    publish: handing it to the next inference.
+    """
+
+    verify: float
+    write: float
+    self_test: float
+    publish: float
+
+    @property
+    def total(self) -> float:
+        """The whole swap."""
+        return self.verify + self.write + self.self_test + self.publish
 
 
 class Session:
@@ -56,17 +77,23 @@ class Session:
         """One inference under the weights live when it starts; ValueError on inputs that do not fit."""
         return self._live.run(inputs)
 
-    def swap(self, pack: bytes) -> None:
+    def swap(self, pack: bytes) -> SwapTimes:
         """Check, self-test and publish a weight pack; on Refused, the current ones go on serving."""
         with self._swapping:
+            clock = [time.perf_counter()]
             new = read_pack(pack, self._bundle.manifest)
             if new.version <= self.version:
                 raise Refused(
                     Reason.STALE_VERSION, f"the pack is version {new.version}, {self.version} is being served"
                 )
+            clock.append(time.perf_counter())
             run = self._program.bind(new.parameters)
+            clock.append(time.perf_counter())
             self._self_test(run, new.probe)
+            clock.append(time.perf_counter())
             self._live = Snapshot(new.version, run)
+            clock.append(time.perf_counter())
+        return SwapTimes(*(end - start for start, end in pairwise(clock)))
 
     def _self_test(self, run: Run, probe: Sequence[float]) -> None:
         """Catch a runtime that serves old weights: it must give what eager PyTorch gave for this pack."""
@@ -84,13 +111,9 @@ class Session:
 
 def open_session(bundle: Bundle) -> Session:
     """Serve `bundle` on this machine, starting with its default weights."""
-    return Session(bundle, open_program(bundle), bundle.default_weights)
-
-
-def open_program(bundle: Bundle) -> Program:
-    """The program of `bundle` alone: its weights can be bound, unchecked."""
     manifest = bundle.manifest
-    return load_target(manifest.target).load_program(bundle.path / manifest.model.program, manifest)
+    program = load_target(manifest.target).load_program(bundle.path / manifest.model.program, manifest)
+    return Session(bundle, program, bundle.default_weights)
 
 
 def open_baked(bundle: Bundle) -> Session:

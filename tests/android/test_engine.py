@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from android_demo.hosttest.kotlin import run_tests, stdlib
 from android_demo.hosttest.tools import java_home
 from export.bundle import Bundle
 from export.golden import swap_weights
+from export.manifest import MANIFEST_FILE, seal
 from export.packs import pack_digest, probe_values, write_pack
 from tests.android.conftest import REPOSITORY
 from toolchain.cloud.keys import public_keys
 from toolchain.cloud.release import Release, sign_release
+from toolchain.fleet.client import Identity
 
 HostTests = tuple[Path, list[Path]]
 DEVICE = "0123456789abcdef"
@@ -48,6 +51,7 @@ def properties(
     return {
         "mnet.jni": library,
         "mnet.bundle": bundle.path,
+        "mnet.updated": updated(bundle, tmp_path_factory.mktemp("updated")),
         "mnet.golden": golden,
         "mnet.vectors": REPOSITORY / "tests" / "vectors",
         "mnet.python": sys.executable,
@@ -55,6 +59,15 @@ def properties(
         "mnet.run": tiny_run,
         "mnet.items": ITEMS,
     }
+
+
+def updated(bundle: Bundle, folder: Path) -> Path:
+    """The same model as another bundle, as the next version of an app may bring it."""
+    shutil.copytree(bundle.path, folder, dirs_exist_ok=True)
+    manifest = json.loads((folder / MANIFEST_FILE).read_bytes())
+    del manifest["id"]
+    (folder / MANIFEST_FILE).write_bytes(seal({**manifest, "created": "later"}))
+    return folder
 
 
 def packs(bundle: Bundle, count: int) -> Iterator[tuple[bytes, Tensor]]:
@@ -75,7 +88,7 @@ def test_outputs_are_those_of_eager_pytorch(host_tests: HostTests, properties: d
 
 
 def test_the_phone_follows_the_real_service(host_tests: HostTests, properties: dict[str, Any]) -> None:
-    assert run_tests(*host_tests, properties, only="mnet.hosttest.CloudTest") == 6
+    assert run_tests(*host_tests, properties, only="mnet.hosttest.CloudTest") == 10
 
 
 def test_the_app_does_what_its_user_does(host_tests: HostTests, properties: dict[str, Any]) -> None:
@@ -117,8 +130,8 @@ def installs(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{version}.safetensors").write_bytes(pack)
         release = Release(DEVICE, bundle.id, version, pack_digest(pack), len(pack), 0, 2**40)
         (folder / f"{version}.jws").write_text(sign_release(key, release))
-    identity = {"device": DEVICE, "bundle": bundle.id, "token": f"{DEVICE}.none", "keys": public_keys(key)}
-    (folder / "identity.json").write_text(json.dumps(identity))
+    identity = Identity(DEVICE, bundle.id, f"{DEVICE}.none", public_keys(key))
+    (folder / "identity.json").write_text(json.dumps(asdict(identity)))  # as the host phone keeps it
     return folder
 
 

@@ -99,15 +99,28 @@ def test_a_users_mistakes_are_one_line_and_exit_code_2(mnet: Mnet, copy: Path, t
 def test_bench_prints_json_and_draws(mnet: Mnet, bundle: Bundle, tmp_path: Path) -> None:
     code, out, _ = mnet("bench", bundle.path, "--json", "--swaps", 20, "--out", tmp_path / "figures")
     assert code == 0
-    assert json.loads(out)["swap"]["count"] == 20
+    assert [report["swap"]["count"] for report in json.loads(out)] == [20]
     assert json.loads((tmp_path / "figures" / "bench.json").read_text()) == json.loads(out)
     assert (tmp_path / "figures" / "bench.png").is_file()
 
 
-def test_bench_prints_a_table(mnet: Mnet, bundle: Bundle) -> None:
-    code, out, _ = mnet("bench", bundle.path, "--swaps", 2)
+def test_bench_prints_a_column_for_each_bundle(mnet: Mnet, bundle: Bundle) -> None:
+    code, out, _ = mnet("bench", bundle.path, bundle.path, "--swaps", 2)
     assert code == 0
-    assert "ratio" in out
+    assert out.count(bundle.manifest.runtime.version) == 2
+    (control,) = (line for line in out.splitlines() if "control" in line)
+    assert control.count("│") == 4
+
+
+def test_bench_says_what_a_place_lacks(
+    mnet: Mnet, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("toolchain.fleet.runner._BUILDS", tmp_path)
+    for place, lack in (("native", "make native"), ("adb", "adb is not installed")):
+        code, out, err = mnet("bench", bundle.path, "--on", place)
+        assert (code, out) == (2, "")
+        assert lack in err
 
 
 def test_export_makes_a_bundle_of_a_run_with_a_line_for_each_stage(

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from export.bench import bench_bundle, bench_rows
 from export.bundle import Bundle
 from export.errors import IntegrityError, Refused
 from export.exporter import export_bundle
@@ -21,6 +22,7 @@ from export.slots import pytorch_layout
 from export.verify import verify_bundle
 from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec
 from tests.native.conftest import Program
+from toolchain.fleet.runner import bench_native
 
 TOLERANCE = 1e-4
 
@@ -273,3 +275,14 @@ def test_a_bundle_whose_packs_it_cannot_read_is_a_users_mistake(
     assert (
         "packs of dtype float16 are not read here: export the bundle with --pack-dtype fp32" in result.stderr
     )
+
+
+def test_mnet_bench_gives_the_same_figures_in_native_code(
+    bundle: Bundle, runner: Program, build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "native").symlink_to(build / "mnet")
+    monkeypatch.setattr("toolchain.fleet.runner._BUILDS", tmp_path)
+    found, here = bench_native(bundle, 2), bench_bundle(bundle, 2).report(bundle)
+    assert found.keys() == here.keys()
+    assert all(found[part].keys() == here[part].keys() for part in ("load", "inference", "swap"))
+    assert [name for name, _ in bench_rows(found)] == [name for name, _ in bench_rows(here)]

@@ -10,13 +10,15 @@ from export.errors import BundleError, IntegrityError, Refused
 from export.manifest import parse_manifest
 from export.packs import read_pack
 from export.session import open_session
-from toolchain.cloud.keys import load_public_keys
+from toolchain.cloud.keys import load_public_keys, read_statement
 from toolchain.cloud.release import Release, verify_release
 from toolchain.fleet.store import check_bytes
 
 
 def verdict(vector: dict[str, Any], phone: dict[str, Any], bundle: Path, scratch: Path) -> str:
-    """`accepted`, the name of the refusal, or `bundle_error`."""
+    """`accepted`, the name of the refusal, `not_believed` or `bundle_error`."""
+    if vector["kind"] == "keys":
+        return "accepted" if _believed(vector, phone) else "not_believed"
     try:
         _JUDGES[vector["kind"]](vector, phone, bundle, scratch)
     except (Refused, IntegrityError) as refusal:
@@ -28,6 +30,14 @@ def verdict(vector: dict[str, Any], phone: dict[str, Any], bundle: Path, scratch
 
 def _release(vector: dict[str, Any], phone: dict[str, Any], bundle: Path, _: Path) -> None:
     _verified(vector["jws"], phone, bundle, vector["newer_than"], vector["now"])
+
+
+def _believed(vector: dict[str, Any], phone: dict[str, Any]) -> bool:
+    try:
+        read_statement(vector["statement"], phone["keys"])
+    except ValueError:
+        return False
+    return True
 
 
 def _pack(vector: dict[str, Any], _: dict[str, Any], bundle: Path, __: Path) -> None:

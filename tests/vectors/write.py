@@ -2,9 +2,10 @@
 
 `bundle/` is a real Android bundle of a tiny model. `vectors.json` names the phone (device, pinned keys, time) and lists
 the vectors: what a hostile, broken or ordinary network could bring, with the verdict (`accepted`, the name of a
-refusal, or `bundle_error`). Bytes are base64. Kinds, by what is judged:
+refusal, `not_believed` or `bundle_error`). Bytes are base64. Kinds, by what is judged:
 
     release   jws, newer_than, now (null: no expiry)        the signed statement alone
+    keys      statement                                     the signed statement of a server's keys
     pack      pack                                          the pack against the bundle, without running it
     install   jws, pack                                     the pack against its release
     swap      packs                                         the last of packs swapped in one after the other
@@ -27,6 +28,7 @@ from tests.export.ranker import PackFactory, Ranker, ranker_spec
 from tests.vectors.bundles import bundle_vectors, manifest_vectors
 from tests.vectors.packs import install_vectors, pack_vectors, swap_vectors
 from tests.vectors.releases import release_vectors
+from tests.vectors.statements import statement_vectors
 from tests.vectors.vector import DEVICE, NOW
 from toolchain.cloud.keys import public_keys
 
@@ -41,6 +43,7 @@ def main() -> None:
     factory = PackFactory(bundle, model)
     vectors = [
         *release_vectors(bundle, signing, other),
+        *statement_vectors(bundle, signing, other),
         *pack_vectors(bundle),
         *install_vectors(bundle, signing),
         *swap_vectors(bundle, factory),

@@ -12,7 +12,10 @@ Name = Annotated[str, typer.Argument(help="A data set, as `movielens-100k`.")]
 
 @command.command()
 def get(name: Name) -> None:
-    """Download a data set from the site that publishes it, and check it."""
+    """Download a data set from the site that publishes it, and check it.
+
+    Example: `mnet data get movielens-100k`
+    """
     from rich.console import Console
 
     from toolchain.data import load_data_set
@@ -33,7 +36,10 @@ def show(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print sizes and examples as JSON.")] = False,
 ) -> None:
-    """Print how large a data set is and what is in it."""
+    """Print how large a data set is and what is in it.
+
+    Example: `mnet data show movielens-100k`
+    """
     import json as json_format
 
     from rich.console import Console

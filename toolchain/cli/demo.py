@@ -16,7 +16,10 @@ def command(
     devices: Annotated[int, typer.Option(min=2, help="How many users to replay on host phones.")] = 240,
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
 ) -> None:
-    """Train, export, serve, push and hot-swap; leaves report.html. Needs no network and no data."""
+    """Train, export, serve, push and hot-swap; leaves report.html. Needs no network and no data.
+
+    Example: `mnet demo --data movielens-100k=ml-100k`
+    """
     import json
 
     from rich.console import Console

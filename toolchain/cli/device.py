@@ -31,7 +31,10 @@ def command(
     ] = 0.05,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
-    """Run a phone: it infers all the time, uploads contexts, and hot-swaps the weights that come back."""
+    """Run a phone: it infers all the time, uploads contexts, and hot-swaps the weights that come back.
+
+    Example: `mnet device --server URL --bundle bundles/ml --state phone --enrolment-key server/keys/enrolment.key`
+    """
     import signal
     import threading
 

@@ -27,7 +27,10 @@ def command(
         Path | None, typer.Option(help="The Android demo's folder; the app then carries this bundle.")
     ] = None,
 ) -> None:
-    """Export a run's device model with swappable weights, and verify it on its runtime."""
+    """Export a run's device model with swappable weights, and verify it on its runtime.
+
+    Example: `mnet export runs/ml --target android --out bundles/ml`
+    """
     import sys
 
     from rich.console import Console

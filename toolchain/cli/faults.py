@@ -17,6 +17,8 @@ def command(
     """Kill, cut, corrupt, slow and fill up what phones depend on, one after the other.
 
     Starts a server of its own. The exit code is 1 where a fault cost more than time.
+
+    Example: `mnet faults runs/ml -b bundles/ml -o faults`
     """
     import json as json_format
     from tempfile import TemporaryDirectory

@@ -12,7 +12,10 @@ def command(
     operator_key: Annotated[Path, typer.Option(help="The server's operator key file.")],
     token_only: Annotated[bool, typer.Option(help="Revoke its token and keep the rest.")] = False,
 ) -> None:
-    """Erase devices: token, context, releases and packs. What the audit log says of their ids stays."""
+    """Erase devices: token, context, releases and packs. What the audit log says of their ids stays.
+
+    Example: `mnet forget 3f2a9c10d4e5b687 --server URL --operator-key server/keys/operator.key`
+    """
     from toolchain.cloud.keys import read_key
     from toolchain.fleet.operator import Operator
 

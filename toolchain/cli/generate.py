@@ -31,7 +31,10 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Generate and sign for every user of a Parquet data set; the same command again goes on with a stopped one."""
+    """Generate and sign for every user of a Parquet data set; the same command again goes on with a stopped one.
+
+    Example: `mnet generate runs/ml -b bundles/ml --contexts c.parquet -o packs --signing-key server/keys/signing.pem`
+    """
     import dataclasses
     import json
     import time

@@ -18,7 +18,10 @@ def command(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Newest entries of the audit log.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Show the audit log, or the releases of one device, or the state of a roll-out."""
+    """Show the audit log, or the releases of one device, or the state of a roll-out.
+
+    Example: `mnet history --server URL --operator-key server/keys/operator.key --rollout 1`
+    """
     import json
 
     from rich.console import Console

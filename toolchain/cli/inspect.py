@@ -13,7 +13,10 @@ def command(
     path: Annotated[Path, typer.Argument(help="Bundle folder, or weight pack file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Print slots, sizes, layouts and delegation of a bundle, or the tensors of a pack."""
+    """Print slots, sizes, layouts and delegation of a bundle, or the tensors of a pack.
+
+    Example: `mnet inspect bundles/ml`
+    """
     import json
 
     from rich.console import Console

@@ -14,7 +14,10 @@ State = Annotated[Path, typer.Option(help="The state folder of the server.")]
 
 @command.command()
 def create(state: State) -> None:
-    """Create what is missing: a signing, an enrolment and an operator key, the same for every replica."""
+    """Create what is missing: a signing, an enrolment and an operator key, the same for every replica.
+
+    Example: `mnet keys create --state server`
+    """
     from toolchain.cloud.state import ServerState
 
     ServerState.open(state)
@@ -23,13 +26,19 @@ def create(state: State) -> None:
 
 @command.command(name="list")
 def list_(state: State) -> None:
-    """Print the names of the signing keys."""
+    """Print the names of the signing keys.
+
+    Example: `mnet keys list --state server`
+    """
     _show(state)
 
 
 @command.command()
 def rotate(state: State) -> None:
-    """Create a new signing key; the one before vouches for it, so that phones learn it by themselves."""
+    """Create a new signing key; the one before vouches for it, so that phones learn it by themselves.
+
+    Example: `mnet keys rotate --state server`
+    """
     from toolchain.cloud.keys import rotate
     from toolchain.cloud.state import ServerState
 
@@ -39,7 +48,10 @@ def rotate(state: State) -> None:
 
 @command.command()
 def retire(state: State) -> None:
-    """Delete the keys before the signing one; a phone that was not heard of since the rotation must enrol anew."""
+    """Delete the keys before the signing one; a phone that was not heard of since the rotation must enrol anew.
+
+    Example: `mnet keys retire --state server`
+    """
     from toolchain.cloud.keys import retire
     from toolchain.cloud.state import ServerState
 

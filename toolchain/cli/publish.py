@@ -19,7 +19,10 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Publish generated packs and releases beside a running server; again after a kill, nobody gets one twice."""
+    """Publish generated packs and releases beside a running server; again after a kill, nobody gets one twice.
+
+    Example: `mnet publish packs --state server`
+    """
     import json
 
     from rich.console import Console

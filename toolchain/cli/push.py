@@ -27,7 +27,10 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Generate and release weights anew, for some phones, a share of them, or all; or send them over adb."""
+    """Generate and release weights anew, for some phones, a share of them, or all; or send them over adb.
+
+    Example: `mnet push --server URL --operator-key server/keys/operator.key --percent 5`
+    """
     import dataclasses
     import json
 

@@ -12,7 +12,10 @@ def command(
     operator_key: Annotated[Path, typer.Option(help="The server's operator key file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Give each phone the weights that a roll-out replaced, as a new version; those with newer ones keep them."""
+    """Give each phone the weights that a roll-out replaced, as a new version; those with newer ones keep them.
+
+    Example: `mnet rollback 1 --server URL --operator-key server/keys/operator.key`
+    """
     import dataclasses
     import json
 

@@ -43,6 +43,8 @@ def command(
     """Serve bundles: phones enrol, upload contexts and fetch the weights generated for them.
 
     SIGHUP reads runs, bundles and keys anew without dropping a request; SIGTERM finishes what is under way.
+
+    Example: `mnet serve runs/ml --bundle bundles/ml --state server`
     """
     import json
 

@@ -23,6 +23,8 @@ def command(
 
     The table at the end has quality and bytes of each policy. `mnet policies` has them for all test users at once,
     without a server.
+
+    Example: `mnet simulate runs/ml --server URL -b bundles/ml --enrolment-key server/keys/enrolment.key`
     """
     import json
     import sys

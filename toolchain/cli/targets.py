@@ -8,7 +8,10 @@ import typer
 def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """List the targets: which are installed here, what runs them, and which can only be checked."""
+    """List the targets: which are installed here, what runs them, and which can only be checked.
+
+    Example: `mnet targets`
+    """
     import json
 
     from rich.console import Console

@@ -31,7 +31,10 @@ def command(
     precision: Annotated[str, typer.Option(help="Lightning's: `32-true`, `bf16-mixed`, ...")] = "32-true",
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Train a device model and its MetaNetwork; the same command again goes on with a stopped run."""
+    """Train a device model and its MetaNetwork; the same command again goes on with a stopped run.
+
+    Example: `mnet train movielens-100k/sasrec --data movielens-100k=ml-100k --out runs/ml`
+    """
     import json as json_format
 
     from rich.console import Console

@@ -10,7 +10,10 @@ def command(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder that `mnet export` made.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Check every file of a bundle, and its golden outputs on the real runtime. Exits with 1 on damage."""
+    """Check every file of a bundle, and its golden outputs on the real runtime. Exits with 1 on damage.
+
+    Example: `mnet verify bundles/ml`
+    """
     import dataclasses
     import json
 

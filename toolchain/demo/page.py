@@ -5,6 +5,7 @@ from typing import Any
 from export.bench import Bench, bench_rows
 from toolchain.demo.findings import Findings
 from toolchain.report.figures import Line, histograms, lines
+from toolchain.report.measured import inference_figure
 from toolchain.report.page import Card, Page, Section, Table
 from toolchain.training.gains import gain_text
 
@@ -90,10 +91,6 @@ def _quality(findings: Findings, report: dict[str, Any]) -> Section:
 
 def _inference(measured: Bench, report: dict[str, Any]) -> Section:
     bench = report["bench"]
-    micro = {
-        "constant": [second * 1e6 for second in measured.baked_s],
-        "swappable": [second * 1e6 for second in measured.swappable_s],
-    }
     return Section(
         title="What it costs on the device",
         text=(
@@ -101,7 +98,7 @@ def _inference(measured: Bench, report: dict[str, Any]) -> Section:
             "No phone took part: trust the ratio, not the microseconds."
         ),
         tables=[Table(["", "measured"], bench_rows(bench))],
-        figures=[histograms(micro, x="inference, µs")],
+        figures=[inference_figure(measured, "inference, µs")],
         command="mnet bench DIR/bundle",
     )
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from export.bundle import Bundle
 from export.manifest import MANIFEST_FILE
 from toolchain.data import load_interactions
 from toolchain.errors import UserError
+from toolchain.fleet.adb import AttachedPhone
 from toolchain.training.config import DataConfig
 
 INBOX = "/sdcard/Android/data/mnet.app/files/inbox"
@@ -52,38 +52,15 @@ def push_over_adb(path: Path) -> str:
 
     Raises UserError without adb, without exactly one phone, or where adb fails; BundleError for a broken bundle.
     """
-    adb = shutil.which("adb")
-    if adb is None:
-        raise UserError(
-            "adb is not installed; it is part of Android's platform tools (Debian: apt install adb)"
-        )
+    phone = AttachedPhone.find()
     if not path.exists():
         raise UserError(f"{path} does not exist; give a bundle folder or a pack file")
-    phone = _only_phone(adb)
     with tempfile.TemporaryDirectory() as scratch:
         sent, target = path, f"{INBOX}/pack.safetensors"
         if path.is_dir():
             sent, target = Path(scratch) / "bundle", f"{INBOX}/"
             copy_for_device(Bundle.load(path), sent)
-        _run(adb, "shell", "mkdir", "-p", INBOX)
-        _run(adb, "push", str(sent), target)
-    _run(adb, "shell", "am", "broadcast", "-n", RECEIVER)
-    return phone
-
-
-def _only_phone(adb: str) -> str:
-    rows = [line.split("\t") for line in _run(adb, "devices").splitlines() if "\t" in line]
-    phones = [name for name, state in rows if state == "device"]
-    if len(phones) != 1:
-        found = ", ".join(f"{name} ({state})" for name, state in rows) or "none"
-        raise UserError(f"one phone must be attached and allow debugging; adb sees {found}")
-    return phones[0]
-
-
-def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 (no shell; the words are ours)
-    if done.returncode:
-        raise UserError(
-            f"{' '.join(command[1:3])}: {(done.stderr or done.stdout).strip() or done.returncode}"
-        )
-    return done.stdout
+        phone.shell("mkdir", "-p", INBOX)
+        phone.push(sent, target)
+    phone.shell("am", "broadcast", "-n", RECEIVER)
+    return phone.name

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 # Text and axes are drawn in this colour, which the SVG then replaces by CSS `currentColor`.
 _INK = "#010203"
-PALETTE = ("#7f8c9b", "#e08a1e", "#2f6fed", "#1a9c6b")
+PALETTE = ("#7f8c9b", "#e08a1e", "#2f6fed", "#1a9c6b", "#b5479d")
 
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -43,7 +43,8 @@ class Line:
 
 
 def lines(series: Sequence[Line], *, x: str, y: str, mark: float | None = None) -> str:
-    """Curves over a common axis; `mark` draws a dashed vertical line. Returns SVG text."""
+    """At most as many curves as PALETTE has colours; `mark` draws a dashed vertical line. Returns SVG text."""
+    assert len(series) <= len(PALETTE)
 
     def draw(axes: Axes) -> None:
         for line, colour in zip(series, PALETTE, strict=False):
@@ -56,6 +57,18 @@ def lines(series: Sequence[Line], *, x: str, y: str, mark: float | None = None) 
         axes.legend()
 
     return _svg(draw, x, y)
+
+
+def bars(labels: Sequence[str], values: Sequence[float], errors: Sequence[float], *, x: str) -> str:
+    """A horizontal bar for each label, first on top, with an error bar of `errors` to either side. Returns SVG text."""
+
+    def draw(axes: Axes) -> None:
+        axes.barh(
+            labels, values, xerr=errors, color=PALETTE[2], alpha=0.75, error_kw={"ecolor": _INK, "capsize": 3}
+        )
+        axes.invert_yaxis()
+
+    return _svg(draw, x, "")
 
 
 def histograms(samples: Mapping[str, Sequence[float]], *, x: str) -> str:

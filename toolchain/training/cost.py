@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from toolchain.errors import UserError
 from toolchain.tasks.task import Splits
 from toolchain.training.build import (
     FINE_TUNED,
@@ -26,6 +27,7 @@ from toolchain.training.fit import adamw
 from toolchain.training.run import Run, load_run, read_metrics, write_json
 from toolchain.training.scorers import FineTunedScorer, GeneratedScorer, training_scorer
 
+ROUNDS = 20
 # How many devices are served at a time: one that asks by itself, and a batch as a cloud makes it.
 DEVICES = (1, 64)
 
@@ -37,16 +39,34 @@ def cost(path: Path, rounds: int, console: Console) -> dict[str, Any]:
     `adaptation`: the `steps` and `learning_rate` of fine-tuning, as chosen on validation, and `devices` {how many at a
     time: {generation_ms, fine_tuning_ms, ratio}}, medians for one device. Raises UserError.
     """
-    run = load_run(path)
-    splits = run.task.splits(load_data(run.config), *run.modules.values())
+    run, splits = _opened(path)
     report: dict[str, Any] = {
         "threads": torch.get_num_threads(),
         "training": _training(run, splits, rounds, console),
     }
-    if run.config.fine_tuning and GENERATED in run.modules:
+    if _adapts(run):
         report["adaptation"] = _adaptation(run, splits, rounds, console)
     write_json(path / "cost.json", report)
     return report
+
+
+def cost_of_adapting(path: Path, rounds: int, console: Console) -> dict[str, Any]:
+    """The `adaptation` of `cost` alone; UserError where the run has no fine-tuning or no MetaNetwork."""
+    run, splits = _opened(path)
+    if not _adapts(run):
+        raise UserError(
+            f"{path} was trained without a MetaNetwork or fine-tuning: there is nothing to compare"
+        )
+    return _adaptation(run, splits, rounds, console)
+
+
+def _opened(path: Path) -> tuple[Run, Splits[Any]]:
+    run = load_run(path)
+    return run, run.task.splits(load_data(run.config), *run.modules.values())
+
+
+def _adapts(run: Run) -> bool:
+    return run.config.fine_tuning is not None and GENERATED in run.modules
 
 
 def _training(run: Run, splits: Splits[Any], rounds: int, console: Console) -> dict[str, float]:

@@ -1,12 +1,11 @@
 package mnet.hosttest
 
-import com.sun.net.httpserver.HttpServer
 import java.io.Closeable
 import java.io.File
-import java.net.InetSocketAddress
 import java.util.concurrent.LinkedBlockingQueue
 import java.util.concurrent.TimeUnit
 import mnet.core.Bundle
+import mnet.core.Busy
 import mnet.core.CloudClient
 import mnet.core.Denied
 import mnet.core.Following
@@ -37,7 +36,7 @@ class CloudTest {
     fun `weights for the uploaded samples arrive, run and outlive a restart`() {
         PhoneOnHost(folder).use { phone ->
             val before = phone.answer()
-            phone.follow(server.url)
+            phone.follow()
             phone.next<PhoneEvent.Enrolled>()
             assertEquals(phone.upload(listOf(3, 14, 15)), phone.next<PhoneEvent.Swapped>().version)
             val first = phone.answer()
@@ -56,7 +55,7 @@ class CloudTest {
     @Test
     fun `an older release is refused, whoever brings it`() {
         PhoneOnHost(folder).use { phone ->
-            phone.follow(server.url)
+            phone.follow()
             phone.next<PhoneEvent.Enrolled>()
             phone.upload(listOf(1, 2, 3))
             phone.next<PhoneEvent.Swapped>()
@@ -64,7 +63,8 @@ class CloudTest {
             phone.upload(listOf(4, 5, 6))
             phone.next<PhoneEvent.Swapped>()
             val answer = phone.answer()
-            Replay(old).use { replay ->
+            val release = Answer(200, writeJson(mapOf("release" to old)).toByteArray())
+            Between(server.url) { path, answer -> if (path.endsWith("/release")) release else answer }.use { replay ->
                 val refusal = assertThrows(Refused::class.java) { phone.phone.poll(CloudClient(replay.url), 1) }
                 assertEquals(Reason.STALE_VERSION, refusal.reason)
             }
@@ -77,7 +77,7 @@ class CloudTest {
     fun `a reset runs the default weights until newer ones come`() {
         PhoneOnHost(folder).use { phone ->
             val static = phone.answer()
-            phone.follow(server.url)
+            phone.follow()
             phone.next<PhoneEvent.Enrolled>()
             phone.upload(listOf(1, 2, 3))
             phone.next<PhoneEvent.Swapped>()
@@ -86,7 +86,7 @@ class CloudTest {
         }
         PhoneOnHost(folder).use { phone ->
             assertEquals(0, phone.version)
-            phone.follow(server.url)
+            phone.follow()
             assertEquals(2, phone.upload(listOf(7, 8, 9)))
             assertEquals(2, phone.next<PhoneEvent.Swapped>().version)
         }
@@ -98,8 +98,8 @@ class CloudTest {
         val state = File(folder, "server").apply { mkdirs() }
         Server(state).use { own ->
             own.start()
-            PhoneOnHost(File(folder, "phone")).use { phone ->
-                phone.follow(own.url, own.enrolmentKey)
+            PhoneOnHost(File(folder, "phone"), own).use { phone ->
+                phone.follow()
                 phone.next<PhoneEvent.Enrolled>()
                 phone.upload(listOf(3, 14, 15))
                 phone.next<PhoneEvent.Swapped>()
@@ -110,6 +110,79 @@ class CloudTest {
                 assertArrayEquals(answer, phone.answer())
                 own.start()
                 assertEquals(phone.upload(listOf(200, 201)), phone.next<PhoneEvent.Swapped>().version)
+            }
+        }
+    }
+
+    @Test
+    fun `the server hears what became of each release`() {
+        PhoneOnHost(folder).use { phone ->
+            val device = phone.enrol()
+            phone.upload(listOf(1, 2, 3))
+            val garbled = { path: String, answer: Answer ->
+                if ("/packs/" in path) Answer(answer.status, answer.body.reversedArray()) else answer
+            }
+            Between(server.url, garbled).use { between ->
+                val refusal = assertThrows(Refused::class.java) { phone.phone.poll(CloudClient(between.url), 25) }
+                assertEquals(Reason.WRONG_HASH, refusal.reason)
+            }
+            assertEquals(listOf("wrong_hash"), server.outcomes(device))
+            assertTrue(phone.poll())
+            assertEquals(listOf("taken"), server.outcomes(device))
+        }
+    }
+
+    @Test
+    fun `new keys are learnt where the old one vouches for them, and what it signed still starts`() {
+        val state = File(folder, "phone")
+        Server(File(folder, "server").apply { mkdirs() }).use { own ->
+            own.start()
+            PhoneOnHost(state, own).use { phone ->
+                phone.enrol()
+                phone.upload(listOf(1, 2, 3))
+                assertTrue(phone.poll())
+                own.kill()
+                own.rotateKeys()
+                own.start()
+                phone.upload(listOf(4, 5, 6))
+                assertTrue(phone.poll())
+                assertEquals(2, phone.version)
+            }
+        }
+        PhoneOnHost(state).use { assertEquals(2, it.version) }
+        assertTrue(File(state, "current.jws").delete())
+        PhoneOnHost(state).use { assertEquals(1, it.version) }
+    }
+
+    @Test
+    fun `after an update of its app a phone is the same one, and gets weights for the new bundle`() {
+        val device = PhoneOnHost(folder).use { phone ->
+            phone.enrol().also {
+                phone.upload(listOf(1, 2, 3))
+                assertTrue(phone.poll())
+            }
+        }
+        val updated = Machine.folder("updated")
+        PhoneOnHost(folder, bundleFolder = updated).use { phone ->
+            assertEquals(0, phone.version)
+            assertFalse(phone.phone.enrolled)
+            assertEquals(device, phone.enrol())
+            assertTrue(phone.poll())
+        }
+        PhoneOnHost(folder, bundleFolder = updated).use { assertEquals(1, it.version) }
+    }
+
+    @Test
+    fun `a server that asks for patience is left alone`() {
+        Server(File(folder, "server").apply { mkdirs() }, "--uploads", "1").use { own ->
+            own.start()
+            PhoneOnHost(File(folder, "phone"), own).use { phone ->
+                phone.enrol()
+                phone.upload(listOf(1, 2, 3))
+                assertEquals(60_000, assertThrows(Busy::class.java) { phone.upload(listOf(4)) }.retryAfterMillis)
+                own.kill()
+                // It is not even asked: it would be offline.
+                assertTrue(assertThrows(Busy::class.java) { phone.upload(listOf(5)) }.retryAfterMillis in 1..60_000)
             }
         }
     }
@@ -126,7 +199,7 @@ class CloudTest {
     @Test
     fun `a sample that the server does not know is denied, and nothing changes`() {
         PhoneOnHost(folder).use { phone ->
-            phone.phone.enrol(CloudClient(server.url), server.enrolmentKey)
+            phone.enrol()
             val denial = assertThrows(Denied::class.java) { phone.upload(listOf(Long.MAX_VALUE)) }
             assertEquals(422, denial.status)
             assertEquals(0, phone.version)
@@ -147,25 +220,31 @@ class CloudTest {
         fun stop() = server.close()
     }
 
-    /** A phone as the app builds it, with what it reported. */
-    private class PhoneOnHost(state: File) : Closeable {
+    /** A phone of [of]'s fleet as the app builds it, with what it reported. */
+    private class PhoneOnHost(
+        state: File, private val of: Server = server, bundleFolder: File = Machine.bundle,
+    ) : Closeable {
         private val events = LinkedBlockingQueue<PhoneEvent>()
-        private val bundle = Bundle.open(Machine.bundle)
+        private val bundle = Bundle.open(bundleFolder)
+        private val client = CloudClient(of.url)
         private var following: Following? = null
-        private lateinit var client: CloudClient
         val phone = Phone(bundle, ExecuTorchProgram.load(bundle), WeightStore(state), events::add)
 
         val version get() = phone.live.version
 
-        fun follow(url: String, enrolmentKey: String = server.enrolmentKey) {
-            client = CloudClient(url)
-            following = Following(phone, client, enrolmentKey) { events.add(it) }
+        fun follow() {
+            following = Following(phone, client, of.enrolmentKey) { events.add(it) }
         }
 
-        fun upload(samples: List<Long>): Long {
-            if (!::client.isInitialized) client = CloudClient(server.url)
-            return phone.upload(client, samples)
+        /** Returns the device's id. */
+        fun enrol(): String {
+            phone.enrol(client, of.enrolmentKey)
+            return next<PhoneEvent.Enrolled>().device
         }
+
+        fun upload(samples: List<Long>): Long = phone.upload(client, samples)
+
+        fun poll(): Boolean = phone.poll(client, waitSeconds = 25)
 
         /** The model's answer to the first golden sample. */
         fun answer(): FloatArray = phone.live.run(bundle.golden.first().inputs).first().floats()
@@ -189,22 +268,5 @@ class CloudTest {
             following?.join()
             phone.close()
         }
-    }
-
-    /** Somebody in between, who answers every poll with a release that he once saw. */
-    private class Replay(jws: String) : Closeable {
-        private val http = HttpServer.create(InetSocketAddress("127.0.0.1", 0), 0)
-        val url = "http://127.0.0.1:${http.address.port}"
-
-        init {
-            val body = writeJson(mapOf("release" to jws)).toByteArray()
-            http.createContext("/v1") { exchange ->
-                exchange.sendResponseHeaders(200, body.size.toLong())
-                exchange.responseBody.use { it.write(body) }
-            }
-            http.start()
-        }
-
-        override fun close() = http.stop(0)
     }
 }

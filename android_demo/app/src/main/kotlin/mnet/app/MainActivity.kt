@@ -111,6 +111,7 @@ class MainActivity : Activity() {
         Status.Connecting -> showStatus(getString(R.string.status_connecting), R.color.waiting)
         Status.Waiting -> showStatus(getString(R.string.status_waiting), R.color.good)
         Status.Offline -> showStatus(getString(R.string.status_offline), R.color.bad)
+        is Status.Busy -> showStatus(getString(R.string.status_busy, status.millis / 1000), R.color.waiting)
         is Status.Asked -> showStatus(getString(R.string.status_asked, status.version), R.color.waiting)
         is Status.Refused -> showStatus(getString(R.string.status_refused, status.reason), R.color.bad)
         is Status.Denied -> showStatus(getString(R.string.status_denied, status.detail), R.color.bad)

@@ -1,65 +1,48 @@
 package mnet.core
 
 import java.io.ByteArrayOutputStream
-import java.io.Closeable
-import java.io.IOException
-import java.io.InputStream
-import java.net.HttpRetryException
 import java.net.HttpURLConnection
-import java.net.MalformedURLException
-import java.net.URL
-import java.util.concurrent.CopyOnWriteArraySet
 
-/** The server cannot be reached, is in trouble, or something else answers for it; try again later. */
-class Offline(message: String) : Exception(message)
-
-/** The server answered that it will not do this; [status] is HTTP's. */
-class Denied(val status: Int, val detail: String) : Exception("$detail (HTTP $status)")
-
-/**
- * The phone's side of the HTTP contract. Every call throws [Offline] or [Denied]; any thread may call.
- *
- * [server] is a URL such as `http://10.0.2.2:8765`; IllegalArgumentException where it is none.
- */
-class CloudClient(server: String) : Closeable {
-    private val base = server.trim().trimEnd('/') + "/v1"
-    private val open = CopyOnWriteArraySet<HttpURLConnection>()
-
-    @Volatile
-    private var closed = false
-
-    init {
-        val url = try {
-            URL(base)
-        } catch (error: MalformedURLException) {
-            throw IllegalArgumentException("$server is not a URL: ${error.message}")
-        }
-        require(url.protocol in setOf("http", "https") && url.host.isNotEmpty()) {
-            "$server is not the URL of a server, such as http://10.0.2.2:8765"
+/** The phone's side of the HTTP contract: one method a call; each throws [Offline] or [Denied]. */
+class CloudClient(server: String) : HttpClient(server) {
+    /** Become known to the server as a phone that runs [bundle]. */
+    fun enrol(enrolmentKey: String, bundle: String): Identity {
+        val answer = send("POST", "/devices", enrolmentKey, mapOf("bundle" to bundle))
+        return contract {
+            val keys = PublicKeys(answer.child("keys"))
+            Identity(answer.string("device"), bundle, answer.string("token"), keys, answer.long("keys_at"))
         }
     }
 
-    /** Become known to the server as a phone that runs [bundle]. */
-    fun enrol(enrolmentKey: String, bundle: String): Identity {
-        val answer = post("/devices", enrolmentKey, mapOf("bundle" to bundle))
-        return contract {
-            Identity(answer.string("device"), bundle, answer.string("token"), PublicKeys(answer.child("keys")))
-        }
+    /** Say that the phone now runs [bundle], and no other. */
+    fun install(phone: Identity, bundle: String) {
+        send("PUT", "/devices/${phone.device}/bundles", phone.token, mapOf("bundles" to listOf(bundle)))
     }
 
     /** Upload a context, oldest sample first; returns the version that will stem from it. */
     fun upload(phone: Identity, samples: List<Long>): Long {
-        val answer = post("/devices/${phone.device}/context", phone.token, mapOf("samples" to samples))
+        val answer = send("POST", "/devices/${phone.device}/context", phone.token, mapOf("samples" to samples))
         return contract { answer.long("version") }
     }
 
     /** The newest release above version [after], as JWS; waits up to [waitSeconds] for one. */
     fun newestRelease(phone: Identity, after: Long, waitSeconds: Int): String? {
-        val path = "/devices/${phone.device}/release?after=$after&timeout=$waitSeconds"
-        return answered(path, phone.token, readTimeoutMs = waitSeconds * 1000 + READ_TIMEOUT_MS) { connection ->
+        val path = "/devices/${phone.device}/release?after=$after&timeout=$waitSeconds&bundle=${phone.bundle}"
+        return answered(path, phone.token, readTimeoutMs = (waitSeconds + 10) * 1000) { connection ->
             if (connection.responseCode == HttpURLConnection.HTTP_NO_CONTENT) return@answered null
             contract { json(connection).string("release") }
         }
+    }
+
+    /** Tell the server what became of a release: [TAKEN], or the name of the refusal. */
+    fun report(phone: Identity, version: Long, outcome: String) {
+        val body = mapOf("version" to version, "outcome" to outcome, "bundle" to phone.bundle)
+        send("POST", "/devices/${phone.device}/reports", phone.token, body)
+    }
+
+    /** The server's public keys, signed once by each of them. */
+    fun keyStatements(phone: Identity): List<String> = answered("/keys", phone.token) { connection ->
+        contract { json(connection).texts("statements") }
     }
 
     /**
@@ -85,17 +68,11 @@ class CloudClient(server: String) : Closeable {
         return data.toByteArray()
     }
 
-    /** Break off what waits for an answer; the client is of no more use. */
-    override fun close() {
-        closed = true
-        open.forEach { it.disconnect() }
-    }
-
     private fun fetchMore(phone: Identity, sha256: String, size: Long, data: ByteArrayOutputStream) {
         // `identity`: Android would otherwise ask for gzip, of which no range can be had.
         val headers = mutableMapOf("Accept-Encoding" to "identity")
         if (data.size() > 0) headers["Range"] = "bytes=${data.size()}-"
-        answered("/packs/$sha256", phone.token, headers) { connection ->
+        answered("/packs/$sha256", phone.token, headers = headers) { connection ->
             if (connection.responseCode != HttpURLConnection.HTTP_PARTIAL) data.reset() // all of it from the start
             readChunks(connection) { chunk, length ->
                 data.write(chunk, 0, length)
@@ -106,94 +83,8 @@ class CloudClient(server: String) : Closeable {
         }
     }
 
-    private fun post(path: String, secret: String, body: JsonObject): JsonObject =
-        answered(path, secret, body = writeJson(body).toByteArray()) { json(it) }
-
-    /** An answer of success, its body still to be read; all else becomes [Offline] or [Denied]. */
-    private fun <T> answered(
-        path: String,
-        secret: String,
-        headers: Map<String, String> = emptyMap(),
-        body: ByteArray? = null,
-        readTimeoutMs: Int = READ_TIMEOUT_MS,
-        read: (HttpURLConnection) -> T,
-    ): T {
-        val connection = URL(base + path).openConnection() as HttpURLConnection
-        open.add(connection)
-        try {
-            if (closed) throw Offline("the client was closed")
-            connection.connectTimeout = CONNECT_TIMEOUT_MS
-            connection.readTimeout = readTimeoutMs
-            connection.instanceFollowRedirects = false
-            connection.setRequestProperty("Authorization", "Bearer $secret")
-            for ((name, value) in headers) connection.setRequestProperty(name, value)
-            if (body != null) send(connection, body)
-            check(connection)
-            return read(connection)
-        } catch (error: HttpRetryException) {
-            throw Denied(error.responseCode(), "not authorised") // how the JDK answers a 401 to a body of fixed length
-        } catch (error: IOException) {
-            throw Offline("${error.javaClass.simpleName}: ${error.message}")
-        } finally {
-            open.remove(connection)
-            connection.disconnect()
-        }
+    companion object {
+        /** The outcome of a release whose weights run. */
+        const val TAKEN = "taken"
     }
-
-    private fun send(connection: HttpURLConnection, body: ByteArray) {
-        connection.requestMethod = "POST"
-        connection.doOutput = true
-        connection.setRequestProperty("Content-Type", "application/json")
-        // Of a fixed length, the platform does not send it a second time on its own.
-        connection.setFixedLengthStreamingMode(body.size)
-        connection.outputStream.use { it.write(body) }
-    }
-
-    private fun check(connection: HttpURLConnection) {
-        val status = connection.responseCode
-        if (status in 200..299) return
-        if (status !in 300..499 || status == TOO_MANY_REQUESTS) throw Offline("the server answered HTTP $status")
-        val detail = try {
-            json(connection).string("detail")
-        } catch (error: JsonException) {
-            connection.responseMessage.orEmpty()
-        }
-        throw Denied(status, detail)
-    }
-
-    private fun json(connection: HttpURLConnection): JsonObject {
-        val body = ByteArrayOutputStream()
-        readChunks(connection) { chunk, length ->
-            body.write(chunk, 0, length)
-            if (body.size() > MAX_ANSWER_BYTES) throw Offline("the answer is too long to be that of an mnet server")
-        }
-        return contract { parseJsonObject(body.toByteArray()) }
-    }
-
-    private inline fun readChunks(connection: HttpURLConnection, use: (ByteArray, Int) -> Unit) {
-        val stream: InputStream = connection.errorStream ?: connection.inputStream
-        stream.use {
-            val chunk = ByteArray(CHUNK_BYTES)
-            while (true) {
-                val length = it.read(chunk)
-                if (length < 0) break
-                use(chunk, length)
-            }
-        }
-    }
-
-    private companion object {
-        const val CONNECT_TIMEOUT_MS = 5_000
-        const val READ_TIMEOUT_MS = 10_000
-        const val TOO_MANY_REQUESTS = 429
-        const val MAX_ANSWER_BYTES = 4 * 1024 * 1024
-        const val CHUNK_BYTES = 16 * 1024
-    }
-}
-
-/** What does not read as the contract says comes from something else, such as a captive portal. */
-private inline fun <T> contract(read: () -> T): T = try {
-    read()
-} catch (error: JsonException) {
-    throw Offline("the answer is not that of an mnet server: ${error.message}")
 }

@@ -45,11 +45,15 @@ class Following(
         val backoff = Backoff()
         var connected = false
         while (stopped.count > 0) {
+            var leastMillis = 0L
             val failure = try {
                 if (connected) follow() else connect()
                 connected = true
                 backoff.reset()
                 continue
+            } catch (error: Busy) {
+                leastMillis = error.retryAfterMillis
+                PhoneEvent.MustWait(leastMillis)
             } catch (error: Offline) {
                 PhoneEvent.WentOffline(error.message.orEmpty())
             } catch (error: Denied) {
@@ -61,7 +65,7 @@ class Following(
             }
             connected = false
             if (stopped.count > 0) report(failure)
-            stopped.await(backoff.next(), TimeUnit.MILLISECONDS)
+            stopped.await(maxOf(leastMillis, backoff.next()), TimeUnit.MILLISECONDS)
         }
     }
 

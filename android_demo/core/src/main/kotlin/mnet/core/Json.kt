@@ -43,6 +43,9 @@ fun JsonObject.list(name: String): List<Any?> =
 
 fun JsonObject.objects(name: String): List<JsonObject> = list(name).map { asObject(it, "an entry of $name") }
 
+fun JsonObject.texts(name: String): List<String> =
+    list(name).map { it as? String ?: throw JsonException("an entry of $name is not a text") }
+
 fun JsonObject.child(name: String): JsonObject = asObject(this[name], name)
 
 // Keys of a parsed object are texts, always.

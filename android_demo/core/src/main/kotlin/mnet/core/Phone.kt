@@ -17,6 +17,7 @@ sealed class PhoneEvent {
     ) : PhoneEvent()
 
     class RefusedWeights(val reason: Reason, val detail: String) : PhoneEvent()
+    class MustWait(val millis: Long) : PhoneEvent()
     class WentOffline(val detail: String) : PhoneEvent()
     class WasDenied(val status: Int, val detail: String) : PhoneEvent()
 }
@@ -36,6 +37,10 @@ class Phone(
     private val controller = SwapController(bundle, program)
     private var newestSeen = 0L
 
+    /** By [System.nanoTime]; before it, the server takes no upload. */
+    @Volatile
+    private var uploadsFrom = System.nanoTime()
+
     @Volatile
     private var identity: Identity? = store.identity()
 
@@ -48,8 +53,7 @@ class Phone(
         val known = identity
         if (known != null && known.bundle != bundle.id) {
             // The app came with a new bundle: what the server sent for the old one fits no more.
-            store.clear()
-            identity = null
+            store.clearVersions()
         } else if (known != null) {
             restore(known)
         }
@@ -58,8 +62,8 @@ class Phone(
     /** The weights that answer now, to run and to know their version by; 0 is the default pack. */
     val live: Snapshot get() = controller.live
 
-    /** Whether a server knows this phone. */
-    val enrolled: Boolean get() = identity != null
+    /** Whether a server knows this phone with the bundle that it runs. */
+    val enrolled: Boolean get() = identity?.bundle == bundle.id
 
     /**
      * Only versions above this one are taken: the running one, or just below a newer one that was kept but is damaged.
@@ -67,18 +71,34 @@ class Phone(
      */
     private val newerThan: Long get() = maxOf(live.version, newestSeen - 1, store.resetVersion)
 
-    /** Become known to the server, and pin its keys. Throws [Offline], [Denied] or [IOException]. */
+    /**
+     * Become known to the server, and pin its keys; or, after an update of the app, known with the new bundle.
+     *
+     * Throws [Offline], [Denied] or [IOException].
+     */
     @Synchronized
     fun enrol(client: CloudClient, enrolmentKey: String) {
-        val new = client.enrol(enrolmentKey, bundle.id)
-        store.saveIdentity(new)
-        identity = new
+        val known = identity
+        if (known != null) client.install(known, bundle.id)
+        val new = known?.with(bundle.id) ?: client.enrol(enrolmentKey, bundle.id)
+        keepIdentity(new)
         report(PhoneEvent.Enrolled(new.device))
     }
 
-    /** Upload a context; returns the version that will stem from it. Throws [Offline] or [Denied]. */
+    /**
+     * Upload a context; returns the version that will stem from it. Throws [Offline] or [Denied].
+     *
+     * A server that answers [Busy] is not asked again before its time: until then this throws [Busy] at once.
+     */
     fun upload(client: CloudClient, samples: List<Long>): Long {
-        val version = client.upload(known(), samples)
+        val waitMillis = (uploadsFrom - System.nanoTime()) / 1_000_000
+        if (waitMillis > 0) throw Busy(waitMillis)
+        val version = try {
+            client.upload(known(), samples)
+        } catch (busy: Busy) {
+            uploadsFrom = System.nanoTime() + busy.retryAfterMillis * 1_000_000
+            throw busy
+        }
         report(PhoneEvent.Uploaded(samples.size, version))
         return version
     }
@@ -89,15 +109,16 @@ class Phone(
      * Throws [Offline] or [Denied], and [Refused] where the new weights fail a check: the running ones stay.
      */
     fun poll(client: CloudClient, waitSeconds: Int): Boolean {
-        val phone = known()
-        val jws = client.newestRelease(phone, newerThan, waitSeconds) ?: return false
+        val jws = client.newestRelease(known(), newerThan, waitSeconds) ?: return false
+        val phone = learnKeys(client, known(), jws)
         val release = verify(phone, jws, newerThan, System.currentTimeMillis() / 1000)
-        if (release.size > bundle.manifest.generatedBytes + PACK_HEADER_BYTES) {
-            throw Refused(Reason.WRONG_SIZE, "a pack of ${release.size} bytes is too large for this bundle")
+        try {
+            take(client, phone, Kept(jws, release))
+        } catch (refusal: Refused) {
+            tell(client, phone, release, refusal.reason.toString())
+            throw refusal
         }
-        val started = System.nanoTime()
-        val pack = client.fetchPack(phone, release.sha256, release.size)
-        take(Kept(jws, release), pack, System.nanoTime() - started)
+        tell(client, phone, release, CloudClient.TAKEN)
         return true
     }
 
@@ -119,10 +140,55 @@ class Phone(
 
     override fun close() = controller.close()
 
-    private fun known(): Identity = checkNotNull(identity) { "enrol first" }
+    private fun known(): Identity = checkNotNull(identity?.takeIf { enrolled }) { "enrol first" }
 
-    private fun verify(phone: Identity, jws: String, newerThan: Long, now: Long?): Release =
-        verifyRelease(jws, phone.keys, phone.device, bundle.id, newerThan, now)
+    @Synchronized
+    private fun keepIdentity(new: Identity) {
+        store.saveIdentity(new)
+        identity = new
+    }
+
+    /** Where a key signed that this phone has not heard of: the server's keys, if a known one vouches for them. */
+    private fun learnKeys(client: CloudClient, phone: Identity, jws: String): Identity {
+        if (signer(jws) in phone.keys) return phone
+        for (statement in client.keyStatements(phone)) {
+            val stated = try {
+                KeyStatement.verify(statement, phone.keys)
+            } catch (refusal: Refused) {
+                continue // by another key than the known ones
+            }
+            if (stated.at > phone.keysAt) return phone.with(stated).also(::keepIdentity)
+        }
+        return phone
+    }
+
+    private fun verify(phone: Identity, jws: String, newerThan: Long, now: Long?): Release {
+        // Who accepted a release while its key was good may run it now.
+        val keys = if (now == null) phone.keys + phone.retired else phone.keys
+        return verifyRelease(jws, keys, phone.device, bundle.id, newerThan, now)
+    }
+
+    /** Tell the server what became of a release; the phone does not depend on being heard. */
+    private fun tell(client: CloudClient, phone: Identity, release: Release, outcome: String) {
+        try {
+            client.report(phone, release.version, outcome)
+        } catch (error: Offline) {
+            return
+        } catch (error: Denied) {
+            return
+        }
+    }
+
+    /** Fetch the pack of a verified release, swap it in and keep it. */
+    private fun take(client: CloudClient, phone: Identity, new: Kept) {
+        val release = new.release
+        if (release.size > bundle.manifest.generatedBytes + PACK_HEADER_BYTES) {
+            throw Refused(Reason.WRONG_SIZE, "a pack of ${release.size} bytes is too large for this bundle")
+        }
+        val started = System.nanoTime()
+        val pack = client.fetchPack(phone, release.sha256, release.size)
+        take(new, pack, System.nanoTime() - started)
+    }
 
     @Synchronized
     private fun take(new: Kept, pack: ByteArray, fetchNanos: Long) {

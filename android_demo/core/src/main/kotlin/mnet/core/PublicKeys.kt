@@ -5,6 +5,7 @@ import java.security.AlgorithmParameters
 import java.security.GeneralSecurityException
 import java.security.KeyFactory
 import java.security.PublicKey
+import java.security.spec.ECFieldFp
 import java.security.spec.ECGenParameterSpec
 import java.security.spec.ECParameterSpec
 import java.security.spec.ECPoint
@@ -26,6 +27,29 @@ class PublicKeys(val jwks: JsonObject) {
 
     /** The key of that `kid`; without one, the only key there is. */
     fun find(kid: Any?): PublicKey? = if (kid == null) keys.values.singleOrNull() else keys[kid]
+
+    operator fun contains(kid: String?): Boolean = kid in keys
+
+    /** These keys and those of [other]. */
+    operator fun plus(other: List<JsonObject>) = PublicKeys(mapOf("keys" to jwks.objects("keys") + other))
+}
+
+// The header's `typ` of a key statement, so that no release passes for one (RFC 8725).
+private const val STATEMENT_TYPE = "mnet-keys+jwt"
+
+/** A server's keys as of [at] (Unix seconds), stated by a key that was known already. */
+class KeyStatement private constructor(val keys: PublicKeys, val at: Long) {
+    companion object {
+        /** Read the statement in [jws]; throws [Refused] with bad_signature unless one of [known] signed it, or malformed. */
+        fun verify(jws: String, known: PublicKeys): KeyStatement {
+            val signed = verifySigned(jws, known)
+            malformedIf(signed.type != STATEMENT_TYPE) { "it is signed, but no statement of keys" }
+            return orMalformed("the statement of keys") {
+                val claims = parseJsonObject(signed.payload)
+                KeyStatement(PublicKeys(mapOf("keys" to claims.objects("keys"))), claims.long("iat"))
+            }
+        }
+    }
 }
 
 private val P256: ECParameterSpec by lazy {
@@ -39,9 +63,18 @@ private const val COORDINATE_BYTES = 32
 
 private fun publicKey(jwk: JsonObject): PublicKey = try {
     val point = ECPoint(coordinate(jwk, "x"), coordinate(jwk, "y"))
+    if (!isOnCurve(point)) throw JsonException("not a point of P-256")
     KeyFactory.getInstance("EC").generatePublic(ECPublicKeySpec(point, P256))
 } catch (error: GeneralSecurityException) {
     throw JsonException("not a P-256 key: ${error.message}")
+}
+
+/** `y² = x³ + ax + b` over the curve's field; the platform's own KeyFactory takes any two numbers. */
+private fun isOnCurve(point: ECPoint): Boolean {
+    val prime = (P256.curve.field as ECFieldFp).p
+    val (x, y) = point.affineX to point.affineY
+    val right = x.pow(3) + P256.curve.a * x + P256.curve.b
+    return x < prime && y < prime && (y * y - right).mod(prime).signum() == 0
 }
 
 private fun coordinate(jwk: JsonObject, name: String): BigInteger = try {

@@ -1,10 +1,5 @@
 package mnet.core
 
-import java.security.GeneralSecurityException
-import java.security.PublicKey
-import java.security.Signature
-import java.util.Base64
-
 /**
  * The signed statement "device D, bundle B: version V is pack P". [sha256] and [size] (bytes) name the pack;
  * [issuedAt] and [expiresAt] are Unix seconds.
@@ -19,10 +14,7 @@ data class Release(
     val expiresAt: Long,
 )
 
-private const val ALGORITHM = "ES256"
-private val HEADER_FIELDS = setOf("alg", "kid", "typ")
 private val SHA256 = Regex("[0-9a-f]{64}")
-private val BASE64URL = Regex("[A-Za-z0-9_-]*")
 
 /**
  * The release that a JWS (RFC 7515, compact) states, after every check that needs no pack.
@@ -33,7 +25,7 @@ private val BASE64URL = Regex("[A-Za-z0-9_-]*")
 fun verifyRelease(
     jws: String, keys: PublicKeys, device: String, bundle: String, newerThan: Long, now: Long?,
 ): Release {
-    val release = readRelease(signedPayload(jws, keys))
+    val release = readRelease(verifySigned(jws, keys).payload)
     if (release.device != device) {
         throw Refused(Reason.WRONG_DEVICE, "the release is for device ${release.device}, this is $device")
     }
@@ -60,42 +52,6 @@ fun checkBytes(pack: ByteArray, release: Release) {
     }
 }
 
-/** The payload of a JWS with a good ES256 signature by one of [keys]; what its header asks for is never trusted. */
-private fun signedPayload(jws: String, keys: PublicKeys): ByteArray {
-    val parts = jws.split('.')
-    if (parts.size != 3) badSignature("not three parts")
-    try {
-        val header = parseJsonObject(decodeBase64Url(parts[0]))
-        if (header["alg"] != ALGORITHM) badSignature("alg is ${header["alg"]}, not $ALGORITHM")
-        // Known ones only: an entry that changes what is signed (`b64`, `crit`) must not be overlooked.
-        if (!HEADER_FIELDS.containsAll(header.keys)) badSignature("the header has ${header.keys}")
-        val key = keys.find(header["kid"]) ?: badSignature("no pinned key ${header["kid"]}")
-        val signed = "${parts[0]}.${parts[1]}".toByteArray(Charsets.US_ASCII)
-        if (!isSigned(signed, decodeBase64Url(parts[2]), key)) badSignature("it does not match")
-        return decodeBase64Url(parts[1])
-    } catch (error: JsonException) {
-        badSignature("the header cannot be read: ${error.message}")
-    } catch (error: IllegalArgumentException) {
-        badSignature("not base64url: ${error.message}")
-    }
-}
-
-private fun badSignature(detail: String): Nothing =
-    throw Refused(Reason.BAD_SIGNATURE, "no good $ALGORITHM signature by a pinned key: $detail")
-
-private fun isSigned(data: ByteArray, signature: ByteArray, key: PublicKey): Boolean {
-    val der = derSignature(signature) ?: return false
-    return try {
-        Signature.getInstance("SHA256withECDSA").run {
-            initVerify(key)
-            update(data)
-            verify(der)
-        }
-    } catch (error: GeneralSecurityException) {
-        false
-    }
-}
-
 private fun readRelease(payload: ByteArray): Release {
     val release = orMalformed("the release") {
         val claims = parseJsonObject(payload)
@@ -113,12 +69,4 @@ private fun readRelease(payload: ByteArray): Release {
         "version and size start at 1, sha256 is 64 lower-case hex digits"
     }
     return release
-}
-
-/** RFC 7515's base64url: no padding, and one text for each value. IllegalArgumentException for anything else. */
-internal fun decodeBase64Url(text: String): ByteArray {
-    require(BASE64URL.matches(text)) { "a character outside its alphabet" }
-    val data = Base64.getUrlDecoder().decode(text)
-    require(Base64.getUrlEncoder().withoutPadding().encodeToString(data) == text) { "loose bits at the end" }
-    return data
 }

@@ -3,8 +3,28 @@ package mnet.core
 import java.io.File
 import java.io.IOException
 
-/** Who a phone is to its server: its id, its secret token, and the public keys that it trusts. */
-class Identity(val device: String, val bundle: String, val token: String, val keys: PublicKeys)
+/**
+ * Who a phone is to its server: its id, the bundle that it said it runs, its secret token, and the public keys that it
+ * trusts.
+ *
+ * [keysAt] is when the server stated these keys (Unix seconds); [retired] are keys (JWK) that it stated before, good
+ * for what this phone kept then and for nothing new.
+ */
+class Identity(
+    val device: String,
+    val bundle: String,
+    val token: String,
+    val keys: PublicKeys,
+    val keysAt: Long,
+    val retired: List<JsonObject> = emptyList(),
+) {
+    /** The same phone after an update of its app. */
+    fun with(bundle: String) = Identity(device, bundle, token, keys, keysAt, retired)
+
+    /** The same phone after it learnt the server's new keys. */
+    fun with(statement: KeyStatement) =
+        Identity(device, bundle, token, statement.keys, statement.at, keys.jwks.objects("keys") + retired)
+}
 
 /** A verified release, with the signed text that it was read from. */
 class Kept(val jws: String, val release: Release)
@@ -32,8 +52,10 @@ class WeightStore(folder: File) {
         if (!identityFile.isFile) return null
         return try {
             val fields = parseJsonObject(identityFile.readBytes())
-            val keys = PublicKeys(fields.child("keys"))
-            Identity(fields.string("device"), fields.string("bundle"), fields.string("token"), keys)
+            Identity(
+                fields.string("device"), fields.string("bundle"), fields.string("token"),
+                PublicKeys(fields.child("keys")), fields.long("keys_at"), fields.child("retired").objects("keys"),
+            )
         } catch (error: JsonException) {
             throw BundleException("$identityFile is damaged (${error.message}): delete it to enrol anew")
         }
@@ -43,14 +65,20 @@ class WeightStore(folder: File) {
     fun saveIdentity(identity: Identity) {
         val fields = mapOf(
             "device" to identity.device, "bundle" to identity.bundle, "token" to identity.token,
-            "keys" to identity.keys.jwks,
+            "keys" to identity.keys.jwks, "keys_at" to identity.keysAt, "retired" to mapOf("keys" to identity.retired),
         )
         writeDurably(identityFile, writeJson(fields).toByteArray())
     }
 
     /** Forget the server and everything that it sent. */
     fun clear() {
-        for (file in listOf(current, previous, identityFile, resetFile) + packs.listFiles().orEmpty()) file.delete()
+        for (file in listOf(identityFile, resetFile)) file.delete()
+        clearVersions()
+    }
+
+    /** Forget every version, and go on being known to the server. */
+    fun clearVersions() {
+        for (file in listOf(current, previous) + packs.listFiles().orEmpty()) file.delete()
     }
 
     /** The kept releases as JWS, newest first; nothing in them is verified yet. */

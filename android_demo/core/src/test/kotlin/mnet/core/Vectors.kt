@@ -10,11 +10,12 @@ class Vector(private val fields: JsonObject, private val phone: JsonObject, priv
     val kind = fields.string("kind")
     val verdict = fields.string("verdict")
 
-    /** `accepted`, the name of the refusal, or `bundle_error`; [load] is needed for the kind `swap`. */
+    /** `accepted`, the name of the refusal, `not_believed` or `bundle_error`; [load] is needed for the kind `swap`. */
     fun judge(load: (Bundle) -> Program = { error("$kind needs a runtime") }): String {
         try {
             when (kind) {
                 "release" -> verify(fields.long("newer_than"), fields["now"] as Long?)
+                "keys" -> KeyStatement.verify(fields.string("statement"), PublicKeys(phone.child("keys")))
                 "pack" -> readPack(bytes("pack"), Bundle.open(bundle).manifest)
                 "install" -> checkBytes(bytes("pack"), verify(newerThan = 0, now = phone.long("now")))
                 "swap" -> swap(load)
@@ -23,7 +24,7 @@ class Vector(private val fields: JsonObject, private val phone: JsonObject, priv
                 else -> error("unknown kind $kind")
             }
         } catch (refusal: Refused) {
-            return refusal.reason.toString()
+            return if (kind == "keys") "not_believed" else refusal.reason.toString()
         } catch (damage: IntegrityException) {
             return damage.reason.toString()
         } catch (error: BundleException) {

@@ -5,10 +5,14 @@ import java.io.File
 import java.io.IOException
 import java.util.concurrent.CountDownLatch
 import java.util.concurrent.ExecutorService
+import java.util.concurrent.Future
 import java.util.concurrent.LinkedBlockingQueue
+import java.util.concurrent.ScheduledThreadPoolExecutor
+import java.util.concurrent.ThreadFactory
 import java.util.concurrent.ThreadPoolExecutor
 import java.util.concurrent.TimeUnit
 import mnet.core.Bundle
+import mnet.core.Busy
 import mnet.core.CloudClient
 import mnet.core.Denied
 import mnet.core.Following
@@ -41,7 +45,8 @@ class Recommender(
 ) : Closeable {
     private val built = CountDownLatch(1)
     private val model = singleThread("model").apply { execute(built::await) }
-    private val network = singleThread("network")
+    private val network = ScheduledThreadPoolExecutor(1, daemon("network"), ThreadPoolExecutor.DiscardPolicy())
+    private var again: Future<*>? = null // of the thread `network`
     private val phone = Phone(bundle, program, WeightStore(File(folder, "phone")), ::hear)
     private val ranking = Ranking(bundle.manifest, titles.size)
     private val packBytes = bundle.manifest.generatedBytes
@@ -124,7 +129,7 @@ class Recommender(
         val last = following
         leave()
         model.execute { phone.close() }
-        network.shutdown()
+        network.shutdownNow()
         model.shutdown()
         model.awaitTermination(CLOSING_SECONDS, TimeUnit.SECONDS)
         last?.join()
@@ -139,6 +144,9 @@ class Recommender(
         network.execute {
             try {
                 phone.upload(opened, samples)
+            } catch (error: Busy) {
+                hear(PhoneEvent.MustWait(error.retryAfterMillis))
+                if (again?.isDone != false) again = network.schedule(::ask, error.retryAfterMillis, TimeUnit.MILLISECONDS)
             } catch (error: Offline) {
                 hear(PhoneEvent.WentOffline(error.message.orEmpty()))
             } catch (denial: Denied) {
@@ -155,6 +163,7 @@ class Recommender(
                 is PhoneEvent.Swapped -> Status.Waiting.also { lastSwap = event }
                 is PhoneEvent.Connected -> Status.Waiting
                 is PhoneEvent.RefusedWeights -> Status.Refused(event.reason)
+                is PhoneEvent.MustWait -> Status.Busy(event.millis)
                 is PhoneEvent.WentOffline -> Status.Offline
                 is PhoneEvent.WasDenied -> Status.Denied(event.detail)
             }
@@ -209,9 +218,10 @@ class Recommender(
 
     /** Work that comes after the shutdown is dropped. */
     private fun singleThread(name: String): ExecutorService = ThreadPoolExecutor(
-        1, 1, 0, TimeUnit.SECONDS, LinkedBlockingQueue(), { Thread(it, name).apply { isDaemon = true } },
-        ThreadPoolExecutor.DiscardPolicy(),
+        1, 1, 0, TimeUnit.SECONDS, LinkedBlockingQueue(), daemon(name), ThreadPoolExecutor.DiscardPolicy(),
     )
+
+    private fun daemon(name: String) = ThreadFactory { Thread(it, name).apply { isDaemon = true } }
 
     private companion object {
         const val CLOSING_SECONDS = 10L

@@ -28,6 +28,7 @@ sealed class Status {
     object Connecting : Status()
     object Waiting : Status()
     object Offline : Status()
+    class Busy(val millis: Long) : Status()
     class Asked(val version: Long) : Status()
     class Refused(val reason: Reason) : Status()
     class Denied(val detail: String) : Status()

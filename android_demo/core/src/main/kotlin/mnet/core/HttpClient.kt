@@ -1,0 +1,154 @@
+package mnet.core
+
+import java.io.ByteArrayOutputStream
+import java.io.Closeable
+import java.io.IOException
+import java.io.InputStream
+import java.net.HttpRetryException
+import java.net.HttpURLConnection
+import java.net.MalformedURLException
+import java.net.URL
+import java.util.concurrent.CopyOnWriteArraySet
+
+/** The server cannot be reached, is in trouble, or something else answers for it; try again later. */
+open class Offline(message: String) : Exception(message)
+
+/** The server has enough to do, or enough of this phone: ask it nothing of the kind for [retryAfterMillis]. */
+class Busy(val retryAfterMillis: Long) : Offline("the server asks to wait for ${retryAfterMillis / 1000} s")
+
+/** The server answered that it will not do this; [status] is HTTP's. */
+class Denied(val status: Int, val detail: String) : Exception("$detail (HTTP $status)")
+
+/**
+ * HTTP to one server, on what every Android has. Every call throws [Offline] or [Denied]; any thread may call.
+ *
+ * [server] is a URL such as `http://10.0.2.2:8765`; IllegalArgumentException where it is none.
+ */
+open class HttpClient(server: String) : Closeable {
+    private val base = server.trim().trimEnd('/') + "/v1"
+    private val open = CopyOnWriteArraySet<HttpURLConnection>()
+
+    @Volatile
+    protected var closed = false
+        private set
+
+    init {
+        val url = try {
+            URL(base)
+        } catch (error: MalformedURLException) {
+            throw IllegalArgumentException("$server is not a URL: ${error.message}")
+        }
+        require(url.protocol in setOf("http", "https") && url.host.isNotEmpty()) {
+            "$server is not the URL of a server, such as http://10.0.2.2:8765"
+        }
+    }
+
+    /** Break off what waits for an answer; the client is of no more use. */
+    override fun close() {
+        closed = true
+        open.forEach { it.disconnect() }
+    }
+
+    /** Send a JSON body; what is answered is an object, or nothing (204), which is an empty one. */
+    protected fun send(method: String, path: String, secret: String, body: JsonObject): JsonObject =
+        answered(path, secret, method, body = writeJson(body).toByteArray()) { connection ->
+            if (connection.responseCode == HttpURLConnection.HTTP_NO_CONTENT) emptyMap() else json(connection)
+        }
+
+    /** An answer of success, its body still to be read; all else becomes [Offline] or [Denied]. */
+    protected fun <T> answered(
+        path: String,
+        secret: String,
+        method: String = "GET",
+        headers: Map<String, String> = emptyMap(),
+        body: ByteArray? = null,
+        readTimeoutMs: Int = READ_TIMEOUT_MS,
+        read: (HttpURLConnection) -> T,
+    ): T {
+        val connection = URL(base + path).openConnection() as HttpURLConnection
+        open.add(connection)
+        try {
+            if (closed) throw Offline("the client was closed")
+            connection.requestMethod = method
+            connection.connectTimeout = CONNECT_TIMEOUT_MS
+            connection.readTimeout = readTimeoutMs
+            connection.instanceFollowRedirects = false
+            connection.setRequestProperty("Authorization", "Bearer $secret")
+            for ((name, value) in headers) connection.setRequestProperty(name, value)
+            if (body != null) write(connection, body)
+            check(connection)
+            return read(connection)
+        } catch (error: HttpRetryException) {
+            throw Denied(error.responseCode(), "not authorised") // how the JDK answers a 401 to a body of fixed length
+        } catch (error: IOException) {
+            throw Offline("${error.javaClass.simpleName}: ${error.message}")
+        } finally {
+            open.remove(connection)
+            connection.disconnect()
+        }
+    }
+
+    protected fun json(connection: HttpURLConnection): JsonObject {
+        val body = ByteArrayOutputStream()
+        readChunks(connection) { chunk, length ->
+            body.write(chunk, 0, length)
+            if (body.size() > MAX_ANSWER_BYTES) throw Offline("the answer is too long to be that of an mnet server")
+        }
+        return contract { parseJsonObject(body.toByteArray()) }
+    }
+
+    protected fun readChunks(connection: HttpURLConnection, use: (ByteArray, Int) -> Unit) {
+        val stream: InputStream = connection.errorStream ?: connection.inputStream
+        stream.use {
+            val chunk = ByteArray(CHUNK_BYTES)
+            while (true) {
+                val length = it.read(chunk)
+                if (length < 0) break
+                use(chunk, length)
+            }
+        }
+    }
+
+    private fun write(connection: HttpURLConnection, body: ByteArray) {
+        connection.doOutput = true
+        connection.setRequestProperty("Content-Type", "application/json")
+        // Of a fixed length, the platform does not send it a second time on its own.
+        connection.setFixedLengthStreamingMode(body.size)
+        connection.outputStream.use { it.write(body) }
+    }
+
+    private fun check(connection: HttpURLConnection) {
+        val status = connection.responseCode
+        if (status in 200..299) return
+        if (status == TOO_MANY_REQUESTS || status == HttpURLConnection.HTTP_UNAVAILABLE) {
+            retryAfterMillis(connection)?.let { throw Busy(it) }
+        }
+        if (status !in 300..499 || status == TOO_MANY_REQUESTS) throw Offline("the server answered HTTP $status")
+        val detail = try {
+            json(connection).string("detail")
+        } catch (error: JsonException) {
+            connection.responseMessage.orEmpty()
+        }
+        throw Denied(status, detail)
+    }
+
+    /** `Retry-After` in its form of seconds (RFC 9110); nobody can send a phone away for more than an hour. */
+    private fun retryAfterMillis(connection: HttpURLConnection): Long? =
+        connection.getHeaderField("Retry-After")?.toLongOrNull()?.coerceIn(0, MAX_WAIT_SECONDS)?.times(1000)
+
+    private companion object {
+        const val CONNECT_TIMEOUT_MS = 5_000
+        const val READ_TIMEOUT_MS = 10_000
+        const val TOO_MANY_REQUESTS = 429
+        const val MAX_WAIT_SECONDS = 3600L
+        const val MAX_ANSWER_BYTES = 4 * 1024 * 1024
+        const val CHUNK_BYTES = 16 * 1024
+    }
+}
+
+/** What does not read as the contract says comes from something else, such as a captive portal. */
+internal inline fun <T> contract(read: () -> T): T = try {
+    read()
+} catch (error: JsonException) {
+    throw Offline("the answer is not that of an mnet server: ${error.message}")
+}

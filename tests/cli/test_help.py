@@ -1,0 +1,33 @@
+"""`mnet --help` is quick, and the help of each command shows how it is called."""
+
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from toolchain.cli.app import app
+
+
+def commands(of: typer.Typer, path: str) -> dict[str, str]:
+    """The help of each command, by how it is called."""
+    found = {}
+    for command in of.registered_commands:
+        assert command.callback
+        name = command.name or command.callback.__name__
+        found[f"{path} {name}"] = command.callback.__doc__ or ""
+    for group in of.registered_groups:
+        assert group.typer_instance
+        found |= commands(group.typer_instance, f"{path} {group.name}")
+    return found
+
+
+@pytest.mark.parametrize(("call", "text"), commands(app, "mnet").items())
+def test_the_help_shows_an_example(call: str, text: str) -> None:
+    assert f"Example: `{call}" in text
+
+
+def test_the_help_imports_nothing_heavy() -> None:
+    heavy = {"torch", "numpy", "pandas", "fastapi", "matplotlib", "executorch"}
+    code = f"import sys, toolchain.cli.app; print({heavy!r} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"

@@ -1,0 +1,64 @@
+"""The report of figures that commands left behind, on a real run and a real bundle."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.cli.test_mistakes import assert_mistake, mnet
+from toolchain.report.measured import measured_page
+from toolchain.training.evaluate import evaluate
+
+
+def test_a_page_of_a_run_and_a_bundle(tiny_run: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    evaluation = evaluate([tiny_run], Console(quiet=True), "metanetwork")
+    (tmp_path / "evaluation.json").write_text(json.dumps(evaluation))
+    done = mnet("report", tmp_path, tiny_bundle, "--swaps", "2", "-o", tmp_path / "report.html")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for text in ("movielens-100k/sasrec", "mnet evaluate RUN", "mnet bench BUNDLE", "control", "± 0.0000"):
+        assert text in page
+    assert page.count("<svg") == 2
+    assert not re.search(r'(src|href)="(?!#)|url\((?!#)', page), "self-contained"
+
+
+def test_each_kind_of_figures_has_its_section(tmp_path: Path) -> None:
+    row = {"metric": 0.1, "epochs_to_95": 2, "weight_change": 0.03, "changed_lists": 0.5, "curve": [0.1, 0.2]}
+    gain = {"relative": 0.07, "low": 0.05, "high": 0.09, "p": 0.0002}
+    left = {
+        "ablation.json": {"metric": "ndcg@10", "variants": {"none": row, "smoothing": row, "all": row}},
+        "staleness.json": {
+            "metric": "ndcg@10",
+            "static": 0.11,
+            "curve": [{"refresh": k, "value": 0.12, "gain": gain} for k in (1, 10)],
+        },
+        "cost.json": {
+            "threads": 2,
+            "training": {"static": 100.0},
+            "adaptation": {
+                "steps": 20,
+                "devices": {"1": {"generation_ms": 0.5, "fine_tuning_ms": 40.0, "ratio": 80.0}},
+            },
+        },
+        "matrix.json": [{"model": "sasrec", "target": "tflite", "refused": "no such op"}],
+    }
+    for name, content in left.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    page = measured_page([tmp_path], [])
+    assert [section.command.split()[1] for section in page.sections] == [
+        "ablate",
+        "staleness",
+        "cost",
+        "matrix",
+    ]
+    html = page.html()
+    assert "all" in re.findall(r">(\w+)</text>", page.sections[0].figures[0])
+    for text in ("3.00%", "+7.0% [+5.0%, +9.0%]", "40.000 ms", "refused: no such op"):
+        assert text in html
+
+
+@pytest.mark.parametrize("folder", ["", "none"])
+def test_a_folder_without_figures_is_told(tmp_path: Path, folder: str) -> None:
+    assert_mistake(mnet("report", tmp_path / folder), "evaluation.json")

@@ -1,0 +1,39 @@
+"""`mnet report`: one page of what was measured."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Bundles, and folders in which evaluate, ablate, staleness, cost or matrix left figures."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("report.html"),
+    swaps: Annotated[int, typer.Option(min=2, help="How many swaps to time for each bundle.")] = 200,
+) -> None:
+    """Write one self-contained page: quality with error bars, cost, and the command behind each figure.
+
+    Example: `mnet report runs/ml runs/ml-ablation bundles/ml -o report.html`
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from export.bench import bench_bundle
+    from export.bundle import Bundle
+    from export.manifest import MANIFEST_FILE
+    from toolchain.report.measured import measured_page
+
+    bundles = [Bundle.load(folder) for folder in folders if (folder / MANIFEST_FILE).is_file()]
+    runs = [folder for folder in folders if not (folder / MANIFEST_FILE).is_file()]
+    measured_page(runs, ())  # what is wrong with a folder is told before anything slow
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("timing swaps", total=swaps * len(bundles))
+        benches = [bench_bundle(bundle, swaps, lambda: progress.advance(task)) for bundle in bundles]
+    benched = [(bench, bench.report(bundle)) for bench, bundle in zip(benches, bundles, strict=True)]
+    out.write_text(measured_page(runs, benched).html(), encoding="utf-8")
+    typer.echo(f"report: {out}")

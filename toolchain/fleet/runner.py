@@ -1,0 +1,83 @@
+"""`mnet-runner bench`, the native program of `android_demo/native`, on this machine and on an attached phone."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from export.bench import sizes
+from export.bundle import Bundle
+from export.errors import BundleError
+from toolchain.errors import UserError
+from toolchain.fleet.adb import AttachedPhone
+
+TARGETS = ("android", "executorch")
+_BUILDS = Path(__file__).parents[2] / "build"
+_ON_PHONE = "/data/local/tmp/mnet"
+# What tells whether a phone was free to run at full speed.
+_CONDITIONS = {
+    "phone": ("getprop", "ro.product.model"),
+    "android": ("getprop", "ro.build.version.release"),
+    "governor": ("cat", "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+    "thermal": ("dumpsys", "thermalservice"),
+}
+
+
+def bench_native(bundle: Bundle, swaps: int) -> dict[str, Any]:
+    """The figures of `export.bench`, in native code on this machine.
+
+    Raises UserError where the runner is not built, BundleError where it cannot run the bundle.
+    """
+    _check_target(bundle)
+    built = _BUILDS / "native" / "mnet-runner"
+    runner = built if built.is_file() else shutil.which("mnet-runner")
+    if runner is None:
+        raise UserError(
+            "mnet-runner is not built: run `make native` (Debian: apt install cmake g++ nlohmann-json3-dev libssl-dev)"
+        )
+    command = [str(runner), "bench", str(bundle.path), "--swaps", str(swaps), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 (no shell; the words are ours)
+    if done.returncode:
+        raise BundleError((done.stderr or done.stdout).strip().splitlines()[-1])
+    return sizes(bundle) | json.loads(done.stdout)
+
+
+def bench_on_phone(bundle: Bundle, swaps: int) -> dict[str, Any]:
+    """The same on the one phone that is attached, with its `conditions` before and after; pins and changes nothing.
+
+    Raises UserError without adb, a phone or a runner built for phones.
+    """
+    _check_target(bundle)
+    phone = AttachedPhone.find()
+    runner = _BUILDS / "native-android-arm64" / "mnet-runner"
+    if not runner.is_file():
+        raise UserError(
+            f"{runner} is not built: `cmake --preset android-arm64`, see android_demo/native/README.md"
+        )
+    phone.shell("rm", "-rf", _ON_PHONE)
+    phone.shell("mkdir", "-p", _ON_PHONE)
+    phone.push(runner, f"{_ON_PHONE}/mnet-runner")
+    phone.push(bundle.path, f"{_ON_PHONE}/bundle")
+    before = _conditions(phone)
+    command = (f"{_ON_PHONE}/mnet-runner", "bench", f"{_ON_PHONE}/bundle", "--swaps", str(swaps), "--json")
+    figures = json.loads(phone.shell(*command))
+    return sizes(bundle) | figures | {"conditions": {"before": before, "after": _conditions(phone)}}
+
+
+def _check_target(bundle: Bundle) -> None:
+    if (target := bundle.manifest.target) not in TARGETS:
+        raise BundleError(f"mnet-runner runs targets {' and '.join(TARGETS)}, this bundle is for {target}")
+
+
+def _conditions(phone: AttachedPhone) -> dict[str, str]:
+    """What can be read; Android lets the shell read these, but not on every phone."""
+    found = {}
+    for name, command in _CONDITIONS.items():
+        try:
+            text = phone.shell(*command).strip()
+        except UserError:
+            continue
+        status = [line for line in text.splitlines() if "Thermal Status" in line]
+        found[name] = (status[0] if status else text.splitlines()[0]).strip() if text else ""
+    return found

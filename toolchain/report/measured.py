@@ -1,0 +1,206 @@
+"""The page of what was measured: the files that `mnet` commands left in some folders, and bundles timed now."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from export.bench import Bench, bench_rows
+from export.matrix import COLUMNS, cell_texts
+from toolchain.errors import UserError
+from toolchain.report.figures import Line, bars, histograms, lines
+from toolchain.report.page import Card, Page, Section, Table
+from toolchain.training.gains import gain_text
+from toolchain.training.staleness import staleness_rows
+
+Benched = tuple[Bench, dict[str, Any]]
+"""Raw figures of a bundle, and its `Bench.report`."""
+
+
+def measured_page(folders: Sequence[Path], benched: Sequence[Benched]) -> Page:
+    """The page of these folders and bundles; UserError for a folder in which no command left figures."""
+    found = [(name, report) for folder in folders for name, report in _read(folder)]
+    sections = [_SECTIONS[name](report) for wanted in _SECTIONS for name, report in found if name == wanted]
+    evaluation = next((report for name, report in found if name == "evaluation.json"), None)
+    subject = f"{evaluation['dataset']}/{evaluation['model']}" if evaluation else "What was measured"
+    return Page(
+        title=subject,
+        lead=(
+            "A phone uploads a few samples, the cloud generates the weights of a few layers, the phone swaps them in. "
+            "What that gains, and what it costs."
+        ),
+        cards=[*_quality_cards(evaluation), *_bench_cards(benched)],
+        sections=[*sections, *bench_sections(benched)],
+    )
+
+
+def bench_sections(benched: Sequence[Benched]) -> list[Section]:
+    """What the bundles cost: a table with a column for each, and how their inferences spread."""
+    if not benched:
+        return []
+    reports = [report for _, report in benched]
+    rows = [
+        [cells[0][0], *(value for _, value in cells)] for cells in zip(*map(bench_rows, reports), strict=True)
+    ]
+    return [
+        Section(
+            title="What it costs on the device",
+            text=(
+                "One thread, this machine's CPU; constant weights, constant weights again as a control, and swappable "
+                "ones in turn in one process. No phone took part: trust the ratios, not the microseconds."
+            ),
+            tables=[Table(["", *(f"{report['model']}, {report['target']}" for report in reports)], rows)],
+            figures=[
+                inference_figure(bench, f"{r['model']}, {r['target']}: inference, µs") for bench, r in benched
+            ],
+            command="mnet bench BUNDLE ...",
+        )
+    ]
+
+
+def inference_figure(bench: Bench, x: str) -> str:
+    """How long inferences took with constant and with swappable weights, as SVG."""
+    named = {"constant": bench.baked_s, "swappable": bench.swappable_s}
+    return histograms({name: [s * 1e6 for s in seconds] for name, seconds in named.items()}, x=x)
+
+
+def _read(folder: Path) -> list[tuple[str, Any]]:
+    files = [folder / name for name in _SECTIONS if (folder / name).is_file()]
+    if not files:
+        raise UserError(f"{folder} is no bundle and holds none of {', '.join(_SECTIONS)}")
+    return [(file.name, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+
+
+def _quality(report: Mapping[str, Any]) -> Section:
+    first, *others = list(next(iter(report["metrics"].values())))[:4]
+    rows = []
+    for method, values in report["metrics"].items():
+        figures = {
+            metric: f"{values[metric]['mean']:.4f} ± {values[metric]['std']:.4f}"
+            for metric in (first, *others)
+        }
+        gain = gain_text(report["gain"][method][first]) if method != "static" else ""
+        rows.append([method, figures[first], gain, *(figures[metric] for metric in others)])
+    bar = [values[first] for values in report["metrics"].values()]
+    return Section(
+        title="What it gains",
+        text=(
+            f"{report['queries']:,} test queries; mean and deviation over {len(report['seeds'])} seeds; the gain is "
+            "over the static model, with its 95 % interval by paired bootstrap over users."
+        ),
+        tables=[Table(["method", first, "gain, 95 %", *others], rows)],
+        figures=[bars(list(report["metrics"]), [b["mean"] for b in bar], [b["std"] for b in bar], x=first)],
+        command="mnet evaluate RUN ...",
+    )
+
+
+def _ablation(report: Mapping[str, Any]) -> Section:
+    variants = report["variants"]
+    rows = [
+        [
+            name,
+            f"{row['metric']:.4f}",
+            str(row["epochs_to_95"]),
+            f"{row['weight_change']:.2%}",
+            f"{row['changed_lists']:.1%}",
+        ]
+        for name, row in variants.items()
+    ]
+    header = ["stabilizer", report["metric"], "epochs to 95 %", "change of weights", "changed lists"]
+    curves = [
+        Line(name, range(1, len(row["curve"]) + 1), row["curve"])
+        for name, row in variants.items()
+        if name != "smoothing"  # trained as "none"
+    ]
+    return Section(
+        title="What each part of the stabilizer is worth",
+        text="Trained without, with each and with all parts; changes are those when one sample enters the context.",
+        tables=[Table(header, rows)],
+        figures=[lines(curves, x="epoch", y=f"{report['metric']}, validation")],
+        command="mnet ablate CONFIG",
+    )
+
+
+def _staleness(report: Mapping[str, Any]) -> Section:
+    curve = report["curve"]
+    steps = [point["refresh"] for point in curve]
+    generated = Line("MetaNetwork", steps, [point["value"] for point in curve])
+    static = Line("static", steps, [report["static"]] * len(steps))
+    return Section(
+        title="How often a phone must ask",
+        text="Quality when new weights come only every so many interactions.",
+        tables=[
+            Table(
+                ["interactions a pack serves", report["metric"], "gain, 95 %"], staleness_rows(dict(report))
+            )
+        ],
+        figures=[lines([static, generated], x="interactions that one pack serves", y=report["metric"])],
+        command="mnet staleness RUN",
+    )
+
+
+def _cost(report: Mapping[str, Any]) -> Section:
+    tables = [
+        Table(
+            ["method", "training, samples/s"], [[name, f"{v:,.0f}"] for name, v in report["training"].items()]
+        )
+    ]
+    if adaptation := report.get("adaptation"):
+        header = ["devices at a time", "generation", f"fine-tuning, {adaptation['steps']} steps", "ratio"]
+        rows = [
+            [
+                count,
+                f"{row['generation_ms']:.3f} ms",
+                f"{row['fine_tuning_ms']:.3f} ms",
+                f"{row['ratio']:,.0f}",
+            ]
+            for count, row in adaptation["devices"].items()
+        ]
+        tables.append(Table(header, rows))
+    return Section(
+        title="What training and adapting cost",
+        text=f"Timed in turns, {report['threads']} threads; adapting is the median for one device.",
+        tables=tables,
+        command="mnet cost RUN",
+    )
+
+
+def _matrix(cells: Sequence[Mapping[str, Any]]) -> Section:
+    return Section(
+        title="Every model on every target",
+        text="Exported, verified against eager PyTorch with 21 packs, and timed where this machine has the runtime.",
+        tables=[Table(list(COLUMNS.values()), [cell_texts(cell) for cell in cells])],
+        command="mnet matrix RUN ... --out FOLDER",
+    )
+
+
+# In the order of the page.
+_SECTIONS: Mapping[str, Callable[[Any], Section]] = {
+    "evaluation.json": _quality,
+    "ablation.json": _ablation,
+    "staleness.json": _staleness,
+    "cost.json": _cost,
+    "matrix.json": _matrix,
+}
+
+
+def _quality_cards(evaluation: Mapping[str, Any] | None) -> list[Card]:
+    if evaluation is None or "metanetwork" not in evaluation["gain"]:
+        return []
+    metric = next(iter(evaluation["gain"]["metanetwork"]))
+    gain = gain_text(evaluation["gain"]["metanetwork"][metric]).partition(" ")[0]
+    return [Card(gain, f"{metric} over the static model")]
+
+
+def _bench_cards(benched: Sequence[Benched]) -> list[Card]:
+    if not benched:
+        return []
+    _, report = benched[0]
+    return [
+        Card(f"{report['inference']['ratio_p50']:.3f}", "inference time, swappable ÷ constant weights"),
+        Card(f"{report['swap']['p50_us']:.0f} µs", "a swap: check, self-test, publish"),
+        Card(f"{report['push_bytes'] / 1024:.1f} KiB", "one push"),
+        Card(
+            f"{report['push_bytes'] / report['baked_program_bytes']:.1%}", "of shipping the model file again"
+        ),
+    ]
