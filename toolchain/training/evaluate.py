@@ -18,7 +18,7 @@ from toolchain.errors import UserError
 from toolchain.tasks import Task
 from toolchain.tasks.task import Splits
 from toolchain.training.build import CLOUD, GENERATED, STATIC, load_data
-from toolchain.training.gains import FloatArray, Gain, bootstrap_gain
+from toolchain.training.gains import FloatArray, Gain, bootstrap_gains
 from toolchain.training.methods import Method, choose, run_methods
 from toolchain.training.run import Run, load_run, write_json
 
@@ -52,7 +52,7 @@ def evaluate(paths: Sequence[Path], console: Console, methods: str = "all") -> d
             method: {metric: _mean_and_std([seed[metric] for seed in seeds]) for metric in seeds[0]}
             for method, seeds in values.items()
         },
-        "gain": {method: _gains(owners, values[STATIC], seeds) for method, seeds in values.items()},
+        "gain": _gains(owners, values),
     }
     if {CLOUD, GENERATED} <= values.keys():
         report["recovered_gap"] = _recovered(report["metrics"])
@@ -91,10 +91,15 @@ def score(task: Task[Any], method: Method, splits: Splits[Any]) -> tuple[NDArray
     }
 
 
-def _gains(owners: NDArray[np.int64], static: list[Values], method: list[Values]) -> dict[str, Gain | None]:
-    return {
-        metric: bootstrap_gain(owners, _mean(static, metric), _mean(method, metric)) for metric in static[0]
-    }
+def _gains(owners: NDArray[np.int64], values: dict[str, list[Values]]) -> dict[str, dict[str, Gain | None]]:
+    """Of every method over the static one, in each metric, all from the same resamples of users."""
+    metrics = list(values[STATIC][0])
+    static, *others = (
+        np.stack([_mean(seeds, metric) for metric in metrics], axis=1)
+        for seeds in (values[STATIC], *values.values())
+    )
+    gains = iter(bootstrap_gains(owners, np.tile(static, len(others)), np.concatenate(others, axis=1)))
+    return {method: {metric: next(gains) for metric in metrics} for method in values}
 
 
 def _recovered(metrics: dict[str, dict[str, dict[str, float]]]) -> dict[str, float | None]:
