@@ -52,7 +52,7 @@ def serve_phone(
 ) -> None:
     """Infer on `inputs` until `stop` is set or `following` ends, with a pause of `period_s` in between.
 
-    Raises what `following` raises.
+    The last inference starts after that: weights that were swapped in last have served. Raises what `following` raises.
     """
     failures: list[BaseException] = []
 
@@ -68,7 +68,9 @@ def serve_phone(
     thread = threading.Thread(target=follow, name="following", daemon=True)
     thread.start()
     log, latencies, count = InferenceLog(report), deque[float](maxlen=RECENT), 0
-    while not stop.is_set():
+    stopping = False
+    while not stopping:
+        stopping = stop.is_set()
         start, live = time.perf_counter(), phone.live
         outputs = live.run(inputs)
         latencies.append(time.perf_counter() - start)
