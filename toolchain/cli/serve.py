@@ -46,6 +46,7 @@ def command(
 
     Example: `mnet serve runs/ml --bundle bundles/ml --state server`
     """
+    import gc
     import json
 
     import torch
@@ -93,4 +94,7 @@ def command(
 
         service = build_service(server_state, settings, generators)
         reload = Reload(service, server_state, lambda: load_generators(run, bundle))
+        # PyTorch's million objects live as long as the process: walking them would hold up a request.
+        gc.freeze()
+        gc.collect()  # how often there is a walk goes by what the last one left
         serve(service, settings, [listener], ready, reload)
