@@ -36,7 +36,8 @@ class Wire:
             raise
 
     async def _call(self, method: str, path: str, secret: str, body: Any) -> tuple[int, bytes]:
-        if self._streams is None:
+        if self._streams is None or self._streams[0].at_eof():  # a server closes what was idle for long
+            self._close()
             self._streams = await asyncio.open_connection(*self._address)
         reader, writer = self._streams
         content = b"" if body is None else json.dumps(body).encode()
