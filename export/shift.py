@@ -6,8 +6,10 @@ The statistic of a context is a moving average of what its samples project to,
 
 where p(x) is row x of `projection` if samples are ids, and x @ projection if they are vectors. A phone keeps the
 statistic of the context that its weights were made from, and asks when the squared distance to the present one
-is above `threshold`. The file is safetensors with the tensor `projection`, fp32, and as metadata
-one key `mnet`, canonical JSON as in a pack: `schema` mnet.policy/1, `samples` ids | vectors, `half_life`, `threshold`.
+is above `threshold`. All of it is computed in fp64, so that every kind of phone decides alike.
+
+The file is safetensors with the tensor `projection`, fp32, and as metadata one key `mnet`, canonical JSON as in a
+pack: `schema` mnet.policy/1, `samples` ids | vectors, `half_life`, `threshold`.
 """
 
 from dataclasses import dataclass
@@ -53,7 +55,7 @@ class Shift:
     threshold: float
 
     def statistic(self, context: Tensor) -> Tensor:
-        """Contexts of ids int64 [M, n] or of vectors fp32 [M, n, f], left-padded with 0 -> fp32 [M, d].
+        """Contexts of ids int64 [M, n] or of vectors fp32 [M, n, f], left-padded with 0 -> fp64 [M, d].
 
         Raises ValueError for samples that the projection has no row for.
         """
@@ -61,13 +63,13 @@ class Shift:
         if self.samples == "vectors":
             if context.dim() != 3 or context.shape[2] != rows:
                 raise ValueError(f"a sample is a vector of {rows} numbers")
-            return moving_average(context, self.half_life) @ self.projection
+            return moving_average(context.double(), self.half_life) @ self.projection.double()
         if context.dim() != 2 or bool(((context < 0) | (context >= rows)).any()):
             raise ValueError(f"a sample is an id from 1 to {rows - 1}")
-        return moving_average(self.projection[context], self.half_life)
+        return moving_average(self.projection[context].double(), self.half_life)
 
     def asks(self, then: Tensor, now: Tensor) -> bool:
-        """Whether a user whose statistic fp32 [d] was `then` when the weights were made, and is `now`, has shifted."""
+        """Whether a user whose statistic fp64 [d] was `then` when the weights were made, and is `now`, has shifted."""
         return float((now - then).square().sum()) > self.threshold
 
     def to_bytes(self) -> bytes:
@@ -96,7 +98,7 @@ class Shift:
 
 
 def moving_average(samples: Tensor, half_life: float) -> Tensor:
-    """fp32 [M, n, f], newest last, left-padded with zero vectors -> fp32 [M, f]; zero without a sample."""
-    age = torch.arange(samples.shape[1] - 1, -1, -1, dtype=torch.float32, device=samples.device)
+    """[M, n, f], newest last, left-padded with zero vectors -> [M, f] of the same dtype; zero without a sample."""
+    age = torch.arange(samples.shape[1] - 1, -1, -1, dtype=samples.dtype, device=samples.device)
     weights = torch.exp2(-age / half_life) * (samples != 0).any(dim=2)
     return torch.einsum("mn,mnf->mf", weights, samples) / weights.sum(dim=1, keepdim=True).clamp(min=1e-9)

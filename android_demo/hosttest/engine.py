@@ -30,8 +30,7 @@ def compile_stand_ins() -> Path:
             [
                 java_home() / "bin/javac",
                 "--release",
-                "8",
-                "-Xlint:-options",
+                "17",
                 "-d",
                 target,
                 *JNI.rglob("*.java"),

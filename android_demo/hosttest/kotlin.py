@@ -78,7 +78,7 @@ def executorch_classes() -> Path:
 
 
 def compile_tests(name: str, sources: Path, classpath: Sequence[Path]) -> Path:
-    """JUnit tests, against the JDK and `classpath`."""
+    """JUnit tests, against the JDK and `classpath`, whose internals they may use, as in a Gradle build."""
     return _compile(name, sources, [*classpath, junit_jar(), stdlib()], for_android=False)
 
 
@@ -133,6 +133,7 @@ def _compile(name: str, sources: Path, classpath: Sequence[Path], *, for_android
     command += ["-cp", ":".join(map(str, compiler))]
     path = ":".join(map(str, classpath))
     options += ["-no-stdlib", "-no-reflect", "-classpath", path, "-d", str(target)]
+    options += [] if for_android else [f"-Xfriend-paths={','.join(map(str, classpath))}"]
     run([*command, "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler", *options, *files])
     stamp.write_text(key)
     return target

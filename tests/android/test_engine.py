@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,22 @@ import pytest
 import safetensors.torch
 import torch
 from joserfc.jwk import ECKey
-from torch import Tensor
 
 from android_demo.hosttest.kotlin import run_tests, stdlib
 from android_demo.hosttest.tools import java_home
 from export.bundle import Bundle
-from export.golden import swap_weights
 from export.manifest import MANIFEST_FILE, seal
-from export.packs import pack_digest, probe_values, write_pack
+from export.packs import pack_digest
+from export.swaps import StoredSwaps
 from tests.android.conftest import REPOSITORY
 from toolchain.cloud.keys import public_keys
 from toolchain.cloud.release import Release, sign_release
 from toolchain.fleet.client import Identity
 
 HostTests = tuple[Path, list[Path]]
+Manifest = dict[str, Any]
+# Convolutions by bytes, packs in int8.
+BY_BYTES = Bundle.load(REPOSITORY / "tests" / "vectors" / "exported" / "convnet")
 DEVICE = "0123456789abcdef"
 ITEMS = 300  # of the tiny run
 
@@ -46,13 +48,19 @@ def properties(
     tiny_run: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Any]:
-    golden = tmp_path_factory.mktemp("golden") / "golden.safetensors"
-    golden.write_bytes(bundle.golden_pack())
+    unkeyed = resealed(BY_BYTES, tmp_path_factory.mktemp("unkeyed"), without_keys)
+    kinds = {"inputs": bundle, "bytes": BY_BYTES, "unkeyed": Bundle.load(unkeyed)}
+    packs = tmp_path_factory.mktemp("golden")
+    for kind, each in kinds.items():
+        (packs / kind).write_bytes(each.golden_pack())
     return {
         "mnet.jni": library,
         "mnet.bundle": bundle.path,
-        "mnet.updated": updated(bundle, tmp_path_factory.mktemp("updated")),
-        "mnet.golden": golden,
+        "mnet.updated": resealed(
+            bundle, tmp_path_factory.mktemp("updated"), lambda m: {**m, "created": "later"}
+        ),
+        **{f"mnet.{kind}": each.path for kind, each in kinds.items()},
+        **{f"mnet.{kind}.golden": packs / kind for kind in kinds},
         "mnet.vectors": REPOSITORY / "tests" / "vectors",
         "mnet.python": sys.executable,
         "mnet.repository": REPOSITORY,
@@ -61,30 +69,23 @@ def properties(
     }
 
 
-def updated(bundle: Bundle, folder: Path) -> Path:
-    """The same model as another bundle, as the next version of an app may bring it."""
+def resealed(bundle: Bundle, folder: Path, change: Callable[[Manifest], Manifest]) -> Path:
+    """The same files as another bundle, as the next version of an app may bring it."""
     shutil.copytree(bundle.path, folder, dirs_exist_ok=True)
     manifest = json.loads((folder / MANIFEST_FILE).read_bytes())
     del manifest["id"]
-    (folder / MANIFEST_FILE).write_bytes(seal({**manifest, "created": "later"}))
+    (folder / MANIFEST_FILE).write_bytes(seal(change(manifest)))
     return folder
 
 
-def packs(bundle: Bundle, count: int) -> Iterator[tuple[bytes, Tensor]]:
-    """Packs of version 1, 2, …, each with eager PyTorch's output; version v has the weights of row v % 201."""
-    swaps = bundle.tensors(bundle.manifest.bench.swaps)
-    default = bundle.default_weights
-    weights = [default, *swap_weights(default, bundle.golden.weights, swaps["scale"])]
-    outputs = [bundle.golden.default[0][0], *swaps["output"]]
-    for version in range(1, count + 1):
-        row = version % len(weights)
-        probe = probe_values(outputs[row])
-        pack = write_pack(weights[row], bundle_id=bundle.id, version=version, generator="g", probe=probe)
-        yield pack, outputs[row]
+def without_keys(manifest: Manifest) -> Manifest:
+    """As an exporter would leave it that knows nothing of XNNPACK's cache of weights."""
+    slots = [{**slot, "binding": {**slot["binding"], "keys": []}} for slot in manifest["slots"]]
+    return {**manifest, "slots": slots}
 
 
 def test_outputs_are_those_of_eager_pytorch(host_tests: HostTests, properties: dict[str, Any]) -> None:
-    assert run_tests(*host_tests, properties, only="mnet.hosttest.EngineTest") >= 10
+    assert run_tests(*host_tests, properties, only="mnet.hosttest.EngineTest") >= 16
 
 
 def test_the_phone_follows_the_real_service(host_tests: HostTests, properties: dict[str, Any]) -> None:
@@ -92,28 +93,30 @@ def test_the_phone_follows_the_real_service(host_tests: HostTests, properties: d
 
 
 def test_the_app_does_what_its_user_does(host_tests: HostTests, properties: dict[str, Any]) -> None:
-    assert run_tests(*host_tests, properties, only="mnet.hosttest.RecommenderTest") == 2
+    assert run_tests(*host_tests, properties, only="mnet.hosttest.RecommenderTest") == 3
 
 
+@pytest.mark.parametrize("kind", ["inputs", "bytes"])
 def test_soak_pushes_against_a_reading_thread(
+    kind: str,
     host_tests: HostTests,
     properties: dict[str, Any],
-    bundle: Bundle,
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
     count = request.config.getoption("--swaps")
-    swaps = bundle.tensors(bundle.manifest.bench.swaps)
-    expected = torch.stack([bundle.golden.default[0][0], *swaps["output"]])
+    bundle = Bundle.load(properties[f"mnet.{kind}"])
+    swaps = StoredSwaps.of(bundle)
+    expected = torch.stack([bundle.golden.default[0][0], *swaps.expected])
     safetensors.torch.save_file({"output": expected}, tmp_path / "expected.safetensors")
-    for version, (pack, _) in enumerate(packs(bundle, count), start=1):
-        (tmp_path / f"{version}.safetensors").write_bytes(pack)
+    for version in range(1, count + 1):
+        (tmp_path / f"{version}.safetensors").write_bytes(swaps.pack(version - 1, version))
     report = tmp_path / "report.json"
-    more = {"mnet.packs": tmp_path, "mnet.pushes": count, "mnet.report": report}
+    more = {"mnet.bundle": bundle.path, "mnet.packs": tmp_path, "mnet.pushes": count, "mnet.report": report}
     assert run_tests(*host_tests, properties | more, only="mnet.hosttest.PushesTest") == 1
     figures = json.loads(report.read_text())
     ratio = figures["swappable_p50_ns"] / figures["baked_p50_ns"]
-    print(f"\nJVM engine: {figures}, ratio to baked {ratio:.3f}")
+    print(f"\nJVM engine, weights by {kind}: {figures}, ratio to baked {ratio:.3f}")
     assert figures["pushes"] == count
     assert figures["inferences"] >= count
 
@@ -126,7 +129,9 @@ def installs(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Signed releases 1, 2, … with their packs, and the identity of the phone that they are for."""
     folder = tmp_path_factory.mktemp("installs")
     key = ECKey.generate_key("P-256", {"kid": "key"}, auto_kid=False)
-    for version, (pack, _) in enumerate(packs(bundle, INSTALLS), start=1):
+    swaps = StoredSwaps.of(bundle)
+    for version in range(1, INSTALLS + 1):
+        pack = swaps.pack(version - 1, version)
         (folder / f"{version}.safetensors").write_bytes(pack)
         release = Release(DEVICE, bundle.id, version, pack_digest(pack), len(pack), 0, 2**40)
         (folder / f"{version}.jws").write_text(sign_release(key, release))

@@ -8,7 +8,7 @@ from export.manifest import MANIFEST_FILE, seal
 from tests.vectors.vector import Vector, base64_text
 
 
-def manifest_vectors(bundle: Bundle) -> Iterator[Vector]:
+def manifest_vectors(bundle: Bundle, by_bytes: Bundle) -> Iterator[Vector]:
     """Manifests sealed by an exporter, and ones that were changed afterwards."""
     raw = (bundle.path / MANIFEST_FILE).read_bytes()
     content = json.loads(raw)
@@ -35,6 +35,15 @@ def manifest_vectors(bundle: Bundle) -> Iterator[Vector]:
     yield vector("a list", "malformed", b"[]")
     yield vector("without a schema", "malformed", seal({k: v for k, v in content.items() if k != "schema"}))
     yield vector("without slots", "bundle_error", seal({k: v for k, v in content.items() if k != "slots"}))
+    yield vector("of slots that are bytes", "accepted", (by_bytes.path / MANIFEST_FILE).read_bytes())
+    first, *others = content["slots"]
+    for name, changed in {
+        "packs in bfloat16": {"pack_dtype": "bfloat16"},
+        "a slot of an unknown kind": {"binding": {"kind": "wish"}},
+        "a slot at a negative place": {"binding": {"kind": "input", "index": -1, "name": "x"}},
+        "a slot without a layout": {"layout": None},
+    }.items():
+        yield vector(name, "bundle_error", seal(content | {"slots": [first | changed, *others]}))
     outside = content["model"] | {"program": "../model.pte"}
     yield vector("a path out of the folder", "bundle_error", seal(content | {"model": outside}))
 

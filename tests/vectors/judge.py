@@ -10,15 +10,20 @@ from export.errors import BundleError, IntegrityError, Refused
 from export.manifest import parse_manifest
 from export.packs import read_pack
 from export.session import open_session
+from export.shift import Shift
 from toolchain.cloud.keys import load_public_keys, read_statement
 from toolchain.cloud.release import Release, verify_release
+from toolchain.errors import UserError
+from toolchain.fleet.policies import STATISTIC, request_policy
 from toolchain.fleet.store import check_bytes
 
 
 def verdict(vector: dict[str, Any], phone: dict[str, Any], bundle: Path, scratch: Path) -> str:
-    """`accepted`, the name of the refusal, `not_believed` or `bundle_error`."""
+    """As `tests.vectors.write` says; `bundle` is the one that the vector is about."""
     if vector["kind"] == "keys":
         return "accepted" if _believed(vector, phone) else "not_believed"
+    if vector["kind"] == "asks":
+        return _asks(vector, Bundle.load(bundle), scratch)
     try:
         _JUDGES[vector["kind"]](vector, phone, bundle, scratch)
     except (Refused, IntegrityError) as refusal:
@@ -71,6 +76,28 @@ def _bundle(vector: dict[str, Any], _: dict[str, Any], bundle: Path, scratch: Pa
     Bundle.load(changed)
 
 
+def _policy(vector: dict[str, Any], *_: object) -> None:
+    Shift.from_bytes(base64.b64decode(vector["file"]))
+
+
+def _asks(vector: dict[str, Any], bundle: Bundle, state: Path) -> str:
+    if vector["state"] is not None:
+        (state / STATISTIC).write_text(vector["state"], encoding="utf-8")
+    done = []
+    try:
+        policy = request_policy(vector["policy"], bundle, state)
+        for chance in range(len(vector["samples"])):
+            if chance in vector["restarts"]:
+                policy = request_policy(vector["policy"], bundle, state)
+            context = vector["samples"][max(0, chance + 1 - vector["window"]) : chance + 1]
+            asks = policy.asks(context)
+            policy.went_on(context, asked=asks)
+            done.append("ask" if asks else "wait")
+    except UserError:
+        return "user_error"
+    return " ".join(done)
+
+
 def _verified(jws: str, phone: dict[str, Any], bundle: Path, newer_than: int, now: int | None) -> Release:
     keys = load_public_keys(phone["keys"])
     bundle_id = Bundle.load(bundle).id
@@ -84,4 +111,5 @@ _JUDGES = {
     "swap": _swap,
     "manifest": _manifest,
     "bundle": _bundle,
+    "policy": _policy,
 }

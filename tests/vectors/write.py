@@ -1,8 +1,10 @@
 """Write the vectors that every implementation of the phone must judge alike: `python -m tests.vectors.write`.
 
-`bundle/` is a real Android bundle of a tiny model. `vectors.json` names the phone (device, pinned keys, time) and lists
-the vectors: what a hostile, broken or ordinary network could bring, with the verdict (`accepted`, the name of a
-refusal, `not_believed` or `bundle_error`). Bytes are base64. Kinds, by what is judged:
+`exported/` has real Android bundles of tiny models: `ranker` (weights by inputs, packs in fp32, a request policy of
+ids), `separable` (a 1x1 convolution by inputs, packs in fp16) and `convnet` (convolutions by bytes, packs in int8, a
+request policy of vectors). `vectors.json` names the phone (device, pinned keys, time) and lists the vectors: what a
+hostile, broken or ordinary network could bring, with the verdict (`accepted`, the name of a refusal, `not_believed`,
+`bundle_error` or `user_error`). Bytes are base64; `bundle` is `ranker` unless named. Kinds, by what is judged:
 
     release   jws, newer_than, now (null: no expiry)        the signed statement alone
     keys      statement                                     the signed statement of a server's keys
@@ -11,12 +13,18 @@ refusal, `not_believed` or `bundle_error`). Bytes are base64. Kinds, by what is 
     swap      packs                                         the last of packs swapped in one after the other
     manifest  manifest                                      the bytes of `manifest.json`
     bundle    files (path -> bytes, null: deleted)          the bundle with these files changed
+    policy    file                                          the bytes of `policy.safetensors`
+    asks      policy, state (what a phone kept, or null),   what a phone does after each sample, of which it uploads the
+              samples, window, restarts                     last `window`: `ask` or `wait`; it starts anew before each
+                                                            chance whose number is in `restarts`
 
 The signing key is made for the run and thrown away.
 """
 
 import json
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,43 +32,59 @@ from joserfc.jwk import ECKey
 
 from export.bundle import Bundle
 from export.exporter import export_bundle
+from export.manifest import PackDtype
+from export.shift import Shift
+from export.spec import ExportSpec
+from tests.export.models import ConvNet, Separable, image_spec
 from tests.export.ranker import PackFactory, Ranker, ranker_spec
+from tests.vectors import policies
 from tests.vectors.bundles import bundle_vectors, manifest_vectors
+from tests.vectors.narrow import half_vectors, int8_vectors
 from tests.vectors.packs import install_vectors, pack_vectors, swap_vectors
 from tests.vectors.releases import release_vectors
 from tests.vectors.statements import statement_vectors
-from tests.vectors.vector import DEVICE, NOW
+from tests.vectors.vector import DEVICE, NOW, Vector
 from toolchain.cloud.keys import public_keys
 
 FOLDER = Path(__file__).parent
 
 
 def main() -> None:
-    """Export the bundle anew and write the vectors for it."""
-    bundle, model = _export()
+    """Export the bundles anew and write the vectors for them."""
     signing, other = (ECKey.generate_key("P-256", {"kid": kid}, auto_kid=False) for kid in ("key-1", "key-2"))
     phone = {"device": DEVICE, "keys": public_keys(signing), "now": NOW}
-    factory = PackFactory(bundle, model)
-    vectors = [
-        *release_vectors(bundle, signing, other),
-        *statement_vectors(bundle, signing, other),
-        *pack_vectors(bundle),
-        *install_vectors(bundle, signing),
-        *swap_vectors(bundle, factory),
-        *manifest_vectors(bundle),
-        *bundle_vectors(bundle),
-    ]
-    content = {"phone": phone, "vectors": vectors}
-    (FOLDER / "vectors.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    bad = sum(vector["verdict"] != "accepted" for vector in vectors)
-    print(f"{len(vectors)} vectors, {bad} of them bad")
+    vectors = list(_vectors(signing, other))
+    lines = ",\n".join(json.dumps(vector) for vector in vectors)
+    content = f'{{"phone": {json.dumps(phone)}, "vectors": [\n{lines}\n]}}\n'
+    (FOLDER / "vectors.json").write_text(content, encoding="utf-8")
+    bad = sum(vector["verdict"] != "accepted" for vector in vectors if vector["kind"] != "asks")
+    asks = sum(vector["kind"] == "asks" for vector in vectors)
+    print(f"{len(vectors)} vectors, {bad} of them bad, {asks} about when to ask")
 
 
-def _export() -> tuple[Bundle, Ranker]:
+def _vectors(signing: ECKey, other: ECKey) -> Iterator[Vector]:
     torch.manual_seed(0)
-    model = Ranker(items=50, width=4).eval()
-    shutil.rmtree(FOLDER / "bundle", ignore_errors=True)
-    return export_bundle(ranker_spec(model), "android", FOLDER / "bundle"), model
+    ranker, separable, convnet = Ranker(items=50, width=4).eval(), Separable().eval(), ConvNet().eval()
+    bundle = _export("ranker", ranker_spec(ranker), "float32", policies.IDS)
+    half = _export("separable", image_spec(separable, separable.generated, "input"), "float16", None)
+    int8 = _export("convnet", image_spec(convnet, convnet.generated, "bytes"), "int8", policies.VECTORS)
+    yield from release_vectors(bundle, signing, other)
+    yield from statement_vectors(bundle, signing, other)
+    yield from pack_vectors(bundle)
+    yield from install_vectors(bundle, signing)
+    yield from swap_vectors(bundle, PackFactory(bundle, ranker))
+    yield from half_vectors(half, PackFactory(half, separable))
+    yield from int8_vectors(int8, PackFactory(int8, convnet))
+    yield from manifest_vectors(bundle, int8)
+    yield from bundle_vectors(bundle)
+    yield from policies.policy_vectors()
+    yield from policies.asks_vectors()
+
+
+def _export(name: str, spec: ExportSpec, pack_dtype: PackDtype, policy: Shift | None) -> Bundle:
+    folder = FOLDER / "exported" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    return export_bundle(replace(spec, pack_dtype=pack_dtype, policy=policy), "android", folder)
 
 
 if __name__ == "__main__":

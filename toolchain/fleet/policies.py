@@ -77,10 +77,11 @@ class OnShift(RequestPolicy):
 
     def _read(self) -> Tensor | None:
         try:
-            then = torch.tensor(json.loads(self._file.read_bytes()))
+            then = torch.tensor(json.loads(self._file.read_bytes()), dtype=torch.float64)
         except (OSError, ValueError, TypeError):
             return None  # a phone without it asks once more
-        return then if then.shape == self._shift.projection.shape[1:] else None
+        fits = then.shape == self._shift.projection.shape[1:] and bool(then.isfinite().all())
+        return then if fits else None
 
 
 def request_policy(text: str, bundle: Bundle, state: Path) -> RequestPolicy:

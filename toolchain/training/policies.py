@@ -104,7 +104,7 @@ def _every(chances: int) -> Asks:
 
 @torch.no_grad()
 def _times(run: Run, splits: Splits[Any], shift: Shift) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
-    """Each time that a phone of the test could ask: vector fp32 [N, width], statistic fp32 [N, d], device int64 [N]."""
+    """Each time that a phone of the test could ask: vector fp32 [N, width], statistic fp64 [N, d], device int64 [N]."""
     vectors, statistics, devices = [], [], []
     for batch in run.task.histories(splits, "test", BATCH):
         seen = run.task.seen(run.metanetwork, batch)

@@ -74,8 +74,8 @@ def served_by(asks: Asks, device: NDArray[np.int64], known: NDArray[np.bool_]) -
     return source
 
 
-def asks_by_shift(statistics: NDArray[np.float32], threshold: float) -> Asks:
-    """`Shift.asks` over statistics fp32 [N, d] that are all there at once."""
+def asks_by_shift(statistics: NDArray[np.floating[Any]], threshold: float) -> Asks:
+    """`Shift.asks` over statistics [N, d] that are all there at once."""
 
     def asks(now: int, last: int) -> bool:
         return last < 0 or float(np.square(statistics[now] - statistics[last]).sum()) > threshold

@@ -1,13 +1,15 @@
 // The native side of ExecuTorch's Java API (org.pytorch.executorch), on the desktop runtime of the Python wheel.
 //
 // The Java classes are those of the Android library, unchanged, so the app's own code runs here as on a phone: the
-// same calls, the same lifetimes (outputs alias planned memory, weights are direct buffers that Java owns). What differs
-// is this file, where a phone has libexecutorch_jni.so.
+// same calls, the same lifetimes (outputs alias planned memory, weights are direct buffers that Java owns), XNNPACK's weight
+// cache on. What differs is this file, where a phone has libexecutorch_jni.so.
 #include <jni.h>
 
 #include <executorch/extension/module/module.h>
 #include <executorch/extension/tensor/tensor.h>
 #include <executorch/extension/threadpool/threadpool_guard.h>
+#include <executorch/runtime/backend/interface.h>
+#include <executorch/runtime/platform/runtime.h>
 
 #include <cstdint>
 #include <memory>
@@ -20,6 +22,7 @@ using executorch::aten::SizesType;
 using executorch::extension::Module;
 using executorch::extension::TensorPtr;
 using executorch::extension::threadpool::NoThreadPoolGuard;
+using executorch::runtime::BackendOptions;
 using executorch::runtime::Error;
 using executorch::runtime::EValue;
 
@@ -195,10 +198,19 @@ void register_natives(JNIEnv* env) {
     env->RegisterNatives(java.hybrid_class, hybrid_methods, 1);
 }
 
+/// XNNPACK's cache of packed weights is on in ExecuTorch's builds for Android, and off in the wheel.
+bool switch_weight_cache_on() {
+    executorch::runtime::runtime_init();
+    BackendOptions<1> options;
+    return options.set_option("weight_cache_enabled", true) == Error::Ok &&
+           executorch::runtime::set_option("XnnpackBackend", options.view()) == Error::Ok;
+}
+
 }  // namespace
 
 extern "C" JNIEXPORT jint JNI_OnLoad(JavaVM* vm, void*) {
     JNIEnv* env = nullptr;
+    if (!switch_weight_cache_on()) return JNI_ERR;
     if (vm->GetEnv(reinterpret_cast<void**>(&env), JNI_VERSION_1_8) != JNI_OK) return JNI_ERR;
     find_names(env);
     register_natives(env);

@@ -14,9 +14,9 @@ import mnet.core.Phone
 import mnet.core.PhoneEvent
 import mnet.core.Reason
 import mnet.core.Refused
+import mnet.core.Samples
 import mnet.core.WeightStore
 import mnet.core.writeJson
-import mnet.engine.ExecuTorchProgram
 import org.junit.jupiter.api.AfterAll
 import org.junit.jupiter.api.Assertions.assertArrayEquals
 import org.junit.jupiter.api.Assertions.assertEquals
@@ -228,7 +228,7 @@ class CloudTest {
         private val bundle = Bundle.open(bundleFolder)
         private val client = CloudClient(of.url)
         private var following: Following? = null
-        val phone = Phone(bundle, ExecuTorchProgram.load(bundle), WeightStore(state), events::add)
+        val phone = Phone(bundle, Machine.program(bundle), WeightStore(state), events::add)
 
         val version get() = phone.live.version
 
@@ -242,7 +242,7 @@ class CloudTest {
             return next<PhoneEvent.Enrolled>().device
         }
 
-        fun upload(samples: List<Long>): Long = phone.upload(client, samples)
+        fun upload(samples: List<Long>): Long = phone.upload(client, Samples.Ids(samples))
 
         fun poll(): Boolean = phone.poll(client, waitSeconds = 25)
 

@@ -11,61 +11,86 @@ import mnet.core.Tensor
 import mnet.core.Vector
 import mnet.engine.ExecuTorchProgram
 import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertThrows
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.DynamicTest
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.TestFactory
+import org.junit.jupiter.api.io.TempDir
+import org.junit.jupiter.params.ParameterizedTest
+import org.junit.jupiter.params.provider.ValueSource
 
 class EngineTest {
     @TestFactory
     fun `the phone gives the verdict on its runtime`(): List<DynamicTest> =
         Vector.all().filter { it.kind == "swap" }.map { vector ->
             DynamicTest.dynamicTest(vector.name) {
-                assertEquals(vector.verdict, vector.judge { ExecuTorchProgram.load(it) })
+                assertEquals(vector.verdict, vector.judge { Machine.program(it) })
             }
         }
 
-    @Test
-    fun `outputs are those of eager PyTorch, before and after a push`() {
-        val bundle = Bundle.open(Machine.bundle)
+    @ParameterizedTest
+    @ValueSource(strings = ["inputs", "bytes"])
+    fun `outputs are those of eager PyTorch, before and after a push`(kind: String) = controlling(kind) { bundle, controller ->
         val golden = Safetensors(bundle.file(bundle.manifest.golden.samples).readBytes()).tensors()
-        SwapController(bundle, ExecuTorchProgram.load(bundle)).use { controller ->
-            assertTrue(worstError(bundle, controller, golden, "default") <= bundle.manifest.golden.tolerance)
-            assertTrue(worstError(bundle, controller, golden, "swapped") > bundle.manifest.golden.tolerance)
-            controller.swap(File(Machine.text("golden")).readBytes())
-            assertTrue(worstError(bundle, controller, golden, "swapped") <= bundle.manifest.golden.tolerance)
-        }
+        assertTrue(worstError(bundle, controller, golden, "default") <= bundle.manifest.golden.tolerance)
+        assertTrue(worstError(bundle, controller, golden, "swapped") > bundle.manifest.golden.tolerance)
+        controller.swap(goldenPack(kind))
+        assertTrue(worstError(bundle, controller, golden, "swapped") <= bundle.manifest.golden.tolerance)
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = ["inputs", "bytes"])
+    fun `what is bound keeps its own weights`(kind: String) = controlling(kind) { bundle, controller ->
+        val inputs = bundle.golden.first().inputs
+        val old = controller.live
+        val before = old.run(inputs).first().floats()
+        controller.swap(goldenPack(kind))
+        assertFalse(before.contentEquals(controller.live.run(inputs).first().floats()))
+        assertTrue(before.contentEquals(old.run(inputs).first().floats()))
+        controller.reset()
+        assertTrue(before.contentEquals(controller.live.run(inputs).first().floats()))
     }
 
     @Test
-    fun `what is bound keeps its own weights`() {
-        val bundle = Bundle.open(Machine.bundle)
-        val inputs = bundle.golden.first().inputs
-        SwapController(bundle, ExecuTorchProgram.load(bundle)).use { controller ->
-            val old = controller.live
-            val before = old.run(inputs).first().floats()
-            controller.swap(File(Machine.text("golden")).readBytes())
-            assertTrue(before.contentEquals(old.run(inputs).first().floats()))
-            controller.reset()
+    fun `bytes under their old keys are answered from XNNPACK's cache, and the self-test refuses them`() =
+        controlling("unkeyed") { bundle, controller ->
+            val inputs = bundle.golden.first().inputs
+            val before = controller.live.run(inputs).first().floats()
+            val refusal = assertThrows(Refused::class.java) { controller.swap(goldenPack("unkeyed")) }
+            assertEquals(Reason.SELF_TEST_FAILED, refusal.reason)
             assertTrue(before.contentEquals(controller.live.run(inputs).first().floats()))
         }
+
+    @Test
+    fun `copies of the program do not stay in the app's storage`(@TempDir scratch: File) {
+        val bundle = Bundle.open(Machine.folder("bytes"))
+        File(scratch, "0.version.pte").writeText("left by a phone that was killed")
+        SwapController(bundle, ExecuTorchProgram.load(bundle, scratch)).use { controller ->
+            controller.swap(goldenPack("bytes"))
+            assertEquals(emptyList<String>(), scratch.list()!!.toList())
+        }
     }
 
     @Test
-    fun `inputs that do not fit are told, and the model goes on`() {
-        val bundle = Bundle.open(Machine.bundle)
+    fun `inputs that do not fit are told, and the model goes on`() = controlling("inputs") { bundle, controller ->
         val inputs = bundle.golden.first().inputs
-        SwapController(bundle, ExecuTorchProgram.load(bundle)).use { controller ->
-            val wrong = listOf(emptyList(), inputs.drop(1), inputs.map { Tensor.of(listOf(1), longArrayOf(0)) })
-            for (given in wrong) {
-                assertThrows(IllegalArgumentException::class.java) { controller.live.run(given) }
-            }
-            controller.live.run(inputs)
-            val refusal = assertThrows(Refused::class.java) { controller.swap(ByteArray(100)) }
-            assertEquals(Reason.MALFORMED, refusal.reason)
+        val wrong = listOf(emptyList(), inputs.drop(1), inputs.map { Tensor.of(listOf(1), longArrayOf(0)) })
+        for (given in wrong) {
+            assertThrows(IllegalArgumentException::class.java) { controller.live.run(given) }
         }
+        controller.live.run(inputs)
+        val refusal = assertThrows(Refused::class.java) { controller.swap(ByteArray(100)) }
+        assertEquals(Reason.MALFORMED, refusal.reason)
     }
+
+    private fun controlling(kind: String, use: (Bundle, SwapController) -> Unit) {
+        val bundle = Bundle.open(Machine.folder(kind))
+        SwapController(bundle, Machine.program(bundle)).use { use(bundle, it) }
+    }
+
+    private fun goldenPack(kind: String) = Machine.folder("$kind.golden").readBytes()
 
     private fun worstError(
         bundle: Bundle, controller: SwapController, golden: Map<String, Tensor>, kind: String,

@@ -8,7 +8,6 @@ import mnet.core.PhoneEvent
 import mnet.core.SwapController
 import mnet.core.WeightStore
 import mnet.core.verifyRelease
-import mnet.engine.ExecuTorchProgram
 
 /**
  * Starts a phone on its state and installs the versions of a folder one after the other, until it is killed.
@@ -20,13 +19,13 @@ fun main(arguments: Array<String>) {
     val (bundleFolder, state, installs) = arguments.map(::File)
     val bundle = Bundle.open(bundleFolder)
     val store = WeightStore(state)
-    val phone = Phone(bundle, ExecuTorchProgram.load(bundle), store) { event ->
+    val phone = Phone(bundle, Machine.program(bundle), store) { event ->
         if (event is PhoneEvent.RefusedWeights) println("refused ${event.reason}: ${event.detail}")
     }
     println("started ${phone.live.version}")
     val identity = checkNotNull(store.identity())
     var running = phone.running
-    SwapController(bundle, ExecuTorchProgram.load(bundle)).use { controller ->
+    SwapController(bundle, Machine.program(bundle)).use { controller ->
         var version = phone.live.version + 1
         while (true) {
             val pack = File(installs, "$version.safetensors")

@@ -8,10 +8,14 @@ import java.net.HttpURLConnection
 import java.net.InetSocketAddress
 import java.net.ServerSocket
 import java.net.URL
+import java.nio.file.Files
 import java.util.concurrent.TimeUnit
+import mnet.core.Bundle
+import mnet.core.Program
 import mnet.core.parseJson
 import mnet.core.parseJsonObject
 import mnet.core.string
+import mnet.engine.ExecuTorchProgram
 
 /** What `tests/android` hands over as system properties. */
 object Machine {
@@ -23,6 +27,10 @@ object Machine {
         checkNotNull(System.getProperty("mnet.$name")) { "-Dmnet.$name is missing" }
 
     fun number(name: String): Int = text(name).toInt()
+
+    /** The program of [bundle] as the app loads it, with a scratch folder of its own. */
+    fun program(bundle: Bundle): Program =
+        ExecuTorchProgram.load(bundle, Files.createTempDirectory("versions").toFile().apply { deleteOnExit() })
 }
 
 /** `mnet serve` as a process of its own, on one port and one state folder whatever becomes of it. */

@@ -1,20 +1,38 @@
 package com.facebook.jni;
 
-/** Host stand-in for fbjni's: owns one native object of `module.cpp`. */
+import java.lang.ref.Cleaner;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/** Host stand-in for fbjni's: owns one native object of `module.cpp`, and frees it when nobody refers to this any more. */
 public final class HybridData {
-    private long handle;
+    private static final Cleaner CLEANER = Cleaner.create();
+    private static final AtomicInteger ALIVE = new AtomicInteger();
+
+    private final long handle;
+    private final Cleaner.Cleanable cleanable;
+    private volatile boolean valid = true;
 
     private HybridData(long handle) {
         this.handle = handle;
+        ALIVE.incrementAndGet();
+        cleanable = CLEANER.register(this, () -> {
+            ALIVE.decrementAndGet();
+            delete(handle);
+        });
     }
 
-    public synchronized boolean isValid() {
-        return handle != 0;
+    /** How many native objects there are. */
+    public static int alive() {
+        return ALIVE.get();
     }
 
-    public synchronized void resetNative() {
-        delete(handle);
-        handle = 0;
+    public boolean isValid() {
+        return valid;
+    }
+
+    public void resetNative() {
+        valid = false;
+        cleanable.clean();
     }
 
     private static native void delete(long handle);

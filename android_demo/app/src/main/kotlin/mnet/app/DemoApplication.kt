@@ -6,6 +6,7 @@ import android.content.SharedPreferences
 import android.os.Handler
 import android.os.Looper
 import java.io.File
+import java.io.IOException
 import java.util.concurrent.Executors
 import mnet.app.recommender.Recommender
 import mnet.app.recommender.Screen
@@ -85,12 +86,15 @@ class DemoApplication : Application() {
                 if (bundle == null) main.post { shown = Shown.NoBundle } else load(bundle)
             } catch (error: BundleException) {
                 main.post { shown = Shown.Broken(error.message.orEmpty()) }
+            } catch (error: IOException) {
+                main.post { shown = Shown.Broken(error.message.orEmpty()) }
             }
         }
     }
 
     private fun load(bundle: Bundle) {
-        val opened = Recommender(bundle, ExecuTorchProgram.load(bundle), folder, installed.titles(bundle)) { screen ->
+        val program = ExecuTorchProgram.load(bundle, File(folder, "versions"))
+        val opened = Recommender(bundle, program, folder, installed.titles(bundle)) { screen ->
             main.post { shown = Shown.Ready(screen) }
         }
         main.post {

@@ -110,6 +110,7 @@ class MainActivity : Activity() {
         Status.Alone -> showStatus(getString(R.string.status_alone), R.color.quiet)
         Status.Connecting -> showStatus(getString(R.string.status_connecting), R.color.waiting)
         Status.Waiting -> showStatus(getString(R.string.status_waiting), R.color.good)
+        Status.Settled -> showStatus(getString(R.string.status_settled), R.color.good)
         Status.Offline -> showStatus(getString(R.string.status_offline), R.color.bad)
         is Status.Busy -> showStatus(getString(R.string.status_busy, status.millis / 1000), R.color.waiting)
         is Status.Asked -> showStatus(getString(R.string.status_asked, status.version), R.color.waiting)

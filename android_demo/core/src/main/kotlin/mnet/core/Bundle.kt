@@ -24,6 +24,9 @@ class Bundle private constructor(val folder: File, val manifest: Manifest) {
         }
     }
 
+    /** The request policy `shift`; null in a bundle without one. Throws [BundleException] where it is damaged. */
+    val policy: Shift? by lazy { manifest.policy?.let { Shift.read(file(it).readBytes()) } }
+
     fun file(path: String): File = File(folder, path)
 
     companion object {

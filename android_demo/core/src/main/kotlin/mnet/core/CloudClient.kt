@@ -19,9 +19,9 @@ class CloudClient(server: String) : HttpClient(server) {
         send("PUT", "/devices/${phone.device}/bundles", phone.token, mapOf("bundles" to listOf(bundle)))
     }
 
-    /** Upload a context, oldest sample first; returns the version that will stem from it. */
-    fun upload(phone: Identity, samples: List<Long>): Long {
-        val answer = send("POST", "/devices/${phone.device}/context", phone.token, mapOf("samples" to samples))
+    /** Upload a context; returns the version that will stem from it. */
+    fun upload(phone: Identity, samples: Samples): Long {
+        val answer = send("POST", "/devices/${phone.device}/context", phone.token, mapOf("samples" to samples.json))
         return contract { answer.long("version") }
     }
 

@@ -66,6 +66,7 @@ private fun StringBuilder.write(value: Any?) {
         is Iterable<*> -> writeAll('[', ']', value) { write(it) }
         is String -> quote(value)
         null, is Boolean, is Long, is Int -> append(value)
+        is Double, is Float -> append(value.also { require((it as Number).toDouble().isFinite()) { "no JSON for $it" } })
         else -> throw IllegalArgumentException("no JSON for a ${value::class}")
     }
 }

@@ -8,8 +8,23 @@ class BundleFile(val sha256: String, val size: Long, val role: String)
 /** One input or output of the device model. */
 class TensorInfo(val name: String, val dtype: String, val shape: List<Long>)
 
-/** Where one generated parameter lives: for target `android`, input number [index] of `forward`. */
-class Slot(val parameter: String, val dtype: String, val shape: List<Long>, val index: Int)
+/** How new weights reach the program. */
+sealed class Binding {
+    /** As input number [index] of `forward`. */
+    class Input(val index: Int) : Binding()
+
+    /** As [size] bytes at [offset] of a copy of [file]; at each of [keys] stands their SHA-256 in hex. */
+    class Bytes(val file: String, val offset: Long, val size: Long, val keys: List<Long>) : Binding()
+}
+
+/**
+ * Where one generated parameter lives. [shape] and [dtype] are PyTorch's, [layout] is how the runtime wants it, one letter a
+ * dimension, and [packDtype] what it travels in.
+ */
+class Slot(
+    val parameter: String, val dtype: String, val shape: List<Long>, val layout: String, val packDtype: String,
+    val binding: Binding,
+)
 
 /** Samples with the outputs of eager PyTorch; an output may be off by `tolerance * max(1, largest expected)`. */
 class GoldenEntry(val samples: String, val weights: String, val count: Int, val tolerance: Double)
@@ -25,13 +40,17 @@ class Manifest(
     val slots: List<Slot>,
     val defaultWeights: String,
     val golden: GoldenEntry,
+    /** The file of the request policy `shift`, if the bundle has one. */
+    val policy: String?,
 ) {
-    /** Size of the generated parameters, in bytes. */
-    val generatedBytes: Long get() = slots.sumOf { slot -> width(slot.dtype) * slot.shape.fold(1L, Long::times) }
+    /** Size of the generated parameters in the artifact, in bytes. */
+    val generatedBytes: Long get() = slots.sumOf { slot -> Tensor.width(slot.dtype) * slot.shape.fold(1L, Long::times) }
 
     companion object {
         const val FILE = "manifest.json"
         private const val SCHEMA = "mnet.bundle/1.0"
+        private val MODEL_DTYPES = setOf(Tensor.FLOAT32, Tensor.INT64)
+        private val PACK_DTYPES = setOf(Tensor.FLOAT32, Tensor.FLOAT16, Tensor.INT8)
         private val KNOWN = Regex("mnet\\.bundle/1\\.[0-9]+")
 
         /**
@@ -84,6 +103,7 @@ class Manifest(
                     golden.path("samples"), golden.path("weights"), golden.long("count").toInt(), golden.double("tolerance"),
                 )
             },
+            policy = if (content["policy"] == null) null else content.path("policy"),
         )
 
         private fun file(path: String, entry: JsonObject): BundleFile {
@@ -92,20 +112,31 @@ class Manifest(
         }
 
         private fun tensorInfo(entry: JsonObject) =
-            TensorInfo(entry.string("name"), entry.string("dtype"), entry.shape())
+            TensorInfo(entry.string("name"), entry.oneOf("dtype", MODEL_DTYPES), entry.shape())
 
-        private fun slot(entry: JsonObject): Slot {
-            val binding = entry.child("binding")
-            if (binding.string("kind") != "input") throw JsonException("this phone takes slots that are inputs")
-            val travels = entry["pack_dtype"] ?: Tensor.FLOAT32
-            if (travels != Tensor.FLOAT32) {
-                throw JsonException("this phone reads no packs of dtype $travels: export with --pack-dtype fp32")
-            }
-            return Slot(entry.string("parameter"), entry.string("dtype"), entry.shape(), binding.long("index").toInt())
+        private fun slot(entry: JsonObject) = Slot(
+            entry.string("parameter"), entry.oneOf("dtype", MODEL_DTYPES), entry.shape(), entry.string("layout"),
+            if ("pack_dtype" in entry) entry.oneOf("pack_dtype", PACK_DTYPES) else Tensor.FLOAT32,
+            binding(entry.child("binding")),
+        )
+
+        private fun binding(entry: JsonObject): Binding = when (val kind = entry.string("kind")) {
+            "input" -> Binding.Input(natural(entry["index"]).toInt())
+            "bytes" -> Binding.Bytes(
+                entry.path("file"), natural(entry["offset"]), natural(entry["size"]),
+                if ("keys" in entry) entry.list("keys").map(::natural) else emptyList(),
+            )
+            else -> throw JsonException("slots of kind $kind belong to a runtime that this phone does not have")
         }
 
+        private fun natural(value: Any?): Long =
+            (value as? Long)?.takeIf { it >= 0 } ?: throw JsonException("$value is no natural number")
+
+        private fun JsonObject.oneOf(name: String, known: Set<String>): String =
+            string(name).also { if (it !in known) throw JsonException("unknown $name $it") }
+
         private fun JsonObject.shape(): List<Long> =
-            list("shape").map { it as? Long ?: throw JsonException("a shape is of whole numbers") }
+            list("shape").map(::natural)
 
         private fun JsonObject.path(name: String): String = string(name).also(::checkPath)
 
@@ -115,8 +146,6 @@ class Manifest(
                 throw JsonException("$path is not a plain path inside the bundle")
             }
         }
-
-        private fun width(dtype: String): Long = if (dtype == Tensor.INT64) 8 else 4
     }
 }
 

@@ -90,7 +90,7 @@ class Phone(
      *
      * A server that answers [Busy] is not asked again before its time: until then this throws [Busy] at once.
      */
-    fun upload(client: CloudClient, samples: List<Long>): Long {
+    fun upload(client: CloudClient, samples: Samples): Long {
         val waitMillis = (uploadsFrom - System.nanoTime()) / 1_000_000
         if (waitMillis > 0) throw Busy(waitMillis)
         val version = try {

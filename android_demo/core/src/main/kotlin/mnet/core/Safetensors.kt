@@ -70,7 +70,9 @@ class Safetensors(private val data: ByteArray) {
     private companion object {
         const val PREFIX = 8
         const val METADATA = "__metadata__"
-        val NAMES = mapOf("F32" to Tensor.FLOAT32, "I64" to Tensor.INT64)
+        val NAMES = mapOf(
+            "F32" to Tensor.FLOAT32, "F16" to Tensor.FLOAT16, "I8" to Tensor.INT8, "I64" to Tensor.INT64,
+        )
         val WIDTHS = mapOf(
             "BOOL" to 1L, "U8" to 1L, "I8" to 1L, "F8_E4M3" to 1L, "F8_E5M2" to 1L, "I16" to 2L, "U16" to 2L,
             "F16" to 2L, "BF16" to 2L, "I32" to 4L, "U32" to 4L, "F32" to 4L, "I64" to 8L, "U64" to 8L, "F64" to 8L,

@@ -10,6 +10,7 @@ fun interface Run {
 
 /** A loaded model file. What is bound stays bound: a later [bind] does not change the [Run] of an earlier one. */
 interface Program : Closeable {
+    /** Throws [BundleException] where the runtime cannot, [java.io.IOException] where the disk is full. */
     fun bind(parameters: Map<String, Tensor>): Run
 }
 
@@ -38,7 +39,7 @@ class SwapController(private val bundle: Bundle, private val program: Program) :
         }
     }
 
-    /** Check, self-test and publish a weight pack; on [Refused], the current ones go on serving. */
+    /** Check, self-test and publish a weight pack; on [Refused] or [java.io.IOException], the current ones go on serving. */
     @Synchronized
     fun swap(pack: ByteArray) {
         val new = readPack(pack, bundle.manifest)
@@ -46,7 +47,11 @@ class SwapController(private val bundle: Bundle, private val program: Program) :
         if (new.version <= serving) {
             throw Refused(Reason.STALE_VERSION, "the pack is version ${new.version}, $serving is being served")
         }
-        val run = program.bind(new.parameters)
+        val run = try {
+            program.bind(new.parameters)
+        } catch (error: BundleException) {
+            throw Refused(Reason.SELF_TEST_FAILED, "the model does not load: ${error.message}")
+        }
         selfTest(run, new.probe)
         live = Snapshot(new.version, run)
     }

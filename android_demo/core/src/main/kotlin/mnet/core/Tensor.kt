@@ -6,7 +6,8 @@ import java.nio.ByteOrder
 /**
  * Numbers with a shape: row-major, little-endian, as safetensors and every Android ABI keep them.
  *
- * [dtype] is the manifest's name, `float32` or `int64`, or safetensors' name for one that no model here takes.
+ * [dtype] is the manifest's name, `float32`, `float16`, `int8` or `int64`, or safetensors' name for one that nothing here
+ * takes.
  */
 class Tensor(val dtype: String, val shape: List<Long>, data: ByteBuffer) {
     private val data: ByteBuffer = data.slice()
@@ -14,7 +15,9 @@ class Tensor(val dtype: String, val shape: List<Long>, data: ByteBuffer) {
     /** The bytes, from the first to the last; each call gives a view of its own. */
     fun bytes(): ByteBuffer = data.duplicate().order(ByteOrder.LITTLE_ENDIAN)
 
+    /** The values of a float32 or float16 tensor. */
     fun floats(): FloatArray {
+        if (dtype == FLOAT16) return bytes().asShortBuffer().let { half -> FloatArray(half.remaining()) { halfToFloat(half.get(it)) } }
         check(dtype == FLOAT32) { "the tensor is $dtype" }
         return bytes().asFloatBuffer().let { buffer -> FloatArray(buffer.remaining()).also { buffer.get(it) } }
     }
@@ -26,7 +29,12 @@ class Tensor(val dtype: String, val shape: List<Long>, data: ByteBuffer) {
 
     companion object {
         const val FLOAT32 = "float32"
+        const val FLOAT16 = "float16"
+        const val INT8 = "int8"
         const val INT64 = "int64"
+
+        /** Bytes of one element of what a model takes: float32 or int64. */
+        fun width(dtype: String): Int = if (dtype == INT64) 8 else 4
 
         fun of(shape: List<Long>, values: FloatArray): Tensor {
             val data = ByteBuffer.allocate(4 * values.size).order(ByteOrder.LITTLE_ENDIAN)

@@ -1,6 +1,6 @@
 package mnet.core
 
-/** One version of the generated parameters that fits its bundle; [parameters] are in the order of the slots. */
+/** One version of the generated parameters that fits its bundle; [parameters] are fp32, in the order of the slots. */
 class WeightPack(
     val version: Long,
     val probe: FloatArray,
@@ -9,6 +9,7 @@ class WeightPack(
 
 private const val SCHEMA = "mnet.pack/1"
 private const val PROBE_LENGTH = 16
+private val FLOATS = setOf(Tensor.FLOAT32, Tensor.FLOAT16)
 private val FIELDS = setOf("schema", "bundle", "version", "generator", "probe")
 
 /**
@@ -25,30 +26,36 @@ fun readPack(data: ByteArray, manifest: Manifest): WeightPack {
     if (bundle != manifest.id) {
         throw Refused(Reason.WRONG_BUNDLE, "the pack is for bundle $bundle, this is ${manifest.id}")
     }
-    val parameters = checkParameters(file.tensors(), manifest.slots)
+    val tensors = file.tensors()
+    check(tensors, manifest.slots.flatMap(::carriers))
+    val parameters = manifest.slots.associate { it.parameter to widened(it, tensors) }
     return WeightPack(metadata.long("version"), probe(metadata), parameters)
 }
 
 /** [tensors] in the order of [slots]; throws [Refused] unless they are what the slots take, and finite. */
 fun checkParameters(tensors: Map<String, Tensor>, slots: List<Slot>): Map<String, Tensor> {
-    val names = slots.map { it.parameter }
+    check(tensors, slots.map { Carrier(it.parameter, it.dtype, it.shape) })
+    return slots.associate { it.parameter to tensors.getValue(it.parameter) }
+}
+
+private fun check(tensors: Map<String, Tensor>, expected: List<Carrier>) {
+    val names = expected.map { it.name }
     names.firstOrNull { it !in tensors }?.let { throw Refused(Reason.MISSING_TENSOR, "no tensor $it") }
     (tensors.keys - names.toSet()).firstOrNull()?.let {
         throw Refused(Reason.EXTRA_TENSOR, "the bundle has no slot for $it")
     }
-    for (slot in slots) {
-        val tensor = tensors.getValue(slot.parameter)
-        if (tensor.dtype != slot.dtype) {
-            throw Refused(Reason.WRONG_DTYPE, "${slot.parameter} is ${tensor.dtype}, its slot ${slot.dtype}")
+    for (carrier in expected) {
+        val tensor = tensors.getValue(carrier.name)
+        if (tensor.dtype != carrier.dtype) {
+            throw Refused(Reason.WRONG_DTYPE, "${carrier.name} is ${tensor.dtype}, its slot ${carrier.dtype}")
         }
-        if (tensor.shape != slot.shape) {
-            throw Refused(Reason.WRONG_SHAPE, "${slot.parameter} is ${tensor.shape}, its slot ${slot.shape}")
+        if (tensor.shape != carrier.shape) {
+            throw Refused(Reason.WRONG_SHAPE, "${carrier.name} is ${tensor.shape}, its slot ${carrier.shape}")
         }
-        if (tensor.dtype == Tensor.FLOAT32 && !tensor.floats().all { it.isFinite() }) {
-            throw Refused(Reason.NOT_FINITE, "${slot.parameter} holds a NaN or an infinity")
+        if (tensor.dtype in FLOATS && !tensor.floats().all { it.isFinite() }) {
+            throw Refused(Reason.NOT_FINITE, "${carrier.name} holds a NaN or an infinity")
         }
     }
-    return slots.associate { it.parameter to tensors.getValue(it.parameter) }
 }
 
 private fun checkFields(metadata: JsonObject) {

@@ -30,7 +30,8 @@ class Identity(
 class Kept(val jws: String, val release: Release)
 
 /**
- * What a phone keeps over a power loss: `identity.json`, `current.jws`, `previous.jws`, `packs/`, and `reset`.
+ * What a phone keeps over a power loss: `identity.json`, `current.jws`, `previous.jws`, `packs/`, and `reset`;
+ * [requestPolicy] keeps its `asked.json` beside them.
  *
  * A version is kept in the order pack, previous release, current release, each durably: whatever moment the power
  * fails at, `current.jws` names a pack that is wholly there, or the one before it does. Methods throw [IOException].
@@ -41,6 +42,7 @@ class WeightStore(folder: File) {
     private val current = File(folder, "current.jws")
     private val previous = File(folder, "previous.jws")
     private val resetFile = File(folder, "reset")
+    private val asked = File(folder, STATISTIC)
 
     init {
         packs.mkdirs()
@@ -76,9 +78,9 @@ class WeightStore(folder: File) {
         clearVersions()
     }
 
-    /** Forget every version, and go on being known to the server. */
+    /** Forget every version, and what it was made from, and go on being known to the server. */
     fun clearVersions() {
-        for (file in listOf(current, previous) + packs.listFiles().orEmpty()) file.delete()
+        for (file in listOf(current, previous, asked) + packs.listFiles().orEmpty()) file.delete()
     }
 
     /** The kept releases as JWS, newest first; nothing in them is verified yet. */

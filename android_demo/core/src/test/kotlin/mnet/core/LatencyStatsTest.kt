@@ -2,9 +2,7 @@ package mnet.core
 
 import org.junit.jupiter.api.Assertions.assertArrayEquals
 import org.junit.jupiter.api.Assertions.assertEquals
-import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertNull
-import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 
 class LatencyStatsTest {
@@ -17,21 +15,5 @@ class LatencyStatsTest {
         assertEquals(20, stats.quantile(0.5))
         assertEquals(24, stats.quantile(0.9))
         assertEquals(25, stats.quantile(1.0))
-    }
-}
-
-class RequestPolicyTest {
-    private val policy = RequestPolicy(newSamples = 3, leastMillis = 1_000)
-
-    @Test
-    fun `it asks after enough samples, the first time at once`() {
-        assertFalse(policy.asks(unsent = 2, sinceLastMillis = null))
-        assertTrue(policy.asks(unsent = 3, sinceLastMillis = null))
-    }
-
-    @Test
-    fun `it waits between two requests`() {
-        assertFalse(policy.asks(unsent = 50, sinceLastMillis = 999))
-        assertTrue(policy.asks(unsent = 3, sinceLastMillis = 1_000))
     }
 }

@@ -1,98 +1,100 @@
 package mnet.engine
 
 import java.io.File
-import java.nio.Buffer
-import java.nio.ByteBuffer
-import java.nio.ByteOrder
+import java.util.Collections
+import java.util.UUID
+import java.util.WeakHashMap
+import mnet.core.Binding
 import mnet.core.Bundle
 import mnet.core.BundleException
 import mnet.core.Manifest
 import mnet.core.Program
 import mnet.core.Run
 import mnet.core.Tensor
-import mnet.core.TensorInfo
-import org.pytorch.executorch.EValue
-import org.pytorch.executorch.Module
-import org.pytorch.executorch.Tensor as NativeTensor
+import mnet.core.arranged
+import mnet.core.arrangedShape
+import mnet.core.checkByteSlots
+import mnet.core.patch
+
+/** Bundles of target `android` on ExecuTorch. */
+object ExecuTorchProgram {
+    /**
+     * Load the program of [bundle]; [BundleException] where this phone's ExecuTorch cannot. [scratch] is a folder of this
+     * program's alone, in the app's storage, for versions whose weights are bytes of the program.
+     */
+    fun load(bundle: Bundle, scratch: File): Program {
+        val manifest = bundle.manifest
+        if (manifest.target != "android") throw BundleException("the bundle is for target ${manifest.target}")
+        val program = bundle.file(manifest.program)
+        if (manifest.slots.any { it.binding is Binding.Bytes }) return ProgramWithBytes(program, manifest, scratch)
+        return load(program, manifest)
+    }
+
+    /** Load a program that takes the inputs of [manifest], and then its slots, if any, as further ones. */
+    fun load(file: File, manifest: Manifest): Program = ProgramWithInputs(file, manifest)
+}
 
 /**
- * A bundle of target `android` on ExecuTorch: the generated parameters are further inputs of `forward`.
- *
- * What is bound is a set of input tensors, in memory that no later version writes to, so one loaded module serves them
- * all; a lock is held during each call, because ExecuTorch is not re-entrant.
+ * The generated parameters are further inputs of `forward`. What is bound is a set of input tensors, in memory that no later
+ * version writes to, so one loaded module serves them all.
  */
-class ExecuTorchProgram private constructor(private val module: Module, private val manifest: Manifest) : Program {
-    private val lock = Any()
+private class ProgramWithInputs(file: File, manifest: Manifest) : Program {
+    private val slots = manifest.slots.sortedBy { (it.binding as Binding.Input).index }
+    private val forward = Forward(file, manifest)
 
-    // The model's own inputs are written into tensors that live as long as the program: a call allocates none.
-    private val staging = manifest.inputs.map { direct(it.dtype, it.shape) }
-    private val inputs = manifest.inputs.zip(staging).map { (info, data) -> value(info.dtype, info.shape, data) }
+    init {
+        val places = slots.map { (it.binding as Binding.Input).index }
+        if (places != List(slots.size) { manifest.inputs.size + it }) {
+            throw BundleException("forward does not take the model's inputs and then those of the slots")
+        }
+    }
 
     override fun bind(parameters: Map<String, Tensor>): Run {
-        val arguments = arrayOfNulls<EValue>(inputs.size + manifest.slots.size)
-        inputs.forEachIndexed { index, input -> arguments[index] = input }
-        for (slot in manifest.slots) {
-            val weights = parameters.getValue(slot.parameter)
-            val data = direct(slot.dtype, slot.shape).apply { put(weights.bytes()) }
-            arguments[slot.index] = value(slot.dtype, slot.shape, data)
+        val weights = slots.map { slot ->
+            val shape = arrangedShape(slot)
+            val data = Forward.direct(slot.dtype, shape).apply { put(arranged(slot, parameters.getValue(slot.parameter))) }
+            Forward.value(slot.dtype, shape, data)
         }
-        val bound = arguments.requireNoNulls()
-        return Run { given -> run(bound, given) }
+        val bound = forward.arguments(weights)
+        return Run { given -> forward.run(bound, given) }
     }
 
-    override fun close() = synchronized(lock) { module.destroy() }
+    override fun close() = forward.close()
+}
 
-    private fun run(arguments: Array<EValue>, given: List<Tensor>): List<Tensor> = synchronized(lock) {
-        require(given.size == staging.size) { "the model takes ${staging.size} inputs" }
-        for (index in given.indices) write(manifest.inputs[index], given[index], staging[index])
-        val outputs = try {
-            module.forward(*arguments)
-        } catch (error: RuntimeException) {
-            throw IllegalArgumentException("the model refuses these inputs: ${error.message}", error)
-        }
-        // Copies: the next call overwrites the outputs' memory.
-        outputs.map { output -> output.toTensor().let { Tensor.of(it.shape().toList(), it.dataAsFloatArray) } }
+/**
+ * The generated parameters are constants of the program: each version is a patched copy of the file [template], under keys of
+ * its own, loaded as a new module. The copy is deleted as soon as it is mapped. A version that nobody refers to any more
+ * is freed by the garbage collector, as every module is by fbjni.
+ */
+private class ProgramWithBytes(
+    private val template: File, private val manifest: Manifest, private val scratch: File,
+) : Program {
+    private val loaded: MutableSet<Forward> = Collections.newSetFromMap(WeakHashMap())
+
+    init {
+        checkByteSlots(manifest)
+        scratch.mkdirs()
+        scratch.listFiles().orEmpty().filter { it.name.endsWith(SUFFIX) }.forEach { it.delete() } // of a run that was killed
     }
 
-    private fun write(info: TensorInfo, given: Tensor, staging: ByteBuffer) {
-        require(given.dtype == info.dtype && given.shape == info.shape) {
-            "${info.name} is ${given.dtype} ${given.shape}, the model takes ${info.dtype} ${info.shape}"
+    override fun bind(parameters: Map<String, Tensor>): Run {
+        val file = File(scratch, "${UUID.randomUUID()}$SUFFIX")
+        val forward = try {
+            template.copyTo(file)
+            patch(file, manifest.slots, parameters)
+            Forward(file, manifest)
+        } finally {
+            file.delete()
         }
-        (staging as Buffer).clear()
-        staging.put(given.bytes())
+        synchronized(loaded) { loaded.add(forward) }
+        val arguments = forward.arguments()
+        return Run { given -> forward.run(arguments, given) }
     }
 
-    companion object {
-        /** Load the program of [bundle]; BundleException where this phone's ExecuTorch cannot. */
-        fun load(bundle: Bundle): ExecuTorchProgram {
-            val manifest = bundle.manifest
-            if (manifest.target != "android") throw BundleException("the bundle is for target ${manifest.target}")
-            return load(bundle.file(manifest.program), manifest)
-        }
+    override fun close() = synchronized(loaded) { loaded.forEach { it.close() } }
 
-        /** Load a program that takes the inputs and slots of [manifest]. */
-        fun load(file: File, manifest: Manifest): ExecuTorchProgram {
-            val module = try {
-                // A model this small is slower on several threads.
-                Module.load(file.path, Module.LOAD_MODE_MMAP, 1)
-            } catch (error: RuntimeException) {
-                throw BundleException("ExecuTorch cannot load the program: ${error.message}")
-            }
-            return ExecuTorchProgram(module, manifest)
-        }
-
-        private fun direct(dtype: String, shape: List<Long>): ByteBuffer {
-            val width = if (dtype == Tensor.INT64) 8 else 4
-            return ByteBuffer.allocateDirect(width * shape.fold(1L, Long::times).toInt()).order(ByteOrder.nativeOrder())
-        }
-
-        private fun value(dtype: String, shape: List<Long>, data: ByteBuffer): EValue {
-            val view = data.duplicate().order(ByteOrder.nativeOrder()).also { (it as Buffer).rewind() }
-            val lengths = shape.toLongArray()
-            return EValue.from(
-                if (dtype == Tensor.INT64) NativeTensor.fromBlob(view.asLongBuffer(), lengths)
-                else NativeTensor.fromBlob(view.asFloatBuffer(), lengths),
-            )
-        }
+    private companion object {
+        const val SUFFIX = ".version.pte"
     }
 }

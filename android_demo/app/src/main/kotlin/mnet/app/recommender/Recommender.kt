@@ -22,10 +22,11 @@ import mnet.core.Offline
 import mnet.core.Phone
 import mnet.core.PhoneEvent
 import mnet.core.Program
-import mnet.core.RequestPolicy
+import mnet.core.Samples
 import mnet.core.Snapshot
 import mnet.core.WeightStore
 import mnet.core.parseJson
+import mnet.core.requestPolicy
 import mnet.core.writeDurably
 import mnet.core.writeJson
 
@@ -47,17 +48,17 @@ class Recommender(
     private val model = singleThread("model").apply { execute(built::await) }
     private val network = ScheduledThreadPoolExecutor(1, daemon("network"), ThreadPoolExecutor.DiscardPolicy())
     private var again: Future<*>? = null // of the thread `network`
-    private val phone = Phone(bundle, program, WeightStore(File(folder, "phone")), ::hear)
+    private val state = File(folder, "phone")
+    private val phone = Phone(bundle, program, WeightStore(state), ::hear)
     private val ranking = Ranking(bundle.manifest, titles.size)
     private val packBytes = bundle.manifest.generatedBytes
-    private val policy = RequestPolicy()
     private val latency = LatencyStats()
 
     // All below belongs to the thread `model`, except that `close` reads `following`.
     private val recentFile = File(folder, "recent.json")
     private val recent = restoreRecent()
-    private var unsent = 0
-    private var lastRequest: Long? = null
+    private val policy = requestPolicy(if (bundle.policy == null) WITHOUT_POLICY else "shift", bundle, state)
+    private var uploading = false
     private var shown = phone.live
     private var before: Snapshot? = null
     private var lastSwap: PhoneEvent.Swapped? = null
@@ -81,14 +82,14 @@ class Recommender(
         recent.add(item)
         while (recent.size > REMEMBERED) recent.removeAt(0)
         keepRecent()
-        unsent++
-        val now = System.nanoTime() / 1_000_000
-        if (policy.asks(unsent, lastRequest?.let { now - it })) requestWeights()
+        chance()
         render()
     }
 
-    /** Upload what was chosen, for new weights. */
-    fun ask() = model.execute { requestWeights() }
+    /** Upload what was chosen, for new weights, whatever the policy says. */
+    fun ask() = model.execute {
+        if (canAsk) upload()
+    }
 
     /** Serve the weights that came with the app, until newer ones come. */
     fun reset() = model.execute {
@@ -135,15 +136,25 @@ class Recommender(
         last?.join()
     }
 
-    private fun requestWeights() {
+    private val canAsk get() = client != null && phone.enrolled && recent.isNotEmpty() && !uploading
+
+    /** What was chosen could be uploaded; the policy says whether it is. */
+    private fun chance() {
+        if (!canAsk) return
+        val samples = samples()
+        if (policy.asks(samples)) return upload()
+        wentOn(samples, asked = false)
+        if (status == Status.Waiting) status = Status.Settled
+    }
+
+    private fun upload() {
         val opened = client ?: return
-        if (recent.isEmpty() || !phone.enrolled) return
-        unsent = 0
-        lastRequest = System.nanoTime() / 1_000_000
-        val samples = recent.map { it.toLong() }
+        val samples = samples()
+        uploading = true
         network.execute {
             try {
                 phone.upload(opened, samples)
+                model.execute { wentOn(samples, asked = true) }
             } catch (error: Busy) {
                 hear(PhoneEvent.MustWait(error.retryAfterMillis))
                 if (again?.isDone != false) again = network.schedule(::ask, error.retryAfterMillis, TimeUnit.MILLISECONDS)
@@ -152,7 +163,16 @@ class Recommender(
             } catch (denial: Denied) {
                 hear(PhoneEvent.WasDenied(denial.status, denial.detail))
             }
+            model.execute { uploading = false }
         }
+    }
+
+    private fun samples() = Samples.Ids(recent.map { it.toLong() })
+
+    private fun wentOn(samples: Samples, asked: Boolean) = try {
+        policy.wentOn(samples, asked)
+    } catch (error: IOException) {
+        // A full disk: after a restart the phone asks once more than it had to.
     }
 
     private fun hear(event: PhoneEvent) {
@@ -226,6 +246,7 @@ class Recommender(
     private companion object {
         const val CLOSING_SECONDS = 10L
         const val ROWS = 20
+        const val WITHOUT_POLICY = "every:3"
         const val REMEMBERED = 50
     }
 }

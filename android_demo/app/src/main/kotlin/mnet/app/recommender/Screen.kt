@@ -27,6 +27,10 @@ sealed class Status {
     object Alone : Status()
     object Connecting : Status()
     object Waiting : Status()
+
+    /** The policy saw no shift in what was chosen last: the weights that serve still fit. */
+    object Settled : Status()
+
     object Offline : Status()
     class Busy(val millis: Long) : Status()
     class Asked(val version: Long) : Status()
