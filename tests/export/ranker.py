@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from export.bundle import Bundle
 from export.golden import Reference
-from export.packs import probe_values, write_pack
+from export.pack_dtypes import rounded
 from export.spec import ExportSpec
 
 GENERATED = ("head_in.weight", "head_in.bias", "head_out.weight", "head_out.bias")
@@ -55,17 +55,15 @@ def random_weights(bundle: Bundle, seed: int) -> dict[str, Tensor]:
 
 
 class PackFactory:
-    """Packs for a bundle, with the probe that the cloud would compute in eager PyTorch."""
+    """Packs for a bundle, with the probe that the cloud computes in eager PyTorch of the weights as they travel."""
 
     def __init__(self, bundle: Bundle, model: nn.Module) -> None:
         self._bundle, self._reference = bundle, Reference(model)
 
     def expected(self, weights: dict[str, Tensor], sample: int = 0) -> Tensor:
         """Eager PyTorch's scores under `weights`."""
-        return self._reference.outputs(weights, self._bundle.golden.inputs[sample])[0]
+        as_served = rounded(weights, self._bundle.manifest.pack_dtypes)
+        return self._reference.outputs(as_served, self._bundle.golden.inputs[sample])[0]
 
     def pack(self, weights: dict[str, Tensor], version: int) -> bytes:
-        probe = probe_values(self.expected(weights))
-        return write_pack(
-            weights, bundle_id=self._bundle.id, version=version, generator="0" * 64, probe=probe
-        )
+        return self._bundle.pack(weights, version, "0" * 64, self.expected(weights))

@@ -4,18 +4,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from export.bundle import Bundle
-from export.pack_dtypes import narrowed, rounded
+from export.golden import Reference
+from export.pack_dtypes import narrowed
 from export.packs import probe_values, write_pack
 from tests.export.ranker import PackFactory, random_weights
 from tests.vectors.vector import Vector, base64_text
 
 
-def half_vectors(bundle: Bundle, factory: PackFactory) -> Iterator[Vector]:
+def half_vectors(bundle: Bundle, model: nn.Module) -> Iterator[Vector]:
     """Packs for a bundle whose slots travel in fp16."""
-    packs = _Packs(bundle, factory)
+    packs = _Packs(bundle, model)
     name = next(iter(packs.tensors))
     value = packs.tensors[name]
     tiny = value.clone()
@@ -33,9 +34,9 @@ def half_vectors(bundle: Bundle, factory: PackFactory) -> Iterator[Vector]:
     )
 
 
-def int8_vectors(bundle: Bundle, factory: PackFactory) -> Iterator[Vector]:
+def int8_vectors(bundle: Bundle, model: nn.Module) -> Iterator[Vector]:
     """Packs for a bundle whose matrices travel in int8, each with a scale for every output channel."""
-    packs = _Packs(bundle, factory)
+    packs = _Packs(bundle, model)
     name, vector = next(iter(packs.tensors)), next(n for n, t in packs.wide.items() if t.dim() == 1)
     value, scale = packs.tensors[name], packs.tensors[f"{name}:scale"]
     without = {n: t for n, t in packs.tensors.items() if n != f"{name}:scale"}
@@ -67,13 +68,12 @@ def int8_vectors(bundle: Bundle, factory: PackFactory) -> Iterator[Vector]:
 class _Packs:
     """Packs for one bundle: `wide` are weights as the cloud generates them, `tensors` the same as they travel."""
 
-    def __init__(self, bundle: Bundle, factory: PackFactory) -> None:
-        dtypes = bundle.manifest.pack_dtypes
+    def __init__(self, bundle: Bundle, model: nn.Module) -> None:
         self._bundle = bundle
         self.wide = random_weights(bundle, seed=5)
-        self.tensors = narrowed(self.wide, dtypes)
-        self.exact = probe_values(factory.expected(self.wide))
-        self._probe = probe_values(factory.expected(rounded(self.wide, dtypes)))
+        self.tensors = narrowed(self.wide, bundle.manifest.pack_dtypes)
+        self.exact = probe_values(Reference(model).outputs(self.wide, bundle.golden.inputs[0])[0])
+        self._probe = probe_values(PackFactory(bundle, model).expected(self.wide))
 
     def good(self) -> Iterator[Vector]:
         """What the cloud sends."""

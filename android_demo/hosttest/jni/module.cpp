@@ -1,8 +1,8 @@
-// The native side of ExecuTorch's Java API (org.pytorch.executorch), on the desktop runtime of the Python wheel.
+// The native side of ExecuTorch's Java API (org.pytorch.executorch), on the runtime of the Python wheel.
 //
-// The Java classes are those of the Android library, unchanged, so the app's own code runs here as on a phone: the
-// same calls, the same lifetimes (outputs alias planned memory, weights are direct buffers that Java owns), XNNPACK's weight
-// cache on. What differs is this file, where a phone has libexecutorch_jni.so.
+// The Java classes are those of the Android library, unchanged, so the app's own code runs here as on a phone:
+// the same calls, the same lifetimes (outputs alias planned memory, weights are direct buffers that Java owns),
+// XNNPACK's weight cache on. What differs is this file, where a phone has libexecutorch_jni.so.
 #include <jni.h>
 
 #include <executorch/extension/module/module.h>

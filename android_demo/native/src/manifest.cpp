@@ -58,6 +58,13 @@ DType dtype(const json& value) {
     breaks_schema("unknown dtype " + value.dump());
 }
 
+PackDType pack_dtype(const std::string& name) {
+    if (name == "float32") return PackDType::float32;
+    if (name == "float16") return PackDType::float16;
+    if (name == "int8") return PackDType::int8;
+    breaks_schema("unknown pack dtype " + name);
+}
+
 /// A path below the bundle's folder, and nothing else.
 std::string path(const json& value) {
     const auto text = value.get<std::string>();
@@ -94,9 +101,9 @@ Slot slot(const json& value) {
     slot.dtype = dtype(value.at("dtype"));
     slot.shape = shape(value.at("shape"));
     slot.layout = value.at("layout");
-    if (const auto travels = value.value("pack_dtype", "float32"); travels != "float32") {
-        throw BundleError("packs of dtype " + travels +
-                          " are not read here: export the bundle with --pack-dtype fp32");
+    slot.pack_dtype = pack_dtype(value.value("pack_dtype", "float32"));
+    if (slot.dtype != DType::float32 || slot.shape.empty() || slot.shape.front() == 0) {
+        breaks_schema(slot.parameter + " is no fp32 tensor");
     }
     const json& binding = value.at("binding");
     const auto kind = binding.at("kind").get<std::string>();

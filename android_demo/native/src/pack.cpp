@@ -6,6 +6,7 @@
 #include <set>
 
 #include "mnet/errors.h"
+#include "pack_dtypes.h"
 
 namespace mnet {
 namespace {
@@ -20,21 +21,62 @@ constexpr std::size_t kProbeLength = 16;
     throw Refused(Reason::malformed, "the pack's metadata is wrong: " + what);
 }
 
-const char* safetensors_name(DType dtype) { return dtype == DType::float32 ? "F32" : "I64"; }
-
 std::string text(const std::vector<std::int64_t>& shape) { return json(shape).dump(); }
 
-bool is_finite(const Tensor& tensor) {
+/// Of IEEE 754 numbers as wide as `Bits`, whose exponents these bits are and, of them, the last one.
+template <typename Bits>
+bool is_finite(const Tensor& tensor, Bits exponent, Bits last_bit) {
     // The exponent of a NaN and of an infinity is all ones: one more carries into the sign, which was cut
     // off. Said without a branch, so that the compiler makes vectors of it.
-    constexpr std::uint32_t kExponent = 0x7f800000, kLastBit = 0x00800000, kSign = 0x80000000;
-    std::uint32_t carried = 0;
-    for (std::size_t offset = 0; offset < tensor.size; offset += sizeof(float)) {
-        std::uint32_t bits;
+    Bits carried = 0;
+    for (std::size_t offset = 0; offset < tensor.size; offset += sizeof(Bits)) {
+        Bits bits;
         std::memcpy(&bits, tensor.data + offset, sizeof bits);
-        carried |= (bits & kExponent) + kLastBit;
+        carried |= static_cast<Bits>((bits & exponent) + last_bit);
     }
-    return (carried & kSign) == 0;
+    return (carried >> (8 * sizeof(Bits) - 1)) == 0;
+}
+
+bool is_finite(const Tensor& tensor) {
+    if (tensor.dtype == "F32") return is_finite<std::uint32_t>(tensor, 0x7f800000, 0x00800000);
+    if (tensor.dtype == "F16") return is_finite<std::uint16_t>(tensor, 0x7c00, 0x0400);
+    return true;
+}
+
+/// Throws Refused unless `tensors` are these carriers, and finite.
+void check(const std::map<std::string, Tensor>& tensors, const std::vector<Carrier>& expected) {
+    std::set<std::string> names;
+    for (const Carrier& carrier : expected) {
+        if (!tensors.count(carrier.name)) throw Refused(Reason::missing_tensor, "no tensor " + carrier.name);
+        names.insert(carrier.name);
+    }
+    for (const auto& [name, tensor] : tensors) {
+        if (!names.count(name)) throw Refused(Reason::extra_tensor, "the bundle has no slot for " + name);
+    }
+    for (const auto& [name, dtype, shape] : expected) {
+        const Tensor& tensor = tensors.at(name);
+        if (tensor.dtype != dtype) {
+            throw Refused(Reason::wrong_dtype, name + " is " + tensor.dtype + ", its slot " + dtype);
+        }
+        if (tensor.shape != shape) {
+            throw Refused(Reason::wrong_shape,
+                          name + " is " + text(tensor.shape) + ", its slot " + text(shape));
+        }
+        if (!is_finite(tensor)) throw Refused(Reason::not_finite, name + " holds a NaN or an infinity");
+    }
+}
+
+/// The parameters of a pack's tensors, which `check` has passed.
+void widen(const std::map<std::string, Tensor>& tensors, const std::vector<Slot>& slots, WeightPack& pack) {
+    for (const Slot& slot : slots) {
+        if (slot.pack_dtype == PackDType::float32) {
+            pack.parameters.push_back(tensors.at(slot.parameter));
+            continue;
+        }
+        const auto& values = pack.widened.emplace_back(widened(slot, tensors));
+        const auto* data = reinterpret_cast<const std::uint8_t*>(values.data());
+        pack.parameters.push_back({"F32", slot.shape, data, values.size() * sizeof(float)});
+    }
 }
 
 std::vector<float> read_probe(const json& values) {
@@ -67,41 +109,27 @@ WeightPack read_pack(const Bytes& data, const Manifest& manifest) {
     if (!metadata["bundle"].is_string()) malformed("bundle: no text");
     if (!metadata["generator"].is_string()) malformed("generator: no text");
     if (!metadata["version"].is_number_unsigned()) malformed("version: no natural number");
-    WeightPack pack{metadata["version"], read_probe(metadata["probe"]), {}};
+    WeightPack pack{metadata["version"], read_probe(metadata["probe"]), {}, {}};
     if (pack.version < 0) malformed("version: too large");
     if (const auto bundle = metadata["bundle"].get<std::string>(); bundle != manifest.id) {
         throw Refused(Reason::wrong_bundle, "the pack is for bundle " + bundle + ", this is " + manifest.id);
     }
-    pack.parameters = check_parameters(file.tensors(), manifest.slots);
+    std::vector<Carrier> expected;
+    for (const Slot& slot : manifest.slots) {
+        for (Carrier& carrier : carriers(slot)) expected.push_back(std::move(carrier));
+    }
+    const auto tensors = file.tensors();
+    check(tensors, expected);
+    widen(tensors, manifest.slots, pack);
     return pack;
 }
 
 Parameters check_parameters(const std::map<std::string, Tensor>& tensors, const std::vector<Slot>& slots) {
-    std::set<std::string> expected;
-    for (const Slot& slot : slots) {
-        if (!tensors.count(slot.parameter))
-            throw Refused(Reason::missing_tensor, "no tensor " + slot.parameter);
-        expected.insert(slot.parameter);
-    }
-    for (const auto& [name, tensor] : tensors) {
-        if (!expected.count(name)) throw Refused(Reason::extra_tensor, "the bundle has no slot for " + name);
-    }
+    std::vector<Carrier> expected;
+    for (const Slot& slot : slots) expected.push_back({slot.parameter, "F32", slot.shape});
+    check(tensors, expected);
     Parameters parameters;
-    for (const Slot& slot : slots) {
-        const Tensor& tensor = tensors.at(slot.parameter);
-        if (tensor.dtype != safetensors_name(slot.dtype)) {
-            throw Refused(Reason::wrong_dtype, slot.parameter + " is " + tensor.dtype + ", its slot " +
-                                                   safetensors_name(slot.dtype));
-        }
-        if (tensor.shape != slot.shape) {
-            throw Refused(Reason::wrong_shape,
-                          slot.parameter + " is " + text(tensor.shape) + ", its slot " + text(slot.shape));
-        }
-        if (slot.dtype == DType::float32 && !is_finite(tensor)) {
-            throw Refused(Reason::not_finite, slot.parameter + " holds a NaN or an infinity");
-        }
-        parameters.push_back(tensor);
-    }
+    for (const Slot& slot : slots) parameters.push_back(tensors.at(slot.parameter));
     return parameters;
 }
 
@@ -113,7 +141,15 @@ Bytes write_pack(const Parameters& parameters, const Manifest& manifest, std::in
                            {"generator", "bench"},
                            {"probe", probe}};
     std::map<std::string, Tensor> tensors;
-    for (std::size_t k = 0; k < parameters.size(); ++k) tensors[manifest.slots[k].parameter] = parameters[k];
+    std::vector<std::vector<Bytes>> contents;  // moved about, but their bytes stay where they are
+    for (std::size_t k = 0; k < parameters.size(); ++k) {
+        const auto& parts = contents.emplace_back(narrowed(manifest.slots[k], parameters[k]));
+        const auto names = carriers(manifest.slots[k]);
+        for (std::size_t part = 0; part < parts.size(); ++part) {
+            const auto& [name, dtype, shape] = names[part];
+            tensors[name] = {dtype, shape, parts[part].data(), parts[part].size()};
+        }
+    }
     return write_safetensors(tensors, kMetadata, metadata.dump());
 }
 

@@ -15,12 +15,14 @@ namespace mnet {
 /// memory.
 using Parameters = std::vector<Tensor>;
 
-/// A pack that fits its bundle. Its parameters lie in the pack's bytes.
+/// A pack that fits its bundle. Its parameters are fp32; they lie in the pack's bytes or, where it travels in
+/// another dtype, in `widened`.
 struct WeightPack {
     std::int64_t version;
     /// The first values of the model's first output for the first golden sample under these weights.
     std::vector<float> probe;
     Parameters parameters;
+    std::vector<std::vector<float>> widened;
 };
 
 /// What a pack carries of the model's first output: its first 16 values.
@@ -33,7 +35,7 @@ WeightPack read_pack(const Bytes& data, const Manifest& manifest);
 /// `tensors` in the order of `slots`; throws Refused unless they are what the slots take, and finite.
 Parameters check_parameters(const std::map<std::string, Tensor>& tensors, const std::vector<Slot>& slots);
 
-/// Packs parameters that are in the order of the slots.
+/// Packs fp32 parameters that are in the order of the slots, in the dtypes that these travel in.
 Bytes write_pack(const Parameters& parameters, const Manifest& manifest, std::int64_t version,
                  const std::vector<float>& probe);
 

@@ -28,7 +28,10 @@ struct TensorInfo {
     std::size_t bytes() const;
 };
 
-/// Where one generated parameter lives in the artifact. `shape` and `dtype` are those of the weight pack.
+/// What a parameter travels in; the runtime computes in fp32.
+enum class PackDType { float32, float16, int8 };
+
+/// Where one generated parameter lives in the artifact. `shape` and `dtype` are PyTorch's.
 struct Slot {
     enum class Kind { input, bytes };
 
@@ -38,6 +41,7 @@ struct Slot {
     /// How the runtime wants it, one letter a dimension: `O` out, `I` in, `D` depth, `H` height, `W` width.
     /// Dimensions of size 1 may be left out.
     std::string layout;
+    PackDType pack_dtype;
     Kind kind;
     /// Of kind `input`: which input of `forward` it is.
     std::size_t index = 0;

@@ -115,7 +115,7 @@ class Manifest(
             TensorInfo(entry.string("name"), entry.oneOf("dtype", MODEL_DTYPES), entry.shape())
 
         private fun slot(entry: JsonObject) = Slot(
-            entry.string("parameter"), entry.oneOf("dtype", MODEL_DTYPES), entry.shape(), entry.string("layout"),
+            entry.string("parameter"), entry.oneOf("dtype", setOf(Tensor.FLOAT32)), entry.shape(), entry.string("layout"),
             if ("pack_dtype" in entry) entry.oneOf("pack_dtype", PACK_DTYPES) else Tensor.FLOAT32,
             binding(entry.child("binding")),
         )
