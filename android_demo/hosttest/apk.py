@@ -17,6 +17,7 @@ from android_demo.hosttest.kotlin import (
     compile_app,
     compile_core,
     compile_engine,
+    compile_java,
     executorch_classes,
     stdlib,
 )
@@ -41,7 +42,7 @@ def build_apk() -> Apk:
     folder = BUILD / "apk"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    linked, generated = _link_resources(folder)
+    linked, generated = link_resources(folder)
     classes = _dex(folder, compile_app(generated), generated)
     unsigned = folder / "unsigned.apk"
     shutil.copy(linked, unsigned)
@@ -59,8 +60,8 @@ def _program(package: str, name: str, *arguments: object) -> str:
     return run([tool, *arguments], environment={"LD_LIBRARY_PATH": debian_libraries()})
 
 
-def _link_resources(folder: Path) -> tuple[Path, Path]:
-    """The APK with its resources only, and the compiled class of their ids."""
+def link_resources(folder: Path) -> tuple[Path, Path]:
+    """The APK with its resources only, written into `folder`, and the compiled class of their ids."""
     source = DEMO / "app/src/main"
     # Gradle takes the package from the build file; aapt2 wants it in the manifest.
     manifest = folder / "AndroidManifest.xml"
@@ -73,20 +74,7 @@ def _link_resources(folder: Path) -> tuple[Path, Path]:
     versions = ["--version-code", 1, "--version-name", "0.1", "--debug-mode"]
     files = ["-I", framework, "--manifest", manifest, "--java", java, "-o", linked, compiled]
     _program("aapt", "aapt2", "link", *options, *versions, *files)
-    generated = BUILD / "app-resources"
-    shutil.rmtree(generated, ignore_errors=True)
-    run(
-        [
-            java_home() / "bin/javac",
-            "--release",
-            "8",
-            "-Xlint:-options",
-            "-d",
-            generated,
-            *java.rglob("*.java"),
-        ]
-    )
-    return linked, generated
+    return linked, compile_java("app-resources", java, release=8)
 
 
 def _dex(folder: Path, app: Path, generated: Path) -> Path:

@@ -7,6 +7,7 @@ from android_demo.hosttest.kotlin import (
     BUILD,
     compile_core,
     compile_engine,
+    compile_java,
     compile_recommender,
     executorch_classes,
 )
@@ -24,19 +25,7 @@ def classpath() -> list[Path]:
 
 def compile_stand_ins() -> Path:
     """The few classes of fbjni and its loader that ExecuTorch's Java API needs."""
-    target = BUILD / "stand-ins"
-    if not target.is_dir():
-        run(
-            [
-                java_home() / "bin/javac",
-                "--release",
-                "17",
-                "-d",
-                target,
-                *JNI.rglob("*.java"),
-            ]
-        )
-    return target
+    return compile_java("stand-ins", JNI)
 
 
 def build_library() -> Path:

@@ -1,4 +1,4 @@
-"""Kotlin on this machine: the app's code compiled against Android's API, the tests against the JDK, run by JUnit 5."""
+"""Kotlin and Java on this machine: the app's code against Android's API, the tests against the JDK, run by JUnit 5."""
 
 import hashlib
 import re
@@ -110,19 +110,23 @@ def _count(printed: str, what: str) -> int:
     return 0 if match is None else int(match.group(1))
 
 
+def compile_java(name: str, sources: Path, release: int = 17) -> Path:
+    """Class files of Java; those of Java 8 are for the dex compiler too."""
+    files = sorted(sources.rglob("*.java"))
+    options = ["--release", str(release), "-Xlint:-options"]
+    command = [java_home() / "bin/javac", *options, *files, "-d"]
+    return _compiled_anew(name, _digest(files, options), command)
+
+
 def _compile(name: str, sources: Path, classpath: Sequence[Path], *, for_android: bool) -> Path:
-    """Class files of `sources`, compiled anew only when a source, an input or a tool changed."""
+    """Class files of Kotlin."""
     files = sorted(sources.rglob("*.kt"))
-    target, stamp = BUILD / name, BUILD / f"{name}.sha256"
-    options = (
-        [*_KOTLIN_OPTIONS, "-no-jdk"] if for_android else ["-language-version", "2.1", "-jvm-target", "17"]
-    )
-    key = _digest(files, [*map(str, classpath), *options])
-    if target.is_dir() and stamp.is_file() and stamp.read_text() == key:
-        return target
-    stamp.unlink(missing_ok=True)
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True)
+    path = list(map(str, classpath))
+    options = ["-no-stdlib", "-no-reflect", "-classpath", ":".join(path)]
+    if for_android:
+        options += [*_KOTLIN_OPTIONS, "-no-jdk"]
+    else:
+        options += ["-language-version", "2.1", "-jvm-target", "17", f"-Xfriend-paths={','.join(path)}"]
     compiler = [
         kotlin_jar("kotlin-jupyter-kernel-0.19.0-944-all.jar"),
         stdlib(),
@@ -130,11 +134,19 @@ def _compile(name: str, sources: Path, classpath: Sequence[Path], *, for_android
     ]
     # A compiler that runs for seconds is done before the second JIT would pay.
     command = [java_home() / "bin/java", "-Xmx1500m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
-    command += ["-cp", ":".join(map(str, compiler))]
-    path = ":".join(map(str, classpath))
-    options += ["-no-stdlib", "-no-reflect", "-classpath", path, "-d", str(target)]
-    options += [] if for_android else [f"-Xfriend-paths={','.join(map(str, classpath))}"]
-    run([*command, "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler", *options, *files])
+    command += ["-cp", ":".join(map(str, compiler)), "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler"]
+    return _compiled_anew(name, _digest(files, [*path, *options]), [*command, *options, *files, "-d"])
+
+
+def _compiled_anew(name: str, key: str, command: Sequence[object]) -> Path:
+    """The class files that `command` writes, run only when a source, an input or an option changed."""
+    target, stamp = BUILD / name, BUILD / f"{name}.sha256"
+    if target.is_dir() and stamp.is_file() and stamp.read_text() == key:
+        return target
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    run([*command, target])
     stamp.write_text(key)
     return target
 

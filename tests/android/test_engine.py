@@ -4,9 +4,7 @@ import json
 import random
 import shutil
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,69 +17,14 @@ from joserfc.jwk import ECKey
 from android_demo.hosttest.kotlin import run_tests, stdlib
 from android_demo.hosttest.tools import java_home
 from export.bundle import Bundle
-from export.manifest import MANIFEST_FILE, seal
 from export.packs import pack_digest
 from export.swaps import StoredSwaps
-from tests.android.conftest import REPOSITORY
+from tests.android.conftest import HostTests
 from toolchain.cloud.keys import public_keys
 from toolchain.cloud.release import Release, sign_release
 from toolchain.fleet.client import Identity
 
-HostTests = tuple[Path, list[Path]]
-Manifest = dict[str, Any]
-# Convolutions by bytes, packs in int8.
-BY_BYTES = Bundle.load(REPOSITORY / "tests" / "vectors" / "exported" / "convnet")
 DEVICE = "0123456789abcdef"
-ITEMS = 300  # of the tiny run
-
-
-@pytest.fixture(scope="module")
-def bundle(tiny_bundle: Path) -> Bundle:
-    return Bundle.load(tiny_bundle)
-
-
-@pytest.fixture(scope="module")
-def properties(
-    host_tests: HostTests,
-    library: Path,
-    bundle: Bundle,
-    tiny_run: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, Any]:
-    unkeyed = resealed(BY_BYTES, tmp_path_factory.mktemp("unkeyed"), without_keys)
-    kinds = {"inputs": bundle, "bytes": BY_BYTES, "unkeyed": Bundle.load(unkeyed)}
-    packs = tmp_path_factory.mktemp("golden")
-    for kind, each in kinds.items():
-        (packs / kind).write_bytes(each.golden_pack())
-    return {
-        "mnet.jni": library,
-        "mnet.bundle": bundle.path,
-        "mnet.updated": resealed(
-            bundle, tmp_path_factory.mktemp("updated"), lambda m: {**m, "created": "later"}
-        ),
-        **{f"mnet.{kind}": each.path for kind, each in kinds.items()},
-        **{f"mnet.{kind}.golden": packs / kind for kind in kinds},
-        "mnet.vectors": REPOSITORY / "tests" / "vectors",
-        "mnet.python": sys.executable,
-        "mnet.repository": REPOSITORY,
-        "mnet.run": tiny_run,
-        "mnet.items": ITEMS,
-    }
-
-
-def resealed(bundle: Bundle, folder: Path, change: Callable[[Manifest], Manifest]) -> Path:
-    """The same files as another bundle, as the next version of an app may bring it."""
-    shutil.copytree(bundle.path, folder, dirs_exist_ok=True)
-    manifest = json.loads((folder / MANIFEST_FILE).read_bytes())
-    del manifest["id"]
-    (folder / MANIFEST_FILE).write_bytes(seal(change(manifest)))
-    return folder
-
-
-def without_keys(manifest: Manifest) -> Manifest:
-    """As an exporter would leave it that knows nothing of XNNPACK's cache of weights."""
-    slots = [{**slot, "binding": {**slot["binding"], "keys": []}} for slot in manifest["slots"]]
-    return {**manifest, "slots": slots}
 
 
 def test_outputs_are_those_of_eager_pytorch(host_tests: HostTests, properties: dict[str, Any]) -> None:

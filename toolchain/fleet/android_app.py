@@ -20,12 +20,8 @@ _SOURCES = Path("app/src/main")
 def put_into_app(bundle: Bundle, data: DataConfig, app: Path) -> Path:
     """Make `bundle` the one that the demo in folder `app` carries, with the titles of its items where there are any.
 
-    Returns the folder of the assets. Raises UserError where there is no such app, or its phone cannot read the packs.
+    Returns the folder of the assets. Raises UserError where there is no such app.
     """
-    if narrow := set(bundle.manifest.pack_dtypes.values()) - {"float32"}:
-        raise UserError(
-            f"the Android demo reads no packs of {', '.join(narrow)}: export with --pack-dtype fp32"
-        )
     if not (app / _SOURCES / "AndroidManifest.xml").is_file():
         raise UserError(f"{app} is not the Android demo: it has no {_SOURCES / 'AndroidManifest.xml'}")
     assets = app / _SOURCES / "assets"

@@ -17,7 +17,9 @@ class Tensor(val dtype: String, val shape: List<Long>, data: ByteBuffer) {
 
     /** The values of a float32 or float16 tensor. */
     fun floats(): FloatArray {
-        if (dtype == FLOAT16) return bytes().asShortBuffer().let { half -> FloatArray(half.remaining()) { halfToFloat(half.get(it)) } }
+        if (dtype == FLOAT16) {
+            return bytes().asShortBuffer().let { halves -> FloatArray(halves.remaining()) { halfToFloat(halves.get(it)) } }
+        }
         check(dtype == FLOAT32) { "the tensor is $dtype" }
         return bytes().asFloatBuffer().let { buffer -> FloatArray(buffer.remaining()).also { buffer.get(it) } }
     }

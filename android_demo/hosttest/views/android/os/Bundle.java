@@ -1,0 +1,4 @@
+package android.os;
+
+/** Host stand-in. */
+public final class Bundle {}

@@ -1,0 +1,4 @@
+package android.text;
+
+/** Host stand-in. */
+public interface Editable extends CharSequence {}

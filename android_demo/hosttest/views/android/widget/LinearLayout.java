@@ -1,0 +1,12 @@
+package android.widget;
+
+import android.content.Context;
+import android.util.AttributeSet;
+import android.view.ViewGroup;
+
+/** Host stand-in; laid out by `mnet.views.Layouts`. */
+public class LinearLayout extends ViewGroup {
+    public LinearLayout(Context context, AttributeSet attributes) {
+        super(context, attributes);
+    }
+}

@@ -1,0 +1,31 @@
+"""The app's own activities and layouts, run and drawn on this machine; the drawings are in `build/host/drawings`."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from android_demo.hosttest import screens
+from android_demo.hosttest.kotlin import compile_tests, run_tests
+from export.bundle import Bundle
+from tests.android.conftest import HostTests, or_skip
+from toolchain.fleet.android_app import copy_for_device
+
+
+def test_the_screens_show_what_the_app_does(
+    host_tests: HostTests, properties: dict[str, Any], bundle: Bundle, tmp_path: Path
+) -> None:
+    assets = tmp_path / "assets"
+    copy_for_device(bundle, assets / "bundle")
+    titles = [f"Film {item + 1}" for item in range(properties["mnet.items"])]
+    (assets / "catalogue.json").write_text(json.dumps({"titles": titles}))
+    classpath = [*or_skip(screens.classpath), host_tests[0], *host_tests[1]]
+    tests = or_skip(lambda: compile_tests("screens-test", screens.SCREEN_TESTS, classpath))
+    shutil.rmtree(screens.DRAWINGS, ignore_errors=True)
+    folders = {"assets": assets, "resources": screens.RESOURCES, "drawings": screens.DRAWINGS}
+    more = {f"mnet.{name}": folder for name, folder in folders.items()}
+    passed = run_tests(tests, classpath, {**properties, **more}, only="mnet.hosttest.ScreensTest")
+    assert passed == 2
+    drawn = sorted(path.name for path in screens.DRAWINGS.glob("*.png"))
+    assert len(drawn) == 4
+    print(f"\nscreens drawn, no screenshots of a phone: {screens.DRAWINGS}: {', '.join(drawn)}")
