@@ -13,7 +13,8 @@ import pytest
 from export.bundle import Bundle
 from export.packs import pack_digest
 from tests.cloud.callers import Caller, Device, enrol, operator
-from tests.cloud.postgres import PostgresServer
+from tests.cloud.postgres import postgres_server
+from toolchain.fleet.postgres import PostgresServer
 from toolchain.fleet.processes import ServerProcess
 
 DEVICES, UPLOADS = 6, 12
@@ -132,7 +133,7 @@ def test_a_database_that_is_restarted_costs_retries_and_nothing_else(
 ) -> None:
     bundle = Bundle.load(tiny_bundle)
     with (
-        PostgresServer() as postgres,
+        postgres_server() as postgres,
         ServerProcess(
             tiny_run, tiny_bundle, tmp_path / "server", options=["--database", postgres.new_database()]
         ) as server,
