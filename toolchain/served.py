@@ -17,7 +17,7 @@ from export.pack_dtypes import rounded
 from export.quantization import with_base
 from export.session import open_session
 from toolchain.errors import UserError
-from toolchain.metanetwork import call
+from toolchain.metanetwork import call_alike
 from toolchain.training.build import load_data
 from toolchain.training.gains import FloatArray, bootstrap_gain
 from toolchain.training.run import Run, load_run
@@ -105,8 +105,7 @@ class _Served:
             rounded({name: values[m] for name, values in generated.items()}, dtypes) for m in range(packs)
         ]
         stacked = {name: torch.stack([row[name] for row in rows]) for name in dtypes}
-        golden = (tensor.expand(packs, *tensor.shape) for tensor in self._bundle.golden.inputs[0])
-        probes = call(self._reference, stacked, *golden)
+        probes = call_alike(self._reference, stacked, *self._bundle.golden.inputs[0])
         self.packs += packs
         live = -1
 

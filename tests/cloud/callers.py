@@ -1,11 +1,14 @@
 """Who calls the service in its tests: plain HTTP with one secret, so that status and body are seen as on the wire."""
 
+import threading
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
 
 from export.bundle import Bundle
+from export.packs import pack_digest
 from toolchain.cloud.keys import load_public_keys
 from toolchain.cloud.release import Release, verify_release
 from toolchain.fleet.processes import ServerProcess
@@ -68,3 +71,47 @@ def enrol(http: httpx.Client, server: ServerProcess, bundle: Bundle) -> Device:
 def operator(http: httpx.Client, server: ServerProcess) -> Caller:
     """Whoever holds the operator key."""
     return Caller(http, server.operator_key.read_text().strip())
+
+
+def upload_under(
+    kill: Callable[[], object],
+    devices: Sequence[Device],
+    count: int,
+    upload: Callable[[Device, int], httpx.Response],
+) -> dict[str, list[int]]:
+    """`count` uploads of each device at once, `kill` amid them; the versions that each was told, which must rise."""
+    told: dict[str, list[int]] = {device.id: [] for device in devices}
+    some, failures = threading.Event(), list[BaseException]()
+
+    def work(device: Device) -> None:
+        try:
+            for turn in range(count):
+                answer = upload(device, turn)
+                assert answer.status_code == 202, answer.text
+                told[device.id].append(answer.json()["version"])
+                if turn == count // 3:
+                    some.set()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(device,)) for device in devices]
+    for thread in threads:
+        thread.start()
+    assert some.wait(120)
+    kill()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    for versions in told.values():
+        assert len(versions) == count
+        assert versions == sorted(set(versions))
+    return told
+
+
+def catch_up(device: Device, bundle: str, version: int) -> None:
+    """Poll until the device has that version; none on the way may be older than the one before."""
+    seen = [0]
+    while seen[-1] < version:
+        seen.append(device.release(bundle, after=seen[-1], timeout=60).version)
+    release = device.release(bundle)
+    assert pack_digest(device.get(f"/packs/{release.sha256}").content) == release.sha256

@@ -9,8 +9,9 @@ import pytest
 from export.bundle import Bundle
 from tests.cloud.callers import Caller, Device, enrol
 from tests.cloud.callers import operator as operator_of
-from tests.cloud.postgres import PostgresServer
+from tests.cloud.postgres import postgres_server
 from toolchain.cloud.database import Database
+from toolchain.fleet.postgres import PostgresServer
 from toolchain.fleet.processes import ServerProcess
 
 BACKENDS = ("sqlite", "postgresql")
@@ -19,7 +20,7 @@ BACKENDS = ("sqlite", "postgresql")
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """One PostgreSQL for all tests; each takes a database of its own, and none stops it."""
-    with PostgresServer() as server:
+    with postgres_server() as server:
         yield server
 
 

@@ -103,6 +103,20 @@ def test_a_killed_generation_goes_on_with_what_is_missing(job: Job, monkeypatch:
     assert sorted(devices) == sorted(USERS)
 
 
+def test_several_processes_write_the_same_bytes(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate(job, "local")
+    monkeypatch.setattr(bulk, "USERS_A_PROCESS", 10)
+    there, heard = Job(**{**vars(job), "out": str(tmp_path / "there")}), list[int]()
+    assert generate(there, "local", heard.append) == Done(generated=50, before=0)
+    assert sorted(heard) == [10, 20, 20]
+    assert parts(there) == parts(job)
+    lost = Job(**{**vars(job), "out": str(tmp_path / "lost"), "run": str(tmp_path / "nowhere")})
+    with pytest.raises(UserError, match="nowhere"):
+        generate(lost, "local")
+
+
 def test_ray_writes_the_same_bytes(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")

@@ -62,7 +62,7 @@ class Mutator:
                 # A poll that waits would only make the test wait.
                 query[parameter["name"]] = 0 if parameter["name"] == "timeout" else _text(value)
             elif parameter["in"] == "header":
-                headers[parameter["name"]] = _text(value).encode("ascii", "replace").decode()[:200]
+                headers[parameter["name"]] = _in_a_header(value)
         body = None
         if "requestBody" in operation:
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
@@ -111,6 +111,11 @@ class Mutator:
 
 def _text(value: Any) -> str:
     return str(value).encode("utf-8", "replace").decode()
+
+
+def _in_a_header(value: Any) -> str:
+    """As much of it as the client agrees to send."""
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in _text(value)[:200]).strip()
 
 
 def _in_a_path(value: Any) -> str:

@@ -174,7 +174,7 @@ def test_a_pack_that_a_kill_left_without_a_release_is_swept(
         released.wait_for(phone=1)
         packs = PackStore(f"file://{tmp_path / 'packs'}")
         packs.put_all([("phone", b"put, and killed before its release")])
-        upkeep = Upkeep(ledger, packs, publisher, Waiting(), None)
+        upkeep = Upkeep(ledger, packs, publisher, Waiting(), None, Metrics())
         upkeep.sweep()
         assert len(list((tmp_path / "packs").iterdir())) == 2, "it may be of a batch under way"
         upkeep.sweep(older_than_s=-60)
@@ -189,7 +189,7 @@ def test_a_replica_takes_over_what_another_left(
     with publishing(ledger, database, tmp_path, FlakyGenerator(), released) as publisher:
         publisher.start()
         ledger.add_context("phone", [1])  # by a replica that died at once
-        Upkeep(ledger, PackStore(str(tmp_path / "packs")), publisher, Waiting(), None).take_over()
+        Upkeep(ledger, PackStore(str(tmp_path / "packs")), publisher, Waiting(), None, Metrics()).take_over()
         released.wait_for(phone=1)
 
 

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from export.bundle import Bundle
-from export.packs import pack_digest
-from tests.cloud.callers import Caller, Device, enrol, operator
-from tests.cloud.postgres import PostgresServer
+from tests.cloud.callers import Caller, Device, catch_up, enrol, operator, upload_under
+from tests.cloud.postgres import postgres_server
+from toolchain.fleet.postgres import PostgresServer
 from toolchain.fleet.processes import ServerProcess
 
 DEVICES, UPLOADS = 6, 12
@@ -65,44 +65,18 @@ def test_a_replica_is_killed_under_load(shared: Shared, tiny_bundle: Path, stack
     survivor = stack.enter_context(shared.replica())
     https = [connect(stack, doomed), connect(stack, survivor)]
     devices = [enrol(https[n % 2], doomed, bundle) for n in range(DEVICES)]
-    accepted: dict[str, list[int]] = {device.id: [] for device in devices}
-    some, failures = threading.Event(), list[BaseException]()
 
-    def upload(phone: Device) -> None:
+    def upload(phone: Device, turn: int) -> httpx.Response:
         """Alternate between the replicas; after an error go on with the other one."""
+        path, body = f"/devices/{phone.id}/context", {"samples": [turn + 1, 7, 8]}
         try:
-            for turn in range(UPLOADS):
-                samples = {"samples": [turn + 1, 7, 8]}
-                for http in (https[turn % 2], https[1]):
-                    try:
-                        answer = at(phone, http).post(f"/devices/{phone.id}/context", samples)
-                    except httpx.TransportError:
-                        continue
-                    assert answer.status_code == 202, answer.text
-                    accepted[phone.id].append(answer.json()["version"])
-                    break
-                if turn == UPLOADS // 3:
-                    some.set()
-        except BaseException as error:
-            failures.append(error)
+            return at(phone, https[turn % 2]).post(path, body)
+        except httpx.TransportError:
+            return at(phone, https[1]).post(path, body)
 
-    threads = [threading.Thread(target=upload, args=(device,)) for device in devices]
-    for thread in threads:
-        thread.start()
-    assert some.wait(120)
-    doomed.kill()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    told = upload_under(doomed.kill, devices, UPLOADS, upload)
     for device in devices:
-        versions = accepted[device.id]
-        assert versions == sorted(set(versions))
-        assert len(versions) == UPLOADS
-        here, seen = at(device, https[1]), [0]
-        while seen[-1] < versions[-1]:
-            seen.append(here.release(bundle.id, after=seen[-1], timeout=60).version)
-        release = here.release(bundle.id)
-        assert pack_digest(here.get(f"/packs/{release.sha256}").content) == release.sha256
+        catch_up(at(device, https[1]), bundle.id, told[device.id][-1])
 
 
 def test_a_phone_that_waits_at_one_replica_hears_of_the_other(
@@ -132,7 +106,7 @@ def test_a_database_that_is_restarted_costs_retries_and_nothing_else(
 ) -> None:
     bundle = Bundle.load(tiny_bundle)
     with (
-        PostgresServer() as postgres,
+        postgres_server() as postgres,
         ServerProcess(
             tiny_run, tiny_bundle, tmp_path / "server", options=["--database", postgres.new_database()]
         ) as server,

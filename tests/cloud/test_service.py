@@ -18,7 +18,7 @@ from tests.cloud.callers import Caller, Device, enrol
 from toolchain.cloud.database import Database
 from toolchain.cloud.ledger import Ledger
 from toolchain.cloud.release import Release
-from toolchain.cloud.service import Limits
+from toolchain.cloud.settings import Limits
 from toolchain.fleet.processes import ServerProcess
 from toolchain.training.run import load_run
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from toolchain.metanetwork import call, under
+from toolchain.metanetwork import call, call_alike, under
 
 PACKS, ROWS = 3, 4
 
@@ -151,6 +151,24 @@ def test_call_runs_what_under_refuses() -> None:
     model, x = Odd(lambda x, w: x @ w.exp()), torch.randn(PACKS, ROWS, 4)
     parameters = values_of(model, ["weight"])
     torch.testing.assert_close(call(model, parameters, x), x @ parameters["weight"].exp())
+
+
+def test_call_alike_gives_what_call_gives_for_inputs_that_all_packs_share() -> None:
+    class InPlace(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.base, self.generated = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.base(x)
+            x += self.generated(x)
+            return x
+
+    for model in (InPlace(), nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3))):
+        name = "generated.weight" if isinstance(model, InPlace) else "2.weight"
+        parameters, x = values_of(model, [name]), torch.randn(ROWS, 4)
+        expected = call(model, parameters, x.expand(PACKS, ROWS, 4))
+        torch.testing.assert_close(call_alike(model, parameters, x), expected)
 
 
 def test_a_batch_that_does_not_fall_into_packs_is_refused() -> None:

@@ -17,6 +17,9 @@ def command(
     state: Annotated[Path, typer.Option(help="Folder for keys, database and packs; created at first start.")],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.")] = 8765,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Server processes on that port; each holds the model, about 0.6 GB.")
+    ] = 1,
     database: Annotated[
         str | None,
         typer.Option(
@@ -46,45 +49,46 @@ def command(
 
     Example: `mnet serve runs/ml --bundle bundles/ml --state server`
     """
-    import gc
     import json
+    from collections.abc import Sequence
 
-    import torch
     from rich.console import Console
 
-    from toolchain.cloud.generation import load_generators
     from toolchain.cloud.logs import log_to_stderr
-    from toolchain.cloud.server import Reload, Settings, build_service, listen, serve
-    from toolchain.cloud.service import Limits
+    from toolchain.cloud.settings import Limits, Settings
     from toolchain.cloud.state import ServerState
+    from toolchain.cloud.workers import listen, serve
     from toolchain.errors import UserError
 
     if (tls_certificate is None) != (tls_key is None):
         raise UserError("HTTPS needs both --tls-certificate and --tls-key")
     log_to_stderr(as_json=log == "json")
-    torch.set_num_threads(1)
-    settings = Settings(
-        database=database,
-        packs=packs,
-        retain_days=retain,
-        limits=Limits(body_bytes=max_body * 1024, context=max_context, uploads_a_minute=uploads),
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-    )
     with listen(host, port) as listener:
-        generators = load_generators(run, bundle)
         server_state = ServerState.open(state)
+        settings = Settings(
+            runs=tuple(run),
+            bundles=tuple(bundle),
+            state=server_state,
+            workers=workers,
+            database=database,
+            packs=packs,
+            retain_days=retain,
+            limits=Limits(body_bytes=max_body * 1024, context=max_context, uploads_a_minute=uploads),
+            tls_certificate=tls_certificate,
+            tls_key=tls_key,
+            log_as_json=log == "json",
+        )
         bound_host, bound_port = listener.getsockname()[:2]
         scheme = "http" if tls_key is None else "https"
-        facts = {
-            "url": f"{scheme}://{f'[{bound_host}]' if ':' in bound_host else bound_host}:{bound_port}",
-            "bundles": ", ".join(generators),
-            "enrolment_key": str(server_state.enrolment_key),
-            "operator_key": str(server_state.operator_key),
-            "signing_key": str(server_state.signing_key),
-        }
 
-        def ready() -> None:
+        def ready(bundles: Sequence[str]) -> None:
+            facts = {
+                "url": f"{scheme}://{f'[{bound_host}]' if ':' in bound_host else bound_host}:{bound_port}",
+                "bundles": ", ".join(bundles),
+                "enrolment_key": str(server_state.enrolment_key),
+                "operator_key": str(server_state.operator_key),
+                "signing_key": str(server_state.signing_key),
+            }
             if as_json:
                 print(json.dumps({"event": "ready", **facts}), flush=True)
             else:
@@ -92,9 +96,4 @@ def command(
                 for name, value in facts.items():
                     console.print(f"{name.replace('_', ' '):>13}  {value}", soft_wrap=True)
 
-        service = build_service(server_state, settings, generators)
-        reload = Reload(service, server_state, lambda: load_generators(run, bundle))
-        # PyTorch's million objects live as long as the process: walking them would hold up a request.
-        gc.freeze()
-        gc.collect()  # how often there is a walk goes by what the last one left
-        serve(service, settings, [listener], ready, reload)
+        serve(settings, listener, ready)

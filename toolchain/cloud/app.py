@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.telemetry import TelemetryConfig
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from toolchain.cloud import operations, phones
@@ -64,7 +64,7 @@ def health(service: ServiceOf, response: Response) -> dict[str, str | list[str]]
 @router.get("/metrics", response_class=Response)
 async def metrics(service: ServiceOf) -> Response:
     """Figures for Prometheus; they name no device."""
-    return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:

@@ -11,9 +11,13 @@ exactly one release, however often the generation was killed.
 import hashlib
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +27,7 @@ import pyarrow.parquet as pq
 
 from export.bundle import Bundle
 from export.packs import pack_digest
+from toolchain.children import CONTEXT, follow_parent
 from toolchain.cloud.generation import load_generators
 from toolchain.cloud.keys import load_signing_key
 from toolchain.cloud.publishing import RELEASE_LIFETIME_S
@@ -31,6 +36,7 @@ from toolchain.errors import UserError
 from toolchain.objects import ObjectStore
 
 ROWS_A_PART = 1024
+USERS_A_PROCESS = 5_000  # below that, another process costs more time to start than it saves
 FACTS = "generation.json"
 Engine = Literal["local", "ray"]
 
@@ -177,11 +183,41 @@ class Worker:
         return out.getvalue()
 
 
-def _locally(job: Job, units: Iterable[Unit]) -> Iterator[int]:
-    worker = None
-    for unit in units:
-        worker = worker or Worker(job)
-        yield from worker.parts(unit)
+def _locally(job: Job, units: Sequence[Unit]) -> Iterator[int]:
+    """In as many processes as there are cores, or in this one where there is little to do."""
+    if not units:
+        return
+    users = sum(unit.rows for unit in units)
+    processes = min(os.cpu_count() or 1, len(units), users // USERS_A_PROCESS)
+    if processes <= 1:
+        worker = Worker(job)
+        for unit in units:
+            yield from worker.parts(unit)
+        return
+    pool = ProcessPoolExecutor(processes, CONTEXT, initializer=_start_process)
+    try:
+        for done in as_completed([pool.submit(_make, job, unit) for unit in units]):
+            yield done.result()
+    except BrokenProcessPool as error:
+        raise UserError("a process was killed, for memory perhaps; the same command goes on") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_process() -> None:
+    import torch
+
+    follow_parent()
+    torch.set_num_threads(1)
+
+
+@cache
+def _worker(job: Job) -> Worker:
+    return Worker(job)
+
+
+def _make(job: Job, unit: Unit) -> int:
+    return sum(_worker(job).parts(unit))
 
 
 class _RayWorker:
@@ -191,12 +227,12 @@ class _RayWorker:
         import torch
 
         torch.set_num_threads(1)
-        self._worker = Worker(job)
+        self._job = job
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
         columns = zip(batch["file"], batch["name"], batch["row_group"], batch["rows"], strict=True)
         units = [Unit(str(file), str(name), int(group), int(rows)) for file, name, group, rows in columns]
-        return {"rows": [sum(self._worker.parts(unit)) for unit in units]}
+        return {"rows": [_make(self._job, unit) for unit in units]}
 
 
 def _on_ray(job: Job, units: list[Unit]) -> Iterator[int]:

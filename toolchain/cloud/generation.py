@@ -13,7 +13,7 @@ from export.pack_dtypes import narrowed, widened
 from export.packs import probe_values, read_pack, write_pack
 from export.quantization import with_base
 from toolchain.errors import UserError
-from toolchain.metanetwork import call
+from toolchain.metanetwork import call_alike
 from toolchain.training.run import CONFIG, Run, load_run
 
 # Every forward pass has this many rows, the last one filled up: BLAS picks its kernel by the shape, and another one
@@ -104,8 +104,7 @@ class PackGenerator:
                 raise ValueError(f"the generated {name} is not finite")
         packed, on_device = self._narrowed(batch)
         # What the devices' self-tests must reproduce on their own runtimes, under these very weights.
-        samples = (golden.expand(ROWS, *golden.shape) for golden in self._golden)
-        outputs = call(self._on_device, on_device, *samples)
+        outputs = call_alike(self._on_device, on_device, *self._golden)
         return [
             write_pack(
                 packed[row],
@@ -123,5 +122,7 @@ class PackGenerator:
         packed = [
             narrowed({name: values[row] for name, values in batch.items()}, dtypes) for row in range(ROWS)
         ]
+        if set(dtypes.values()) == {"float32"}:
+            return packed, {name: batch[name] for name in dtypes}
         wide = [widened(tensors, dtypes) for tensors in packed]
         return packed, {name: torch.stack([row[name] for row in wide]) for name in dtypes}

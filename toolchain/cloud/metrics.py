@@ -1,14 +1,26 @@
 """What the server tells Prometheus. Labels are routes and status codes: never a device, a context or a key."""
 
+import os
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Metrics:
-    """The figures of one service, in a registry of its own."""
+    """The figures of one service, in a registry of its own.
+
+    With PROMETHEUS_MULTIPROC_DIR in the environment, the processes that share that folder count together.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -43,9 +55,18 @@ class Metrics:
         )
         self._releases = Counter("mnet_releases", "Releases signed and stored.", registry=self.registry)
         self._queue = Gauge(
-            "mnet_queue_length", "Devices whose release is still to be made.", registry=self.registry
+            "mnet_queue_length",
+            "Devices whose release is still to be made.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
         )
-        self._waiting = Gauge("mnet_waiting_devices", "Devices in a long poll.", registry=self.registry)
+        self._waiting = Gauge(
+            "mnet_waiting_devices",
+            "Devices in a long poll.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self._watched: dict[Gauge, Callable[[], int]] = {}
 
     def published(self, releases: int, seconds: float) -> None:
         """A batch was released."""
@@ -54,9 +75,23 @@ class Metrics:
         self._releases.inc(releases)
 
     def watch_queue(self, length: Callable[[], int]) -> None:
-        """Ask `length` for the queue length at each scrape."""
-        self._queue.set_function(length)
+        """Ask `length` for the queue length at each look."""
+        self._watched[self._queue] = length
 
     def watch_waiting(self, length: Callable[[], int]) -> None:
-        """Ask `length` for the number of waiting devices at each scrape."""
-        self._waiting.set_function(length)
+        """Ask `length` for the number of waiting devices at each look."""
+        self._watched[self._waiting] = length
+
+    def look(self) -> None:
+        """Note what is watched; between looks, other processes tell the last one."""
+        for gauge, length in self._watched.items():
+            gauge.set(length())
+
+    def text(self) -> bytes:
+        """All figures as Prometheus reads them; those of a process alone (`process_`) only where it has no others."""
+        self.look()
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)
+        return generate_latest(together)

@@ -6,7 +6,7 @@ Format: JWS compact (RFC 7515) of JWT claims (RFC 7519), signed with ES256 (RFC 
 import json
 import re
 from base64 import urlsafe_b64encode
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
@@ -56,8 +56,7 @@ def sign_release(key: ECKey, release: Release) -> str:
 
     The nonce is that of RFC 6979, so that the same release gives the same text wherever it is signed.
     """
-    fields = asdict(release)
-    claims = {claim: fields[field] for claim, field in _CLAIMS.items()}
+    claims = {claim: getattr(release, field) for claim, field in _CLAIMS.items()}
     signed = ".".join(_base64url(_json(part)) for part in ({"alg": ALGORITHM, "kid": key.kid}, claims))
     private = key.private_key
     assert private is not None, "a signing key is private"

@@ -1,64 +1,41 @@
-"""The server as a process: its parts, its socket, and what a signal does to it."""
+"""One server process: its parts, and what a signal does to it."""
 
+import gc
 import logging
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 
+import torch
 import uvicorn
 
 from export.errors import BundleError
 from toolchain.cloud.app import create_app
 from toolchain.cloud.audit import Audit
 from toolchain.cloud.database import OUTAGE, Database
+from toolchain.cloud.generation import load_generators
 from toolchain.cloud.ledger import Ledger
 from toolchain.cloud.metrics import Metrics
 from toolchain.cloud.packs import PackStore
 from toolchain.cloud.publishing import Generators, Publisher
 from toolchain.cloud.registry import Registry
 from toolchain.cloud.rollouts import Rollouts
-from toolchain.cloud.service import Limits, Rates, Service
+from toolchain.cloud.service import Rates, Service
+from toolchain.cloud.settings import Settings
 from toolchain.cloud.state import ServerState
 from toolchain.cloud.upkeep import Upkeep
 from toolchain.cloud.waiting import Waiting
+from toolchain.cloud.workers import Ready
 from toolchain.errors import UserError
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What an operator chooses; without URLs, everything is in the state folder."""
-
-    database: str | None = None
-    packs: str | None = None
-    retain_days: float | None = None
-    limits: Limits = field(default_factory=Limits)
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket (port 0: a free one); UserError where the address cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(
-            f"cannot listen on {host}:{port}: {reason}; choose another --port or --host"
-        ) from error
-    # asyncio leaves this off on such sockets; each pack would wait 40 ms for a delayed ACK.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
-
-
-def build_service(state: ServerState, settings: Settings, generators: Generators) -> Service:
+def build_service(settings: Settings, generators: Generators) -> Service:
     """A service on what `settings` names; raises UserError where a part of it cannot be had."""
+    state = settings.state
     keys = state.read_keys()
     packs = PackStore(settings.packs or state.packs_url())
     database = Database(settings.database or state.database_url())
@@ -74,7 +51,7 @@ def build_service(state: ServerState, settings: Settings, generators: Generators
         audit=Audit(database),
         packs=packs,
         publisher=publisher,
-        upkeep=Upkeep(ledger, packs, publisher, waiting, settings.retain_days),
+        upkeep=Upkeep(ledger, packs, publisher, waiting, settings.retain_days, metrics),
         waiting=waiting,
         metrics=metrics,
         limits=settings.limits,
@@ -109,14 +86,17 @@ class Reload:
         log.info("reloaded: %d bundles, signing with %s", len(generators), kids[0])
 
 
-def serve(
-    service: Service,
-    settings: Settings,
-    sockets: list[socket.socket],
-    ready: Callable[[], None],
-    reload: Reload,
-) -> None:
-    """Serve until SIGTERM (exit code 0) or SIGINT; `ready` is called once requests are answered."""
+def serve_here(settings: Settings, listener: socket.socket, ready: Ready) -> None:
+    """Serve in this process until SIGTERM (exit code 0) or SIGINT; `ready` is called once requests are answered."""
+    torch.set_num_threads(1)
+
+    def load() -> Generators:
+        return load_generators(settings.runs, settings.bundles)
+
+    service = build_service(settings, load())
+    # PyTorch's million objects live as long as the process: walking them would hold up a request.
+    gc.freeze()
+    gc.collect()  # how often there is a walk goes by what the last one left
     config = uvicorn.Config(
         create_app(service),
         lifespan="on",
@@ -136,8 +116,8 @@ def serve(
         raise UserError(f"cannot use {settings.tls_certificate} with {settings.tls_key}: {error}") from error
     # uvicorn stops on SIGTERM by itself, then raises the signal again for the handler that was here before.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    signal.signal(signal.SIGHUP, reload.at_signal)
-    _Server(config, service.waiting, ready).run(sockets)
+    signal.signal(signal.SIGHUP, Reload(service, settings.state, load).at_signal)
+    _Server(config, service.waiting, lambda: ready(sorted(service.publisher.generators))).run([listener])
 
 
 class _Server(uvicorn.Server):

@@ -16,18 +16,10 @@ from toolchain.cloud.packs import PackStore
 from toolchain.cloud.publishing import Generators, Publisher
 from toolchain.cloud.registry import Registry
 from toolchain.cloud.rollouts import Rollouts
+from toolchain.cloud.settings import Limits
 from toolchain.cloud.state import Keys
 from toolchain.cloud.upkeep import Upkeep
 from toolchain.cloud.waiting import Waiting
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a caller may ask for; the rates hold for each replica by itself."""
-
-    body_bytes: int = 256 * 1024
-    context: int = 1000  # samples
-    uploads_a_minute: int = 120  # of one device
 
 
 class Rates:

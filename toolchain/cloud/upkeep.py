@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from toolchain.cloud.database import OUTAGE
 from toolchain.cloud.ledger import Ledger
+from toolchain.cloud.metrics import Metrics
 from toolchain.cloud.packs import PackStore
 from toolchain.cloud.publishing import Publisher
 from toolchain.cloud.waiting import Published, Waiting
@@ -31,12 +32,14 @@ class Upkeep:
         publisher: Publisher,
         waiting: Waiting,
         retain_days: float | None,
+        metrics: Metrics,
     ) -> None:
         self._ledger = ledger
         self._packs = packs
         self._publisher = publisher
         self._waiting = waiting
         self._retain_days = retain_days
+        self._metrics = metrics
         self._seen = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="upkeep", daemon=True)
@@ -83,6 +86,7 @@ class Upkeep:
     def _work(self) -> None:
         jobs: list[tuple[Callable[[], None], float]] = [
             (self.spread_news, NEWS_S),
+            (self._metrics.look, NEWS_S),
             (self.take_over, TAKE_OVER_S),
             (self.forget, TAKE_OVER_S),
             (self.sweep, SWEEP_S),

@@ -12,7 +12,7 @@ from toolchain.metanetwork.context_sequences import (
 from toolchain.metanetwork.context_sets import SetContext
 from toolchain.metanetwork.generator import Form, MetaGenerator
 from toolchain.metanetwork.network import MetaNetwork
-from toolchain.metanetwork.per_pack import call, under
+from toolchain.metanetwork.per_pack import call, call_alike, under
 from toolchain.metanetwork.stabilizer import MetaStabilizer, smooth
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "SelfAttentionContext",
     "SetContext",
     "call",
+    "call_alike",
     "check_generated",
     "smooth",
     "under",

@@ -33,6 +33,24 @@ def call(module: nn.Module, parameters: Mapping[str, Tensor], *inputs: Tensor) -
     return vmap(one, randomness="different")(dict(parameters), *inputs)
 
 
+def call_alike(module: nn.Module, parameters: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
+    """Run `module` on the same `inputs` [k, ...] under each of the M rows of `parameters` -> [M, k, ...].
+
+    As `call`, but what does not depend on the parameters is computed once.
+    """
+
+    def one(pack: dict[str, Tensor]) -> Tensor:
+        return functional_call(module, pack, inputs)
+
+    try:
+        return vmap(one, randomness="different")(dict(parameters))
+    except (
+        RuntimeError
+    ):  # a module that adds in place, as in `x += generated(x)`: each pack needs an x of its own
+        packs = len(next(iter(parameters.values())))
+        return call(module, parameters, *(value.expand(packs, *value.shape) for value in inputs))
+
+
 def under(module: nn.Module, parameters: Mapping[str, Tensor]) -> "PerPack":
     """`with under(module, parameters):` any method of `module` has row m of `parameters` in the m-th pack of a batch.
 

@@ -138,7 +138,7 @@ class Recommendation(Task[Packs]):
 
     def _padded(self, items: Sequence[int], length: int) -> Tensor:
         for item in items:
-            if not isinstance(item, Integral):
+            if not isinstance(item, (int, Integral)):  # the plain type first: asking the ABC is slow
                 raise ValueError(f"a sample is an item id, one of 1..{self.n_items}")
             if not 1 <= item <= self.n_items:
                 raise ValueError(f"unknown item id {item}; the catalogue is 1..{self.n_items}")

@@ -1,0 +1,32 @@
+"""What an operator chooses for a server."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from toolchain.cloud.state import ServerState
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a caller may ask for; the rates hold for each server process by itself."""
+
+    body_bytes: int = 256 * 1024
+    context: int = 1000  # samples
+    uploads_a_minute: int = 120  # of one device
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a server process is told; without URLs, what it keeps is in the state folder."""
+
+    runs: tuple[Path, ...]
+    bundles: tuple[Path, ...]
+    state: ServerState
+    workers: int = 1
+    database: str | None = None
+    packs: str | None = None
+    retain_days: float | None = None
+    limits: Limits = field(default_factory=Limits)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    log_as_json: bool = False

@@ -1,0 +1,156 @@
+"""The server's socket and the processes behind it: one, or several that are replicas of each other."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from tempfile import TemporaryDirectory
+
+from prometheus_client.multiprocess import mark_process_dead
+
+from export.errors import BundleError
+from toolchain.children import CONTEXT, follow_parent
+from toolchain.cloud.logs import log_to_stderr
+from toolchain.cloud.settings import Settings
+from toolchain.errors import UserError
+
+STOP_S = 30.0  # for what is under way; the rest is found again by the next start
+RESTART_S = 1.0  # before another try for a worker that cannot start
+
+log = logging.getLogger(__name__)
+
+Ready = Callable[[Sequence[str]], None]  # told the ids of the bundles
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket (port 0: a free one); UserError where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(
+            f"cannot listen on {host}:{port}: {reason}; choose another --port or --host"
+        ) from error
+    # asyncio leaves this off on such sockets; each pack would wait 40 ms for a delayed ACK.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def serve(settings: Settings, listener: socket.socket, ready: Ready) -> None:
+    """Serve until SIGTERM (exit code 0) or SIGINT; `ready` is called once requests are answered.
+
+    Raises UserError or BundleError where the server cannot start.
+    """
+    if settings.workers > 1:
+        with TemporaryDirectory(prefix="mnet-metrics-") as folder:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # what prometheus_client looks for in the workers
+            _Workers(settings, listener).run(ready)
+    else:
+        from toolchain.cloud.server import serve_here  # with PyTorch, which the parent of others does without
+
+        serve_here(settings, listener, ready)
+
+
+class _Worker:
+    """A server process, and the pipe through which it says that it is ready, or why not, and then that it ended."""
+
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self.says, said = CONTEXT.Pipe(duplex=False)
+        self.process = CONTEXT.Process(target=_work, args=(settings, listener, said), name="worker")
+        self.process.start()
+        said.close()
+        self.ready = self.missed_reload = False
+
+    def reload(self) -> None:
+        """Have it read runs, bundles and keys anew; one that is just starting is told once it listens to signals."""
+        self.missed_reload = not self.ready
+        if self.ready and self.process.pid is not None:
+            os.kill(self.process.pid, signal.SIGHUP)
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for its end, and see to it."""
+        self.process.join(timeout_s)
+        self.process.kill()
+        self.process.join()
+        self.says.close()
+        if self.process.pid is not None:
+            mark_process_dead(self.process.pid)
+
+
+class _Workers:
+    """Keeps up the number of workers on one socket, which stays open whatever becomes of them."""
+
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self._settings, self._listener = settings, listener
+        self._workers: list[_Worker] = []
+        self._told = False
+
+    def run(self, ready: Ready) -> None:
+        """Until SIGTERM or SIGINT."""
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        signal.signal(signal.SIGHUP, self._reload)
+        try:
+            for _ in range(self._settings.workers):
+                self._workers.append(_Worker(self._settings, self._listener))
+            while True:
+                for says in wait([worker.says for worker in self._workers]):
+                    self._hear(next(w for w in self._workers if w.says is says), ready)
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            for worker in self._workers:
+                worker.process.terminate()
+            for worker in self._workers:
+                worker.join(STOP_S)
+
+    def _reload(self, *_signal: object) -> None:
+        for worker in self._workers:
+            worker.reload()
+
+    def _hear(self, worker: _Worker, ready: Ready) -> None:
+        try:
+            said: list[str] | str = worker.says.recv()
+        except EOFError:
+            self._replace(worker)
+            return
+        if isinstance(said, str):
+            self._failed(said)
+            return
+        worker.ready = True
+        if worker.missed_reload:
+            worker.reload()
+        if not self._told and all(worker.ready for worker in self._workers):
+            self._told = True
+            ready(said)
+
+    def _replace(self, worker: _Worker) -> None:
+        worker.join(STOP_S)
+        how = f"worker {worker.process.pid} ended with {worker.process.exitcode}"
+        if not worker.ready:
+            self._failed(how)
+            time.sleep(RESTART_S)
+        log.warning("%s: another one takes its place", how)
+        self._workers[self._workers.index(worker)] = _Worker(self._settings, self._listener)
+
+    def _failed(self, reason: str) -> None:
+        """A server that never served says so and ends; one that serves goes on with those that it has."""
+        if not self._told:
+            raise UserError(reason)
+        log.error("a worker cannot start: %s", reason)
+
+
+def _work(settings: Settings, listener: socket.socket, say: Connection) -> None:
+    """A worker's life. `say` stays open as long as it."""
+    follow_parent()
+    log_to_stderr(settings.log_as_json)
+    try:
+        from toolchain.cloud.server import serve_here
+
+        serve_here(settings, listener, lambda bundles: say.send(list(bundles)))
+    except (UserError, BundleError) as error:
+        say.send(str(error))
+        sys.exit(2)
