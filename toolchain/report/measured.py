@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.bench import Bench, bench_rows
+from export.bench import Bench
+from export.bench_figures import bench_table
 from export.matrix import COLUMNS, cell_texts
 from toolchain.errors import UserError
 from toolchain.report.figures import Line, bars, histograms, lines
@@ -38,18 +39,16 @@ def bench_sections(benched: Sequence[Benched]) -> list[Section]:
     """What the bundles cost: a table with a column for each, and how their inferences spread."""
     if not benched:
         return []
-    reports = [report for _, report in benched]
-    rows = [
-        [cells[0][0], *(value for _, value in cells)] for cells in zip(*map(bench_rows, reports), strict=True)
-    ]
+    header, rows = bench_table([report for _, report in benched], ", ")
     return [
         Section(
             title="What it costs on the device",
             text=(
-                "One thread, this machine's CPU; constant weights, constant weights again as a control, and swappable "
-                "ones in turn in one process. No phone took part: trust the ratios, not the microseconds."
+                "This machine's CPU; constant weights, constant weights again as a control, and swappable ones in turn "
+                "in one process. Resident memory (RSS) in a process of its own. No phone took part: trust the ratios, "
+                "not the microseconds."
             ),
-            tables=[Table(["", *(f"{report['model']}, {report['target']}" for report in reports)], rows)],
+            tables=[Table(header, rows)],
             figures=[
                 inference_figure(bench, f"{r['model']}, {r['target']}: inference, µs") for bench, r in benched
             ],
