@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from export.bindings import is_pointwise, owner
 from export.errors import BundleError
-from export.executorch_runtime import library, nodes, runtime
+from export.executorch_runtime import library, nodes, runtime, use_threads
 from export.manifest import InputBinding, Manifest, Slot, torch_dtype
 from export.slots import arranged, bind_bytes, patch, pytorch_layout, refuse_constants
 from export.spec import ExportSpec
@@ -77,10 +77,14 @@ def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
     return BAKED_FILE
 
 
-def load_program(path: Path, manifest: Manifest) -> Program:
+def load_program(path: Path, manifest: Manifest, threads: int = 1) -> Program:
     """Load a `.pte` on this machine's ExecuTorch; see `TargetModule`."""
+    use_threads(threads)
+    data = path.read_bytes()
+    if not manifest.slots:
+        return _ProgramOfConstants(data, manifest)
     by_input = any(isinstance(slot.binding, InputBinding) for slot in manifest.slots)
-    return (_ProgramWithInputs if by_input else _ProgramWithBytes)(path.read_bytes(), manifest)
+    return (_ProgramWithInputs if by_input else _ProgramWithBytes)(data, manifest)
 
 
 def _refuse_all_but_linear(model: nn.Module, name: str) -> None:
@@ -236,6 +240,16 @@ class _ProgramWithBytes:
     def bind(self, parameters: Mapping[str, Tensor]) -> Run:
         patched = patch(self._data, self._manifest.slots, parameters)
         return functools.partial(_Instance(patched, self._manifest).run, ())
+
+
+class _ProgramOfConstants:
+    """A loaded `.pte` without anything to bind."""
+
+    def __init__(self, data: bytes, manifest: Manifest) -> None:
+        self._instance = _Instance(data, manifest)
+
+    def bind(self, parameters: Mapping[str, Tensor]) -> Run:
+        return functools.partial(self._instance.run, ())
 
 
 class _Instance:

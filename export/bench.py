@@ -1,27 +1,35 @@
 """What swapping costs on this machine: beside the same model with constant weights, loading, and the swap itself."""
 
 import gc
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from export.bundle import Bundle
+from export.bundle import Bundle, describe_file
 from export.errors import BundleError
 from export.golden import max_abs_error
+from export.manifest import BytesBinding
+from export.memory import Memory
+from export.packs import read_pack
 from export.session import Session, SwapTimes, open_baked, open_session
 from export.swaps import StoredSwaps
-from export.targets import find_target
+from export.targets import Run, find_target, load_target
 
 ROUNDS_PER_SWAP = 50
 WARM_UP = 200
 # Where the allocator happens to put a model moves its time by some per cent: load all anew this often.
 SWAPS_PER_LOADING = 20
+# What one would do instead is timed after every so many swaps: it leaves the caches cold.
+SWAPS_PER_ALTERNATIVE = 4
 
 
 @dataclass(frozen=True)
@@ -38,13 +46,22 @@ class Bench:
     """Raw figures: seconds, one entry a call; errors and changes in the output's units, one entry a swap.
 
     `control_s` is of a second copy of the baked program: its ratio to the first is what noise alone makes.
+    `effects_s` are the times from new bytes on the device to the first answer under them, each way with its checks
+    and a self-test: `swap`, a push into the session; `whole_model`, a new model file in its place, loaded (ExecuTorch's
+    `Module`, an ONNX Runtime session, a LiteRT interpreter); and where weights lie in a file beside the program,
+    `reload`: the push, into everything loaded anew. `threads` is how many an inference may use; `memory` is None
+    where it was not measured.
     """
+
+    threads: int = 1
+    memory: Memory | None = None
 
     baked_s: list[float] = field(default_factory=list)
     control_s: list[float] = field(default_factory=list)
     swappable_s: list[float] = field(default_factory=list)
     swaps: list[SwapTimes] = field(default_factory=list)
     loadings: list[Loading] = field(default_factory=list)
+    effects_s: dict[str, list[float]] = field(default_factory=dict)
     errors: list[float] = field(default_factory=list)
     changes: list[float] = field(default_factory=list)
 
@@ -56,6 +73,8 @@ class Bench:
             "runtime": f"{manifest.runtime.name} {manifest.runtime.version}",
             "target": manifest.target,
             "model": manifest.model.name,
+            "machine": machine(),
+            "threads": self.threads,
             **sizes(bundle),
             "load": _medians(self.loadings),
             "inference": {
@@ -71,6 +90,10 @@ class Bench:
                 "count": len(self.swaps),
                 "parts": _medians(self.swaps),
             },
+            "time_to_effect": {
+                f"{way}_p50_us": _micro(statistics.median(seconds)) for way, seconds in self.effects_s.items()
+            },
+            "memory": self.memory and asdict(self.memory),
             "max_abs_error": max(self.errors),
             "output_change": min(self.changes),
         }
@@ -88,7 +111,23 @@ def sizes(bundle: Bundle) -> dict[str, int]:
     }
 
 
-def bench_bundle(bundle: Bundle, swaps: int, step: Callable[[], None] = lambda: None) -> Bench:
+def machine() -> dict[str, Any]:
+    """What the figures were taken on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        named = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    except OSError:
+        named = []
+    return {
+        "processor": named[0] if named else platform.machine(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def bench_bundle(
+    bundle: Bundle, swaps: int, step: Callable[[], None] = lambda: None, threads: int = 1
+) -> Bench:
     """Time `swaps` swaps, and inference on all programs in turn after each; calls `step` after each swap.
 
     A swap is `Session.swap` as a device calls it: reading and checking the pack, binding its weights to the
@@ -101,16 +140,20 @@ def bench_bundle(bundle: Bundle, swaps: int, step: Callable[[], None] = lambda: 
         )
     stored = StoredSwaps.of(bundle)
     inputs = bundle.golden.inputs
-    bench = Bench()
+    bench = Bench(threads)
     for swap in range(swaps):
         if swap % SWAPS_PER_LOADING == 0:
-            bench.loadings.append(_time_loading(bundle))
-            swappable, baked, control = open_session(bundle), open_baked(bundle), open_baked(bundle)
+            bench.loadings.append(_time_loading(bundle, threads))
+            swappable = open_session(bundle, threads)
+            baked, control = open_baked(bundle, threads), open_baked(bundle, threads)
             before = swappable.run(inputs[0])[0]
             _time_rounds(Bench(), baked, control, swappable, inputs, WARM_UP)
         pack = stored.pack(swap, version=swap + 1)
         with _no_garbage_collection():
             bench.swaps.append(swappable.swap(pack))
+            if swap % SWAPS_PER_ALTERNATIVE == 0:
+                for way, seconds in _time_effects(bundle, swappable, bench.swaps[-1], pack, threads).items():
+                    bench.effects_s.setdefault(way, []).append(seconds)
             _time_rounds(bench, baked, control, swappable, inputs, ROUNDS_PER_SWAP)
         after = swappable.run(inputs[0])[0]
         bench.errors.append(max_abs_error([after], [stored.output(swap)]))
@@ -120,68 +163,46 @@ def bench_bundle(bundle: Bundle, swaps: int, step: Callable[[], None] = lambda: 
     return bench
 
 
-def bench_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """What a report holds, for people: each figure's name, and its value with its unit."""
-    inference, swap = report["inference"], report["swap"]
-    parts = (f"{swap['parts'][f'{part.name}_p50_us']:.0f}" for part in fields(SwapTimes))
-    started = report["load"]["check_files_p50_us"] + report["load"]["load_and_self_test_p50_us"]
-    rows = [
-        ("generated parameters", f"{report['generated_bytes']:,} bytes"),
-        ("kept on the device", f"{report['bundle_bytes']:,} bytes"),
-        ("inference, constant weights: p50 | p90 | p99", f"{_joined(inference['baked'])} µs"),
-        ("inference, swappable weights", f"{_joined(inference['swappable'])} µs"),
-        ("ratio of the p50", f"{inference['ratio_p50']:.3f}"),
-        ("control: constant weights, loaded twice", f"{inference['control_ratio_p50']:.3f}"),
-        (f"swap, {swap['count']} times: p50 | p90 | p99", f"{_joined(swap)} µs"),
-        ("its verify + write + self-test + publish", f"{' + '.join(parts)} µs"),
-        ("load: check files, load, self-test", f"{started / 1000:.1f} ms"),
-        ("first inference after that", f"{report['load']['next_inference_p50_us']:.0f} µs"),
-        ("one push", f"{report['push_bytes']:,} bytes"),
-        ("instead: the whole model", f"{report['baked_program_bytes']:,} bytes, then load"),
-    ]
-    if tuning := report.get("fine_tuning"):
-        spent = tuning["devices"]["1"]["fine_tuning_ms"]
-        rows.append(
-            (f"instead: {tuning['steps']} steps of fine-tuning, in PyTorch", f"{spent:.0f} ms a user")
-        )
-    return [
-        *rows,
-        ("largest error against eager PyTorch", f"{report['max_abs_error']:.1e}"),
-        ("least change of the output by a swap", f"{report['output_change']:.1e}"),
-    ]
+def _time_effects(
+    bundle: Bundle, swappable: Session, swap: SwapTimes, pack: bytes, threads: int
+) -> dict[str, float]:
+    """`Bench.effects_s`, once, right after that swap."""
+    manifest, sample = bundle.manifest, bundle.golden.inputs[0]
+    load = partial(load_target(manifest.target).load_program, threads=threads)
+    constant = manifest.model_copy(update={"slots": ()})
+    baked = bundle.path / manifest.bench.baked
+
+    def reload() -> Run:
+        new = read_pack(pack, manifest)
+        return load(bundle.path / manifest.model.program, manifest).bind(new.parameters)
+
+    def whole_model() -> Run:
+        assert describe_file(baked, "bench") == manifest.files[manifest.bench.baked]
+        return load(baked, constant).bind({})
+
+    def seconds(prepare: Callable[[], Run]) -> float:
+        start = time.perf_counter()
+        run = prepare()
+        for _ in ("the self-test", "the user"):
+            run(sample)
+        return time.perf_counter() - start
+
+    start = time.perf_counter()
+    swappable.run(sample)
+    answered = time.perf_counter() - start
+    effects = {"swap": swap.total + answered, "whole_model": seconds(whole_model)}
+    beside = any(
+        isinstance(slot.binding, BytesBinding) and slot.binding.file != manifest.model.program
+        for slot in manifest.slots
+    )
+    return effects | ({"reload": seconds(reload)} if beside else {})
 
 
-def plot_benches(benches: Sequence[Bench], bundles: Sequence[Bundle], path: Path) -> None:
-    """Draw into a PNG file which share of the inferences, and of the swaps, is done within which time."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.2 * len(benches)), layout="constrained")
-    for bench, bundle, axes in zip(
-        benches, bundles, figure.subplots(len(benches), 2, squeeze=False), strict=True
-    ):
-        inference, swap = axes
-        for label, seconds in (
-            ("baked", bench.baked_s),
-            ("baked again", bench.control_s),
-            ("swappable", bench.swappable_s),
-        ):
-            inference.ecdf([second * 1e6 for second in seconds], label=label)
-        typical = statistics.median(bench.swappable_s) * 1e6
-        inference.set(ylabel="share of calls", xlabel="inference, µs", xlim=(typical / 2, typical * 2))
-        inference.set_title(f"{bundle.manifest.model.name}, {bundle.manifest.target}")
-        inference.legend()
-        swap.ecdf([each.total * 1e6 for each in bench.swaps])
-        swap.set(ylabel="share of swaps", xlabel="swap: check, self-test, publish; µs", xscale="log")
-        for part in axes:
-            part.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
-
-
-def _time_loading(bundle: Bundle) -> Loading:
+def _time_loading(bundle: Bundle, threads: int) -> Loading:
     start = time.perf_counter()
     fresh = Bundle.load(bundle.path)
     checked = time.perf_counter()
-    session = open_session(fresh)
+    session = open_session(fresh, threads)
     loaded = time.perf_counter()
     session.run(fresh.golden.inputs[0])
     return Loading(checked - start, loaded - checked, time.perf_counter() - loaded)
@@ -228,7 +249,3 @@ def _medians(times: Sequence[Any]) -> dict[str, float]:
     """The median of each field of some dataclasses of seconds."""
     names = [part.name for part in fields(times[0])]
     return {f"{name}_p50_us": _micro(statistics.median(getattr(t, name) for t in times)) for name in names}
-
-
-def _joined(percentiles: dict[str, float]) -> str:
-    return " | ".join(f"{percentiles[f'p{percent}_us']:.0f}" for percent in (50, 90, 99))

@@ -1,15 +1,24 @@
 """How new weights reach a program, where a target leaves a choice."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from export.errors import BundleError
+from export.golden import Reference
 from export.spec import ExportSpec
 from export.targets import find_target
 
-# XNNPACK packs weights that are inputs anew at each inference: nothing at 100 KB, threefold time at 4 MB.
-LARGEST_INPUT = 256 * 1024
+# XNNPACK packs weights that are inputs anew at each inference. What that takes beside an inference, in µs, as
+# `mnet growth --on native` found it on x86-64; another processor has other times, but much the same ratios.
+_LAYER_US, _WEIGHT_US = 0.2, 0.14e-3
+_OPERATION_US, _MULTIPLY_ADD_US = 0.4, 0.04e-3
+# What an inference may take longer: this share of it, or so little that nobody will find it.
+LARGEST_SHARE, UNNOTICED_US = 0.05, 0.5
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,7 @@ def owner(model: nn.Module, parameter: str) -> nn.Module:
 
 
 def _cheapest_on_android(spec: ExportSpec) -> Choice:
-    """Inputs for small layers that XNNPACK takes as inputs, bytes of the file for all others.
+    """Inputs for layers that XNNPACK takes as inputs and packs quickly, bytes of the file for all others.
 
     An input costs no swap at all, but its packing at each inference. Bytes cost nothing at inference; a swap
     loads the model again.
@@ -59,10 +68,40 @@ def _cheapest_on_android(spec: ExportSpec) -> Choice:
         if not isinstance(layer, nn.Linear) and not is_pointwise(layer):
             kind = type(layer).__name__
             return Choice("bytes", f"weights by bytes: XNNPACK takes no {kind} as an input ({name})")
-    size = sum(spec.model.get_parameter(name).nbytes for name in spec.generated)
-    if size > LARGEST_INPUT:
-        return Choice(
-            "bytes",
-            f"weights by bytes: {size:,} as inputs would be packed at each inference",
-        )
-    return Choice("input", f"weights by input: {size:,} bytes are packed quickly at each inference")
+    packing, inference = packing_us(spec), inference_us(spec)
+    cost = f"{packing:.1f} µs to an inference of about {inference:.0f} µs"
+    if packing > max(UNNOTICED_US, LARGEST_SHARE * inference):
+        return Choice("bytes", f"weights by bytes: packing them as inputs would add {cost}")
+    return Choice("input", f"weights by input: packing them adds {cost}")
+
+
+def packing_us(spec: ExportSpec) -> float:
+    """About how long XNNPACK packs the generated Linears at each inference, where they are inputs; µs."""
+    layers = {owner(spec.model, name) for name in spec.generated}
+    weights = sum(spec.model.get_parameter(name).numel() for name in spec.generated)
+    return _LAYER_US * len(layers) + _WEIGHT_US * weights
+
+
+def inference_us(spec: ExportSpec) -> float:
+    """About how long an inference takes, by its operations and their multiply-adds; µs, rather too little."""
+    with FlopCounterMode(display=False) as flops, _Operations() as operations:
+        Reference(spec.model).outputs({}, spec.inputs[0])
+    return _OPERATION_US * operations.count + _MULTIPLY_ADD_US * flops.get_total_flops() / 2
+
+
+class _Operations(TorchDispatchMode):
+    """Counts what PyTorch computes; views are free."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        self.count += not func.is_view
+        return func(*args, **(kwargs or {}))

@@ -70,8 +70,10 @@ def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
     return BAKED_FILE
 
 
-def load_program(path: Path, manifest: Manifest) -> "_Program":
+def load_program(path: Path, manifest: Manifest, threads: int = 1) -> "_Program":
     """Load an `.mlpackage` into the checker; see `TargetModule`."""
+    if threads != 1:
+        raise BundleError(f"the checker of target ios has one thread, not {threads}")
     return _Program(path, manifest)
 
 

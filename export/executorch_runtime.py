@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from export.errors import BundleError
 from export.manifest import Runtime
 from export.quiet import muted, quiet
 from export.targets import Node
@@ -21,15 +22,31 @@ def runtime() -> Runtime:
 
 @functools.cache
 def library() -> Any:
-    """ExecuTorch's Python binding, set to one thread: a second one costs a compact model more than it saves.
+    """ExecuTorch's Python binding.
 
     The compiled module is imported as it is: its public wrapper loads the whole exporter, 3 s at each start.
-    The number of threads can be set only before a method is loaded. Both write to stderr from C++.
+    It writes to stderr from C++.
     """
     with muted():
-        library = importlib.import_module("executorch.extension.pybindings._C")
-        library._unsafe_reset_threadpool(1)
-    return library
+        return importlib.import_module("executorch.extension.pybindings._C")
+
+
+def use_threads(threads: int) -> None:
+    """Let this process's inferences use so many threads; BundleError where it has loaded programs for another number.
+
+    There is one pool a process, and every loaded method points to it.
+    """
+    if not _pool:
+        with muted():
+            library()._unsafe_reset_threadpool(threads)
+        _pool.append(threads)
+    if _pool[0] != threads:
+        raise BundleError(
+            f"ExecuTorch has one thread pool a process, here of {_pool[0]}: {threads} need a process of their own"
+        )
+
+
+_pool: list[int] = []
 
 
 def nodes(path: Path) -> list[Node]:

@@ -25,7 +25,7 @@ from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Node
 
 from export.errors import BundleError
-from export.executorch_runtime import library, nodes, runtime
+from export.executorch_runtime import library, nodes, runtime, use_threads
 from export.manifest import Manifest, Slot, torch_dtype
 from export.scratch import ScratchFolder
 from export.slots import bind_bytes, patch, refuse_constants
@@ -63,8 +63,9 @@ def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
     return BAKED_FILE
 
 
-def load_program(path: Path, manifest: Manifest) -> "_Program":
+def load_program(path: Path, manifest: Manifest, threads: int = 1) -> "_Program":
     """Load a `.pte` on this machine's ExecuTorch; see `TargetModule`."""
+    use_threads(threads)
     return _Program(path, manifest)
 
 

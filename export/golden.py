@@ -75,8 +75,9 @@ def swap_weights(
     default: Mapping[str, Tensor], golden: Mapping[str, Tensor], scales: Tensor
 ) -> Iterator[dict[str, Tensor]]:
     """The weights of each swap of the bench, in order, before a pack rounds them."""
+    difference = {name: golden[name] - default[name] for name in default}
     for scale in scales:
-        yield {name: default[name] + scale * (golden[name] - default[name]) for name in default}
+        yield {name: default[name] + scale * difference[name] for name in default}
 
 
 def swap_scales() -> Tensor:

@@ -1,7 +1,7 @@
 """One cell of the table model x target: export, verify, bench, and what came of it."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,12 @@ def cell_texts(cell: Mapping[str, Any]) -> list[str]:
 
 def markdown(cells: list[dict[str, Any]]) -> str:
     """The cells as a table for a README."""
-    rows = [list(COLUMNS.values()), ["---"] * len(COLUMNS), *map(cell_texts, cells)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return markdown_table(list(COLUMNS.values()), [cell_texts(cell) for cell in cells])
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Texts as a table in Markdown."""
+    return "".join(f"| {' | '.join(row)} |\n" for row in (header, ["---"] * len(header), *rows))
 
 
 def _weights_are(bundle: Bundle) -> str:

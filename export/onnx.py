@@ -68,9 +68,9 @@ def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
     return BAKED_FILE
 
 
-def load_program(path: Path, manifest: Manifest) -> "_Program":
+def load_program(path: Path, manifest: Manifest, threads: int = 1) -> "_Program":
     """Load an `.onnx` on this machine's ONNX Runtime; see `TargetModule`."""
-    return _Program(path.read_bytes(), manifest)
+    return _Program(path.read_bytes(), manifest, threads)
 
 
 def nodes(path: Path) -> list[Node]:
@@ -112,12 +112,11 @@ def _make_overridable(model: Any, sentinels: Mapping[str, Tensor]) -> None:
 class _Program:
     """A loaded `.onnx`. ONNX Runtime is re-entrant, so one session serves every version and every thread."""
 
-    def __init__(self, data: bytes, manifest: Manifest) -> None:
+    def __init__(self, data: bytes, manifest: Manifest, threads: int) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        # A second thread costs a compact model more than it saves.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 4  # what goes wrong comes as an exception, and not on stderr too
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

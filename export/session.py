@@ -109,16 +109,18 @@ class Session:
             raise Refused(Reason.SELF_TEST_FAILED, "the outputs are not those of the pack's weights")
 
 
-def open_session(bundle: Bundle) -> Session:
+def open_session(bundle: Bundle, threads: int = 1) -> Session:
     """Serve `bundle` on this machine, starting with its default weights."""
     manifest = bundle.manifest
-    program = load_target(manifest.target).load_program(bundle.path / manifest.model.program, manifest)
+    target = load_target(manifest.target)
+    program = target.load_program(bundle.path / manifest.model.program, manifest, threads)
     return Session(bundle, program, bundle.default_weights)
 
 
-def open_baked(bundle: Bundle) -> Session:
+def open_baked(bundle: Bundle, threads: int = 1) -> Session:
     """Serve the same model with its default weights as constants, as an app that never swaps would."""
     manifest = bundle.manifest
     constant = manifest.model_copy(update={"slots": ()})
-    program = load_target(manifest.target).load_program(bundle.path / manifest.bench.baked, constant)
+    target = load_target(manifest.target)
+    program = target.load_program(bundle.path / manifest.bench.baked, constant, threads)
     return Session(bundle, program, {})

@@ -53,8 +53,11 @@ class TargetModule(Protocol):
         """Write `model` with all its parameters as constants; its path inside `folder`."""
         ...
 
-    def load_program(self, path: Path, manifest: Manifest) -> Program:
-        """Load what `write_program` wrote or, for a manifest without slots, what `write_baked` wrote."""
+    def load_program(self, path: Path, manifest: Manifest, threads: int = 1) -> Program:
+        """Load what `write_program` wrote or, for a manifest without slots, what `write_baked` wrote.
+
+        One thread, for a second costs a compact model more than it saves. BundleError for a number that cannot be.
+        """
         ...
 
     def nodes(self, path: Path) -> list[Node]:

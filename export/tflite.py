@@ -58,9 +58,9 @@ def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
     return BAKED_FILE
 
 
-def load_program(path: Path, manifest: Manifest) -> "_Program":
+def load_program(path: Path, manifest: Manifest, threads: int = 1) -> "_Program":
     """Load a `.tflite` on this machine's LiteRT; see `TargetModule`."""
-    return _Program(path.read_bytes(), manifest)
+    return _Program(path.read_bytes(), manifest, threads)
 
 
 def nodes(path: Path) -> list[Node]:
@@ -105,22 +105,26 @@ def _exporter() -> Any:
 class _Program:
     """A `.tflite`, of which each version of the weights gets a copy and an interpreter."""
 
-    def __init__(self, data: bytes, manifest: Manifest) -> None:
+    def __init__(self, data: bytes, manifest: Manifest, threads: int) -> None:
         self._data = data
         self._manifest = manifest
+        self._threads = threads
         with muted():  # it tells once that it has XNNPACK
-            interpreter = _Interpreter(data, manifest)
+            interpreter = _Interpreter(data, manifest, threads)
         interpreter.check_signature()
+        self._constant = None if manifest.slots else interpreter
 
     def bind(self, parameters: Mapping[str, Tensor]) -> Run:
+        if self._constant:
+            return self._constant.run
         patched = patch(self._data, self._manifest.slots, parameters)
-        return _Interpreter(patched, self._manifest).run
+        return _Interpreter(patched, self._manifest, self._threads).run
 
 
 class _Interpreter:
     """One version of the model. LiteRT is not re-entrant, so a lock is held during each inference."""
 
-    def __init__(self, data: bytes, manifest: Manifest) -> None:
+    def __init__(self, data: bytes, manifest: Manifest, threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         self._data = data
@@ -128,8 +132,7 @@ class _Interpreter:
         self._expected = [(torch.Size(info.shape), torch_dtype(info.dtype)) for info in manifest.inputs]
         self._lock = threading.Lock()
         try:
-            # A second thread costs a compact model more than it saves.
-            self._interpreter = Interpreter(model_content=data, num_threads=1)
+            self._interpreter = Interpreter(model_content=data, num_threads=threads)
             self._interpreter.allocate_tensors()
             runner = self._interpreter.get_signature_runner(_SIGNATURE)
         except (RuntimeError, ValueError) as error:

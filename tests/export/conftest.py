@@ -1,4 +1,6 @@
-"""The ranking model, exported once for all tests of this folder."""
+"""The ranking model, exported once for all tests of this folder, and `mnet` as a person calls it."""
+
+import sys
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ import torch
 from export.bundle import Bundle
 from export.exporter import export_bundle
 from tests.export.ranker import PackFactory, Ranker, ranker_spec
+from toolchain.cli.app import main
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +28,23 @@ def bundle(model: Ranker, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def packs(bundle: Bundle, model: Ranker) -> PackFactory:
     """Packs for the `bundle` of the module at hand."""
     return PackFactory(bundle, model)
+
+
+class Mnet:
+    """Runs the command in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: object) -> tuple[int, str, str]:
+        self._monkeypatch.setattr(sys, "argv", ["mnet", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        code = caught.value.code
+        captured = self._capsys.readouterr()
+        return (code if isinstance(code, int) else 0), captured.out, captured.err
+
+
+@pytest.fixture
+def mnet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Mnet:
+    return Mnet(monkeypatch, capsys)

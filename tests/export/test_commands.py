@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,28 +10,8 @@ import pytest
 from export.bundle import Bundle
 from export.exporter import export_bundle
 from export.targets import target_names
+from tests.export.conftest import Mnet
 from tests.export.ranker import Ranker, ranker_spec
-from toolchain.cli.app import main
-
-
-class Mnet:
-    """Runs the command in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: object) -> tuple[int, str, str]:
-        self._monkeypatch.setattr(sys, "argv", ["mnet", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        code = caught.value.code
-        captured = self._capsys.readouterr()
-        return (code if isinstance(code, int) else 0), captured.out, captured.err
-
-
-@pytest.fixture
-def mnet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Mnet:
-    return Mnet(monkeypatch, capsys)
 
 
 @pytest.fixture

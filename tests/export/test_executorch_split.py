@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import export.executorch_split as split
+from export.bench import bench_bundle
 from export.bundle import Bundle
 from export.errors import BundleError
 from export.exporter import export_bundle
@@ -232,3 +233,12 @@ def test_a_patched_template_is_the_file_that_an_export_of_the_new_weights_writes
 def test_another_file_in_its_place_is_refused(bundle: Bundle) -> None:
     with pytest.raises(BundleError, match="cannot load"):
         split.load_program(bundle.path / "default.safetensors", bundle.manifest)
+
+
+def test_a_bench_also_times_a_module_from_new_files(bundle: Bundle) -> None:
+    effects = bench_bundle(bundle, swaps=5).effects_s
+    assert {way: len(seconds) for way, seconds in effects.items()} == {
+        "swap": 2,
+        "whole_model": 2,
+        "reload": 2,
+    }

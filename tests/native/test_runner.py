@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.bench import bench_bundle, bench_rows
+from export.bench import bench_bundle
+from export.bench_figures import bench_rows
 from export.bundle import Bundle
 from export.errors import IntegrityError, Refused
 from export.exporter import export_bundle
@@ -249,6 +250,7 @@ def test_what_a_person_can_mend_exits_with_2(runner: Program, bundle: Bundle, tm
         ("swap", bundle.path, tmp_path / "none"),
         ("bench", bundle.path, "--swaps", "0"),
         ("bench", bundle.path, "--faster"),
+        ("memory", bundle.path, bundle.path),
     ):
         result = runner(*arguments)
         assert result.returncode == 2, arguments
@@ -310,5 +312,7 @@ def test_mnet_bench_gives_the_same_figures_in_native_code(
     monkeypatch.setattr("toolchain.fleet.runner._BUILDS", tmp_path)
     found, here = bench_native(bundle, 2), bench_bundle(bundle, 2).report(bundle)
     assert found.keys() == here.keys()
-    assert all(found[part].keys() == here[part].keys() for part in ("load", "inference", "swap"))
+    parts = ("load", "inference", "swap", "time_to_effect")
+    assert all(found[part].keys() == here[part].keys() for part in parts)
     assert [name for name, _ in bench_rows(found)] == [name for name, _ in bench_rows(here)]
+    assert found["memory"]["peak"] >= found["memory"]["first_instance"] > found["memory"]["further_instance"]

@@ -43,6 +43,26 @@ def test_each_kind_of_figures_has_its_section(tmp_path: Path) -> None:
             },
         },
         "matrix.json": [{"model": "sasrec", "target": "tflite", "refused": "no such op"}],
+        "growth.json": {
+            "target": "onnx",
+            "runtime": "onnxruntime 1",
+            "on": "host",
+            "points": [
+                {
+                    "axis": "batch",
+                    "value": value,
+                    "binding": None,
+                    "baked_p50_us": 5.0 * value,
+                    "ratio_p50": 1.01,
+                    "control_ratio_p50": 1.0,
+                    "swap_p50_us": 900.0,
+                    "write_p50_us": 300.0,
+                }
+                for value in (1, 64)
+            ],
+            "knees": [{"axis": "batch", "binding": None, "ratio": None, "write": 1}],
+            "rule": [],
+        },
     }
     for name, content in left.items():
         (tmp_path / name).write_text(json.dumps(content))
@@ -52,10 +72,17 @@ def test_each_kind_of_figures_has_its_section(tmp_path: Path) -> None:
         "staleness",
         "cost",
         "matrix",
+        "growth",
     ]
     html = page.html()
     assert "all" in re.findall(r">(\w+)</text>", page.sections[0].figures[0])
-    for text in ("3.00%", "+7.0% [+5.0%, +9.0%]", "40.000 ms", "refused: no such op"):
+    for text in (
+        "3.00%",
+        "+7.0% [+5.0%, +9.0%]",
+        "40.000 ms",
+        "refused: no such op",
+        "Batch: ratio above 1.05 nowhere",
+    ):
         assert text in html
 
 

@@ -1,23 +1,17 @@
 """`mnet bench`: what swapping costs, here or on a phone."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from toolchain.cli._place import Place
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from export.bench import Bench
     from export.bundle import Bundle
-
-
-class Place(StrEnum):
-    """Where to measure."""
-
-    HOST = "host"
-    NATIVE = "native"
-    ADB = "adb"
 
 
 def command(
@@ -27,6 +21,10 @@ def command(
         typer.Option(help="Here from Python, here in native code (`make native`), or on the attached phone."),
     ] = Place.HOST,
     swaps: Annotated[int, typer.Option(min=2, help="How many swaps to time for each bundle.")] = 200,
+    threads: Annotated[
+        str,
+        typer.Option(help="Threads an inference may use, as 1,2,4: a column each, in a process of its own."),
+    ] = "1",
     against: Annotated[
         Path | None, typer.Option(help="Run folder with fine-tuning: also time that, for one user.")
     ] = None,
@@ -34,10 +32,12 @@ def command(
         Path | None, typer.Option(help="Folder for bench.json and, on the host, a plot of each.")
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the results as JSON, one object a bundle.")
+        bool, typer.Option("--json", help="Print the results as JSON, one object a column.")
     ] = False,
 ) -> None:
     """Time inference beside the same model with constant weights, swaps and loading; compare with eager PyTorch.
+
+    In the same run: shipping the whole model instead of a push, and what an instance takes of memory.
 
     Example: `mnet bench bundles/ml bundles/ml-onnx --against runs/ml`
     """
@@ -47,13 +47,19 @@ def command(
     from rich.progress import Progress
     from rich.table import Table
 
-    from export.bench import bench_rows
+    from export.bench_figures import bench_table
     from export.bundle import Bundle
 
+    counts = _counts(threads, on)
     if out:
         out.mkdir(parents=True, exist_ok=True)
     with Progress(console=Console(stderr=True)) as progress:
-        reports = _measure([Bundle.load(bundle) for bundle in bundles], on, swaps, out, progress)
+        opened = [Bundle.load(bundle) for bundle in bundles]
+        if on is Place.HOST:
+            reports = _on_host(opened, swaps, counts, out, progress)
+        else:
+            tracked = progress.track(opened, description=f"mnet-runner on {on}")
+            reports = [on.measure(bundle, swaps) for bundle in tracked]
     if against:
         instead = _fine_tuning(against)
         reports = [report | {"fine_tuning": instead} for report in reports]
@@ -62,32 +68,56 @@ def command(
     if as_json:
         print(json.dumps(reports))
         return
-    table = Table("", *(f"{report['model']}\n{report['target']}\n{report['runtime']}" for report in reports))
-    for cells in zip(*map(bench_rows, reports), strict=True):
-        table.add_row(cells[0][0], *(value for _, value in cells))
+    header, rows = bench_table(reports, "\n")
+    table = Table(*header)
+    for row in rows:
+        table.add_row(*row)
     Console(markup=False).print(table)
 
 
-def _measure(
-    bundles: "list[Bundle]", on: Place, swaps: int, out: Path | None, progress: "Progress"
+def _counts(text: str, on: Place) -> list[int]:
+    from toolchain.errors import UserError
+
+    counts = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
+    if min(counts) < 1 or len(set(counts)) < len(counts):
+        raise UserError(f"--threads takes different numbers from 1, as 1,2,4; not {text}")
+    if on is not Place.HOST and counts != [1]:
+        raise UserError(
+            f"mnet-runner keeps an inference to the thread that calls it: --threads {text} is for --on host"
+        )
+    return counts
+
+
+def _on_host(
+    bundles: "list[Bundle]", swaps: int, counts: list[int], out: Path | None, progress: "Progress"
 ) -> list[dict[str, Any]]:
+    from export.bench_figures import plot_benches
+    from export.memory import measure_memory
+
+    columns = [(bundle, count) for bundle in bundles for count in counts]
+    benches = [_bench(bundle, swaps, count, counts, progress) for bundle, count in columns]
+    for (bundle, _), bench in zip(columns, benches, strict=True):
+        bench.memory = measure_memory(bundle)
+    if out:
+        plot_benches(benches, [bundle for bundle, _ in columns], out / "bench.png")
+    return [bench.report(bundle) for bench, (bundle, _) in zip(benches, columns, strict=True)]
+
+
+def _bench(bundle: "Bundle", swaps: int, threads: int, counts: list[int], progress: "Progress") -> "Bench":
+    """One column; in this process, where a bar can show each swap, or in its own where threads vary."""
     from functools import partial
 
-    from export.bench import bench_bundle, plot_benches
-    from toolchain.fleet.runner import bench_native, bench_on_phone
+    from export.alone import alone
+    from export.bench import bench_bundle
 
-    if on is not Place.HOST:
-        measure = bench_native if on is Place.NATIVE else bench_on_phone
-        return [
-            measure(bundle, swaps) for bundle in progress.track(bundles, description=f"mnet-runner on {on}")
-        ]
-    benches = []
-    for bundle in bundles:
-        task = progress.add_task(f"{bundle.manifest.model.name} for {bundle.manifest.target}", total=swaps)
-        benches.append(bench_bundle(bundle, swaps, partial(progress.advance, task)))
-    if out:
-        plot_benches(benches, bundles, out / "bench.png")
-    return [bench.report(bundle) for bench, bundle in zip(benches, bundles, strict=True)]
+    title = f"{bundle.manifest.model.name} for {bundle.manifest.target}"
+    if counts == [1]:
+        task = progress.add_task(title, total=swaps)
+        return bench_bundle(bundle, swaps, partial(progress.advance, task))
+    task = progress.add_task(f"{title}, threads: {threads}", total=1)
+    bench = alone(bench_bundle, bundle, swaps, threads=threads)
+    progress.advance(task)
+    return bench
 
 
 def _fine_tuning(run: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ def command(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            help="Bundles, and folders in which evaluate, ablate, staleness, cost or matrix left figures."
+            help="Bundles, and folders in which evaluate, ablate, staleness, cost, matrix or growth left figures."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("report.html"),
@@ -26,6 +26,7 @@ def command(
     from export.bench import bench_bundle
     from export.bundle import Bundle
     from export.manifest import MANIFEST_FILE
+    from export.memory import measure_memory
     from toolchain.report.measured import measured_page
 
     bundles = [Bundle.load(folder) for folder in folders if (folder / MANIFEST_FILE).is_file()]
@@ -34,6 +35,8 @@ def command(
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("timing swaps", total=swaps * len(bundles))
         benches = [bench_bundle(bundle, swaps, lambda: progress.advance(task)) for bundle in bundles]
+    for bench, bundle in zip(benches, bundles, strict=True):
+        bench.memory = measure_memory(bundle)
     benched = [(bench, bench.report(bundle)) for bench, bundle in zip(benches, bundles, strict=True)]
     out.write_text(measured_page(runs, benched).html(), encoding="utf-8")
     typer.echo(f"report: {out}")

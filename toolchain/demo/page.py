@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from export.bench import Bench, bench_rows
+from export.bench import Bench
+from export.bench_figures import bench_rows
 from toolchain.demo.findings import Findings
 from toolchain.report.figures import Line, histograms, lines
 from toolchain.report.measured import inference_figure

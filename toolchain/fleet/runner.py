@@ -6,13 +6,15 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from export.bench import sizes
+from export.bench import machine, sizes
 from export.bundle import Bundle
 from export.errors import BundleError
 from toolchain.errors import UserError
 from toolchain.fleet.adb import AttachedPhone
 
 TARGETS = ("android", "executorch")
+# An inference keeps to the thread that calls it.
+_THREADS = {"threads": 1}
 _BUILDS = Path(__file__).parents[2] / "build"
 _ON_PHONE = "/data/local/tmp/mnet"
 # What tells whether a phone was free to run at full speed.
@@ -29,18 +31,23 @@ def bench_native(bundle: Bundle, swaps: int) -> dict[str, Any]:
 
     Raises UserError where the runner is not built, BundleError where it cannot run the bundle.
     """
-    _check_target(bundle)
+    check_target(bundle.manifest.target)
     built = _BUILDS / "native" / "mnet-runner"
     runner = built if built.is_file() else shutil.which("mnet-runner")
     if runner is None:
         raise UserError(
             "mnet-runner is not built: run `make native` (Debian: apt install cmake g++ nlohmann-json3-dev libssl-dev)"
         )
-    command = [str(runner), "bench", str(bundle.path), "--swaps", str(swaps), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 (no shell; the words are ours)
-    if done.returncode:
-        raise BundleError((done.stderr or done.stdout).strip().splitlines()[-1])
-    return sizes(bundle) | json.loads(done.stdout)
+
+    def run(verb: str, *options: str) -> Any:
+        command = [str(runner), verb, str(bundle.path), *options, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603 (no shell; the words are ours)
+        if done.returncode:
+            raise BundleError((done.stderr or done.stdout).strip().splitlines()[-1])
+        return json.loads(done.stdout)
+
+    figures = run("bench", "--swaps", str(swaps))
+    return sizes(bundle) | _THREADS | figures | {"machine": machine(), "memory": run("memory")}
 
 
 def bench_on_phone(bundle: Bundle, swaps: int) -> dict[str, Any]:
@@ -48,7 +55,7 @@ def bench_on_phone(bundle: Bundle, swaps: int) -> dict[str, Any]:
 
     Raises UserError without adb, a phone or a runner built for phones.
     """
-    _check_target(bundle)
+    check_target(bundle.manifest.target)
     phone = AttachedPhone.find()
     runner = _BUILDS / "native-android-arm64" / "mnet-runner"
     if not runner.is_file():
@@ -60,14 +67,22 @@ def bench_on_phone(bundle: Bundle, swaps: int) -> dict[str, Any]:
     phone.push(runner, f"{_ON_PHONE}/mnet-runner")
     phone.push(bundle.path, f"{_ON_PHONE}/bundle")
     before = _conditions(phone)
-    command = (f"{_ON_PHONE}/mnet-runner", "bench", f"{_ON_PHONE}/bundle", "--swaps", str(swaps), "--json")
-    figures = json.loads(phone.shell(*command))
-    return sizes(bundle) | figures | {"conditions": {"before": before, "after": _conditions(phone)}}
+
+    def run(verb: str, *options: str) -> Any:
+        return json.loads(
+            phone.shell(f"{_ON_PHONE}/mnet-runner", verb, f"{_ON_PHONE}/bundle", *options, "--json")
+        )
+
+    figures = run("bench", "--swaps", str(swaps)) | {"memory": run("memory")}
+    return (
+        sizes(bundle) | _THREADS | figures | {"conditions": {"before": before, "after": _conditions(phone)}}
+    )
 
 
-def _check_target(bundle: Bundle) -> None:
-    if (target := bundle.manifest.target) not in TARGETS:
-        raise BundleError(f"mnet-runner runs targets {' and '.join(TARGETS)}, this bundle is for {target}")
+def check_target(target: str) -> None:
+    """BundleError for a target that the runner does not run."""
+    if target not in TARGETS:
+        raise BundleError(f"mnet-runner runs targets {' and '.join(TARGETS)}, not {target}")
 
 
 def _conditions(phone: AttachedPhone) -> dict[str, str]:

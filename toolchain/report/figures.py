@@ -42,8 +42,13 @@ class Line:
     band: Sequence[float] | None = None
 
 
-def lines(series: Sequence[Line], *, x: str, y: str, mark: float | None = None) -> str:
-    """At most as many curves as PALETTE has colours; `mark` draws a dashed vertical line. Returns SVG text."""
+def lines(
+    series: Sequence[Line], *, x: str, y: str, mark: float | None = None, logarithmic: bool = False
+) -> str:
+    """At most as many curves as PALETTE has colours; `mark` draws a dashed vertical line. Returns SVG text.
+
+    With `logarithmic` both axes are.
+    """
     assert len(series) <= len(PALETTE)
 
     def draw(axes: Axes) -> None:
@@ -54,6 +59,8 @@ def lines(series: Sequence[Line], *, x: str, y: str, mark: float | None = None) 
                 axes.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
         if mark is not None:
             axes.axvline(mark, color=_INK, linestyle="--", linewidth=1)
+        if logarithmic:
+            axes.loglog(base=2)
         axes.legend()
 
     return _svg(draw, x, y)

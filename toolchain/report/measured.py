@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.bench import Bench, bench_rows
+from export import growth_figures
+from export.bench import Bench
+from export.bench_figures import bench_table
 from export.matrix import COLUMNS, cell_texts
 from toolchain.errors import UserError
 from toolchain.report.figures import Line, bars, histograms, lines
@@ -38,18 +40,16 @@ def bench_sections(benched: Sequence[Benched]) -> list[Section]:
     """What the bundles cost: a table with a column for each, and how their inferences spread."""
     if not benched:
         return []
-    reports = [report for _, report in benched]
-    rows = [
-        [cells[0][0], *(value for _, value in cells)] for cells in zip(*map(bench_rows, reports), strict=True)
-    ]
+    header, rows = bench_table([report for _, report in benched], ", ")
     return [
         Section(
             title="What it costs on the device",
             text=(
-                "One thread, this machine's CPU; constant weights, constant weights again as a control, and swappable "
-                "ones in turn in one process. No phone took part: trust the ratios, not the microseconds."
+                "This machine's CPU; constant weights, constant weights again as a control, and swappable ones in turn "
+                "in one process. Resident memory (RSS) in a process of its own. No phone took part: trust the ratios, "
+                "not the microseconds."
             ),
-            tables=[Table(["", *(f"{report['model']}, {report['target']}" for report in reports)], rows)],
+            tables=[Table(header, rows)],
             figures=[
                 inference_figure(bench, f"{r['model']}, {r['target']}: inference, µs") for bench, r in benched
             ],
@@ -174,6 +174,35 @@ def _matrix(cells: Sequence[Mapping[str, Any]]) -> Section:
     )
 
 
+def _growth(report: Mapping[str, Any]) -> Section:
+    points = report["points"]
+    figures = []
+    for axis, name in growth_figures.AXES.items():
+        curves: dict[str, list[Mapping[str, Any]]] = {}
+        for point in points:
+            if point["axis"] == axis:
+                curves.setdefault(f"by {point['binding']}" if point["binding"] else "swappable", []).append(
+                    point
+                )
+        if curves:
+            series = [
+                Line(title, [p["value"] for p in curve], [p["ratio_p50"] for p in curve])
+                for title, curve in curves.items()
+            ]
+            figures.append(lines(series, x=name, y="inference, swappable ÷ constant", logarithmic=True))
+    place = "native code" if report["on"] == "native" else "Python"
+    return Section(
+        title="How the cost grows",
+        text=(
+            f"Made-up models for target {report['target']}, {report['runtime']}, timed in {place}. "
+            + "".join(f"{line[0].upper()}{line[1:]}. " for line in growth_figures.knee_lines(report))
+        ),
+        tables=[Table(list(growth_figures.COLUMNS), growth_figures.growth_rows(points))],
+        figures=figures,
+        command=f"mnet growth --target {report['target']} --on {report['on']} -o FOLDER",
+    )
+
+
 # In the order of the page.
 _SECTIONS: Mapping[str, Callable[[Any], Section]] = {
     "evaluation.json": _quality,
@@ -181,6 +210,7 @@ _SECTIONS: Mapping[str, Callable[[Any], Section]] = {
     "staleness.json": _staleness,
     "cost.json": _cost,
     "matrix.json": _matrix,
+    "growth.json": _growth,
 }
 
 

@@ -10,7 +10,10 @@
 
 #include "golden.h"
 #include "mnet/session.h"
+#include "pack.h"
+#include "program.h"
 #include "series.h"
+#include "sha256.h"
 
 namespace mnet {
 namespace {
@@ -23,6 +26,8 @@ constexpr int kRoundsPerSwap = 50;
 constexpr int kWarmUp = 200;
 // Where the allocator happens to put a model moves its time by some per cent: load all anew this often.
 constexpr int kSwapsPerLoading = 20;
+// What one would do instead is timed after every so many swaps: it leaves the caches cold.
+constexpr int kSwapsPerAlternative = 4;
 
 double since(Clock::time_point start) { return Microseconds(Clock::now() - start).count(); }
 
@@ -57,7 +62,7 @@ struct Loaded {
 
 /// Raw figures: µs, one entry a call.
 struct Times {
-    std::map<std::string, std::vector<double>> load, swap;
+    std::map<std::string, std::vector<double>> load, swap, effect;
     std::array<std::vector<double>, kContenders> inference;
 };
 
@@ -93,13 +98,43 @@ void time_loading(const std::filesystem::path& folder, const Golden& golden, Tim
     times.load["next_inference"].push_back(since(start));
 }
 
-void time_swap(Session& session, const Bytes& pack, Times& times) {
+/// From new bytes in memory to the first answer under them, as `Bench.effects_s` of `export/bench.py` has it: the
+/// swap that was just made, and what one would do instead.
+void time_effects(const Bundle& bundle, const Session& session, const SwapTimes& swap, const Bytes& pack,
+                  const std::vector<Input>& inputs, Times& times) {
+    const Manifest& manifest = bundle.manifest();
+    Outputs outputs;
+    auto start = Clock::now();
+    session.run(inputs, outputs);
+    times.effect["swap"].push_back(swap.total().count() + since(start));
+
+    const auto tested_and_run = [&](const Snapshot& snapshot) {
+        snapshot.run(inputs, outputs);
+        snapshot.run(inputs, outputs);
+    };
+    start = Clock::now();
+    const auto whole = bundle.file(manifest.baked);
+    if (sha256(whole->data(), whole->size()) != manifest.files.at(manifest.baked).sha256) {
+        throw IntegrityError(Reason::wrong_hash, manifest.baked + " was changed");
+    }
+    tested_and_run(*load_forward(whole, manifest, {})->bind(0, {}));
+    times.effect["whole_model"].push_back(since(start));
+
+    if (manifest.target != "executorch") return;  // elsewhere no weights lie beside the program
+    start = Clock::now();
+    const WeightPack read = read_pack(pack, manifest);
+    tested_and_run(*load_split(bundle)->bind(read.version, read.parameters));
+    times.effect["reload"].push_back(since(start));
+}
+
+SwapTimes time_swap(Session& session, const Bytes& pack, Times& times) {
     const SwapTimes swap = session.swap(pack);
     times.swap["verify"].push_back(swap.verify.count());
     times.swap["write"].push_back(swap.write.count());
     times.swap["self_test"].push_back(swap.self_test.count());
     times.swap["publish"].push_back(swap.publish.count());
     times.swap["total"].push_back(swap.total().count());
+    return swap;
 }
 
 ordered_json report(const Bundle& bundle, const Times& times) {
@@ -110,9 +145,11 @@ ordered_json report(const Bundle& bundle, const Times& times) {
     const double baked = percentile(times.inference[kBaked], 0.5);
     const double control = percentile(times.inference[kControl], 0.5);
     const double swappable = percentile(times.inference[kSwappable], 0.5);
-    ordered_json load, parts;
+    ordered_json load, parts, effect;
     for (const auto& [name, values] : times.load)
         load[name + "_p50_us"] = rounded(percentile(values, 0.5), 1);
+    for (const auto& [name, values] : times.effect)
+        effect[name + "_p50_us"] = rounded(percentile(values, 0.5), 2);
     for (const auto& [name, values] : times.swap) {
         if (name != "total") parts[name + "_p50_us"] = rounded(percentile(values, 0.5), 2);
     }
@@ -133,7 +170,8 @@ ordered_json report(const Bundle& bundle, const Times& times) {
               {"control_ratio_p50", rounded(control / baked, 4)},
               {"baked", percentiles(times.inference[kBaked])},
               {"swappable", percentiles(times.inference[kSwappable])}}},
-            {"swap", swap}};
+            {"swap", swap},
+            {"time_to_effect", effect}};
 }
 
 }  // namespace
@@ -154,7 +192,11 @@ ordered_json bench(const std::filesystem::path& folder, int swaps) {
             loaded->session.run(inputs, before);
             time_inference(*loaded, golden, kWarmUp, warm_up);
         }
-        time_swap(loaded->session, series.pack(swap, swap + 1), times);
+        const Bytes pack = series.pack(swap, swap + 1);
+        const SwapTimes spent = time_swap(loaded->session, pack, times);
+        if (swap % kSwapsPerAlternative == 0) {
+            time_effects(bundle, loaded->session, spent, pack, inputs, times);
+        }
         time_inference(*loaded, golden, kRoundsPerSwap, times);
         loaded->session.run(inputs, after);
         error = std::max(error, max_abs_error({after.front()}, {series.expected(swap)}));

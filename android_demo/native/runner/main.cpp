@@ -12,6 +12,7 @@
 
 #include "bench.h"
 #include "golden.h"
+#include "memory.h"
 #include "mnet/session.h"
 #include "verify.h"
 
@@ -22,7 +23,8 @@ using nlohmann::ordered_json;
 const char* const kUsage =
     "usage: mnet-runner verify BUNDLE [PACK]             check a bundle, and that it takes a weight pack\n"
     "       mnet-runner swap BUNDLE PACK... [--json]     serve the packs one after the other\n"
-    "       mnet-runner bench BUNDLE [--swaps N] [--json]\n";
+    "       mnet-runner bench BUNDLE [--swaps N] [--json]\n"
+    "       mnet-runner memory BUNDLE [--json]               what an instance takes\n";
 
 /// The call is wrong; says how.
 struct UsageError : std::runtime_error {
@@ -154,8 +156,13 @@ void log_errors(et_timestamp_t, et_pal_log_level_t level, const char*, const cha
 int run(const Arguments& arguments) {
     if (arguments.command == "verify") return run_verify(arguments);
     if (arguments.command == "swap") return run_swap(arguments);
-    if (arguments.command != "bench") throw UsageError("unknown command " + arguments.command);
-    if (!arguments.packs.empty()) throw UsageError("bench takes a bundle only");
+    const bool memory = arguments.command == "memory";
+    if (!memory && arguments.command != "bench") throw UsageError("unknown command " + arguments.command);
+    if (!arguments.packs.empty()) throw UsageError(arguments.command + " takes a bundle only");
+    if (memory) {
+        print(mnet::memory(arguments.bundle), arguments.json);
+        return 0;
+    }
     print(mnet::bench(arguments.bundle, arguments.swaps), arguments.json);
     return 0;
 }

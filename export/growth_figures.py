@@ -1,0 +1,91 @@
+"""What `export.growth` measured, for people: rows of a table, sentences, and a plot."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from export.growth import RATIO, label
+
+COLUMNS = (
+    "axis",
+    "at",
+    "weights by",
+    "constant",
+    "ratio",
+    "control",
+    "swap",
+    "of it writing",
+    "the rule takes",
+)
+AXES = {
+    "generated": "generated layer",
+    "base": "model before it",
+    "history": "length of the history",
+    "batch": "batch",
+}
+
+
+def growth_rows(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Each point as a row under `COLUMNS`."""
+    return [
+        [
+            AXES[row["axis"]],
+            label(row["axis"], row["value"]),
+            row["binding"] or "",
+            f"{row['baked_p50_us']:.1f} µs",
+            f"{row['ratio_p50']:.3f}",
+            f"{row['control_ratio_p50']:.3f}",
+            f"{row['swap_p50_us']:,.0f} µs",
+            f"{row['write_p50_us']:,.0f} µs",
+            row.get("rule", ""),
+        ]
+        for row in rows
+    ]
+
+
+def knee_lines(report: Mapping[str, Any]) -> list[str]:
+    """A sentence for each curve: where it has its knee; and for target android where the rule errs."""
+    lines = [
+        f"{AXES[knee['axis']]}{', weights by ' + knee['binding'] if knee['binding'] else ''}: ratio above {RATIO:.2f} "
+        f"{_from(knee, 'ratio')}; writing takes longer than an inference {_from(knee, 'write')}"
+        for knee in report["knees"]
+    ]
+    if checked := report["rule"]:
+        wrong = [each for each in checked if not each["agrees"]]
+        lines.append(f"the rule for android agrees with {len(checked) - len(wrong)} of {len(checked)} points")
+        lines += [
+            f"it takes {each['rule']} at {AXES[each['axis']]} {label(each['axis'], each['value'])}, where inputs have "
+            f"ratio {each['input_ratio']:.3f} (+{each['input_adds_us']:.1f} µs)"
+            for each in wrong
+        ]
+    return lines
+
+
+def plot_growth(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw ratio and times over each axis into a PNG file."""
+    from matplotlib.figure import Figure
+
+    axes_names = list(dict.fromkeys(row["axis"] for row in rows))
+    figure = Figure(figsize=(4 * len(axes_names), 6.4), layout="constrained")
+    grid = figure.subplots(2, len(axes_names), squeeze=False)
+    for axis, (ratio, time) in zip(axes_names, grid.T, strict=True):
+        for binding in dict.fromkeys(row["binding"] for row in rows):
+            curve = [row for row in rows if (row["axis"], row["binding"]) == (axis, binding)]
+            at = [row["value"] for row in curve]
+            ratio.plot(at, [row["ratio_p50"] for row in curve], "o-", label=binding or "swappable")
+            time.plot(at, [row["swap_p50_us"] for row in curve], "o-", label=f"swap, {binding or 'whole'}")
+        ratio.plot(at, [row["control_ratio_p50"] for row in curve], ":", color="grey", label="control")
+        ratio.axhline(RATIO, color="grey", linestyle="--", linewidth=1)
+        time.plot(at, [row["baked_p50_us"] for row in curve], ":", color="grey", label="an inference")
+        ratio.set(title=AXES[axis], ylabel="inference, swappable ÷ constant", xscale="log")
+        time.set(ylabel="µs", xscale="log", yscale="log")
+        for part in (ratio, time):
+            part.set_xticks(at, [label(axis, value) for value in at])
+            part.minorticks_off()
+            part.grid(alpha=0.3)
+            part.legend()
+    figure.savefig(path, dpi=120)
+
+
+def _from(knee: Mapping[str, Any], cost: str) -> str:
+    return "nowhere" if knee[cost] is None else f"from {label(knee['axis'], knee[cost])} on"

@@ -1,0 +1,77 @@
+"""`mnet growth`: how the cost of swapping grows with what is generated, and with the model around it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolchain.cli._place import Place
+
+
+def command(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for growth.json, growth.md and a plot.")],
+    target: Annotated[str, typer.Option(help="What the made-up models are exported for.")] = "android",
+    on: Annotated[
+        Place,
+        typer.Option(help="Here from Python, here in native code (`make native`), or on the attached phone."),
+    ] = Place.HOST,
+    swaps: Annotated[int, typer.Option(min=2, help="How many swaps to time for each model.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Sweep generated size, model size, history length and batch with made-up models, and name the knees.
+
+    It needs no run and no bundle. For target android both bindings are measured, and the rule that `mnet export`
+    chooses by is checked against them.
+
+    Example: `mnet growth --target android --on native -o growth`
+    """
+    import json
+
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Table
+
+    from export.bench import machine
+    from export.growth import against_the_rule, knees, measure_point, sweep
+    from export.growth_figures import COLUMNS, growth_rows, knee_lines, plot_growth
+    from export.matrix import markdown_table
+    from export.targets import load_target
+    from toolchain.fleet.runner import check_target
+
+    points = sweep(target)
+    runtime = load_target(target).runtime()
+    if on is not Place.HOST:
+        check_target(target)
+    out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    columns = (MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=len(points))
+        for point in points:
+            progress.update(task, description=f"{point} for {target}")
+            rows.append(measure_point(point, target, lambda bundle: on.measure(bundle, swaps)))
+            progress.advance(task)
+    report = {
+        "target": target,
+        "runtime": f"{runtime.name} {runtime.version}",
+        "on": str(on),
+        "machine": machine(),
+        "points": rows,
+        "knees": knees(rows),
+        "rule": against_the_rule(rows),
+    }
+    (out / "growth.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    lines = knee_lines(report)
+    table = markdown_table(COLUMNS, growth_rows(rows))
+    (out / "growth.md").write_text(table + "\n" + "".join(f"- {line}\n" for line in lines), encoding="utf-8")
+    plot_growth(rows, out / "growth.png")
+    if as_json:
+        print(json.dumps(report))
+        return
+    console = Console(markup=False, highlight=False)
+    shown = Table(*COLUMNS)
+    for cells in growth_rows(rows):
+        shown.add_row(*cells)
+    console.print(shown)
+    for line in lines:
+        console.print(line)
