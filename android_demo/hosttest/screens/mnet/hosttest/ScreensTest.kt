@@ -39,14 +39,15 @@ class ScreensTest {
             connect(demo, server)
             main.show()
             await("a connection") { main.says(R.id.status, R.string.status_waiting) }
-            for (rank in listOf(4, 2, 0)) choose(main, rank)
+            choose(main, 4)
             await("weights of one's own") { main.text(R.id.weights) != main.getString(R.string.weights_static) }
-            val restful = listOf(R.string.status_waiting, R.string.status_settled)
-            await("rest") { restful.any { main.says(R.id.status, it) } }
             val moved = rows(main).map { it.findViewById(R.id.moved) as TextView }
                 .filter { it.visibility == View.VISIBLE }
             assertTrue(moved.isNotEmpty())
             assertTrue(moved.all { it.text.startsWith("▲ ") || it.text.startsWith("▼ ") })
+            for (rank in listOf(2, 0)) choose(main, rank)
+            val restful = listOf(R.string.status_waiting, R.string.status_settled)
+            await("rest") { restful.any { main.says(R.id.status, it) } }
             draw(main, "3-own-weights")
             server.kill()
             await("that the server is gone") { main.says(R.id.status, R.string.status_offline) }

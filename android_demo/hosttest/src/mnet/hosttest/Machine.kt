@@ -19,7 +19,7 @@ import mnet.engine.ExecuTorchProgram
 
 /** What `tests/android` hands over as system properties. */
 object Machine {
-    val bundle = folder("bundle")
+    val bundle get() = folder("bundle")
 
     fun folder(name: String) = File(text(name))
 

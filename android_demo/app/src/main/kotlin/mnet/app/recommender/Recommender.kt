@@ -152,19 +152,30 @@ class Recommender(
         val samples = samples()
         uploading = true
         network.execute {
-            try {
-                phone.upload(opened, samples)
-                model.execute { wentOn(samples, asked = true) }
-            } catch (error: Busy) {
-                hear(PhoneEvent.MustWait(error.retryAfterMillis))
-                if (again?.isDone != false) again = network.schedule(::ask, error.retryAfterMillis, TimeUnit.MILLISECONDS)
-            } catch (error: Offline) {
-                hear(PhoneEvent.WentOffline(error.message.orEmpty()))
-            } catch (denial: Denied) {
-                hear(PhoneEvent.WasDenied(denial.status, denial.detail))
+            val asked = upload(opened, samples)
+            model.execute {
+                uploading = false
+                if (asked) wentOn(samples, asked = true)
+                if (samples.ids != samples().ids) chance() // what was chosen meanwhile
+                render()
             }
-            model.execute { uploading = false }
         }
+    }
+
+    /** Whether the server took them. On the thread `network`. */
+    private fun upload(opened: CloudClient, samples: Samples): Boolean {
+        try {
+            phone.upload(opened, samples)
+            return true
+        } catch (error: Busy) {
+            hear(PhoneEvent.MustWait(error.retryAfterMillis))
+            if (again?.isDone != false) again = network.schedule(::ask, error.retryAfterMillis, TimeUnit.MILLISECONDS)
+        } catch (error: Offline) {
+            hear(PhoneEvent.WentOffline(error.message.orEmpty()))
+        } catch (denial: Denied) {
+            hear(PhoneEvent.WasDenied(denial.status, denial.detail))
+        }
+        return false
     }
 
     private fun samples() = Samples.Ids(recent.map { it.toLong() })
@@ -179,7 +190,9 @@ class Recommender(
         model.execute {
             status = when (event) {
                 is PhoneEvent.Enrolled -> Status.Waiting
-                is PhoneEvent.Uploaded -> Status.Asked(event.version)
+                // Its weights may have come before this was heard.
+                is PhoneEvent.Uploaded ->
+                    if (event.version > phone.live.version) Status.Asked(event.version) else Status.Waiting
                 is PhoneEvent.Swapped -> Status.Waiting.also { lastSwap = event }
                 is PhoneEvent.Connected -> Status.Waiting
                 is PhoneEvent.RefusedWeights -> Status.Refused(event.reason)
