@@ -36,7 +36,7 @@ from toolchain.errors import UserError
 from toolchain.objects import ObjectStore
 
 ROWS_A_PART = 1024
-USERS_A_PROCESS = 5_000  # below that, another process costs more time to start than it saves
+USERS_A_PROCESS = 20_000  # below that, another process costs more time to start than it saves
 FACTS = "generation.json"
 Engine = Literal["local", "ray"]
 
