@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import torch
 
 from toolchain.cloud.bulk import Engine, Job, generate, plan
-from toolchain.cloud.generation import ROWS
+from toolchain.cloud.generation import ROWS_OF_MANY
 from toolchain.cloud.keys import create_signing_key
 from toolchain.fleet.replay import recommender
 from toolchain.training.run import Run, load_run
@@ -48,9 +48,9 @@ def busy_s() -> float:
 def bare(run: Run, contexts: list[list[int]]) -> dict[str, float]:
     """Users a second of the forward pass alone."""
     rows = torch.cat([run.task.context(samples) for samples in contexts])
-    run.metanetwork.generate(rows[:ROWS])
+    run.metanetwork.generate(rows[:ROWS_OF_MANY])
     start, busy = time.perf_counter(), busy_s()
-    for batch in rows.split(ROWS):
+    for batch in rows.split(ROWS_OF_MANY):
         run.metanetwork.generate(batch)
     wall = time.perf_counter() - start
     return {"wall": len(contexts) / wall, "busy": len(contexts) / (busy_s() - busy)}
