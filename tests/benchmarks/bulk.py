@@ -2,11 +2,14 @@
 
     python -m tests.benchmarks.bulk RUN BUNDLE --users 20000
 
-The bare pass generates weights for the same contexts in batches of the same size, and does nothing with them.
+The bare pass generates weights for the same contexts in batches of the same size on one core, and does nothing with
+them. `busy` counts the seconds that cores were busy for it (Ray's own processes are not seen), `wall` those on the
+clock, both with the start of processes and the loading of the model; `steady` is from the first part written on.
 """
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -18,7 +21,7 @@ import pyarrow.parquet as pq
 import torch
 
 from toolchain.cloud.bulk import Engine, Job, generate, plan
-from toolchain.cloud.generation import ROWS
+from toolchain.cloud.generation import ROWS_OF_MANY
 from toolchain.cloud.keys import create_signing_key
 from toolchain.fleet.replay import recommender
 from toolchain.training.run import Run, load_run
@@ -35,26 +38,42 @@ def write_contexts(path: Path, users: int, items: int) -> list[list[int]]:
     return contexts
 
 
+def busy_s() -> float:
+    """Seconds of processor time of this process and of those that it has waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 @torch.inference_mode()
-def bare(run: Run, contexts: list[list[int]]) -> float:
+def bare(run: Run, contexts: list[list[int]]) -> dict[str, float]:
     """Users a second of the forward pass alone."""
     rows = torch.cat([run.task.context(samples) for samples in contexts])
-    run.metanetwork.generate(rows[:ROWS])
-    start = time.perf_counter()
-    for batch in rows.split(ROWS):
+    run.metanetwork.generate(rows[:ROWS_OF_MANY])
+    start, busy = time.perf_counter(), busy_s()
+    for batch in rows.split(ROWS_OF_MANY):
         run.metanetwork.generate(batch)
-    return len(contexts) / (time.perf_counter() - start)
+    wall = time.perf_counter() - start
+    return {"wall": len(contexts) / wall, "busy": len(contexts) / (busy_s() - busy)}
 
 
-def whole(job: Job, engine: Engine) -> float:
-    """Users a second of a generation from start to end, loading of the model included."""
-    start = time.perf_counter()
-    done = generate(job, plan(job), engine, lambda _rows: None)
-    return done.generated / (time.perf_counter() - start)
+def whole(job: Job, engine: Engine) -> dict[str, float]:
+    """Users a second of a generation from start to end."""
+    written: list[tuple[float, int]] = []
+    start, busy = time.perf_counter(), busy_s()
+    units = plan(job)
+    done = generate(job, units, engine, lambda rows: written.append((time.perf_counter(), rows)))
+    wall = time.perf_counter() - start
+    rates = {"wall": done.generated / wall}
+    if engine == "local":
+        rates["busy"] = done.generated / (busy_s() - busy)
+    (first, rows), (last, _) = written[0], written[-1]
+    if last > first:
+        rates["steady"] = (done.generated - rows) / (last - first)
+    return rates
 
 
 def main() -> int:
-    """Print the figures as JSON."""
+    """Print a JSON line for each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -69,7 +88,7 @@ def main() -> int:
         folder = Path(temporary)
         contexts = write_contexts(folder / "contexts.parquet", args.users, recommender(run).n_items)
         create_signing_key(folder / "signing.pem")
-        found = {"users": args.users, "forward pass alone": bare(run, contexts)}
+        found = {"forward pass alone": bare(run, contexts)}
         for engine in args.engine or ["local"]:
             job = Job(
                 run=str(args.run.absolute()),
@@ -80,7 +99,8 @@ def main() -> int:
                 issued_at=int(time.time()),
             )
             found[engine] = whole(job, engine)
-    print(json.dumps({what: round(figure) for what, figure in found.items()}))
+    for what, rates in found.items():
+        print(json.dumps({"what": what, **{name: round(rate) for name, rate in rates.items()}}))
     return 0
 
 

@@ -58,9 +58,10 @@ class Mutator:
             value = self._value(name, parameter["schema"])
             if parameter["in"] == "path":
                 path = path.replace(f"{{{parameter['name']}}}", _in_a_path(value))
+            elif parameter["name"] == "timeout":
+                query["timeout"] = 0  # a poll that waits would only make the test wait
             elif parameter["in"] == "query" and self._draw.random() < 0.7:
-                # A poll that waits would only make the test wait.
-                query[parameter["name"]] = 0 if parameter["name"] == "timeout" else _text(value)
+                query[parameter["name"]] = _text(value)
             elif parameter["in"] == "header":
                 headers[parameter["name"]] = _in_a_header(value)
         body = None

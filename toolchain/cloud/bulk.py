@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 from export.bundle import Bundle
 from export.packs import pack_digest
 from toolchain.children import CONTEXT, follow_parent
-from toolchain.cloud.generation import load_generators
+from toolchain.cloud.generation import ROWS_OF_MANY, load_generators
 from toolchain.cloud.keys import load_signing_key
 from toolchain.cloud.publishing import RELEASE_LIFETIME_S
 from toolchain.cloud.release import Release, sign_release
@@ -36,7 +36,7 @@ from toolchain.errors import UserError
 from toolchain.objects import ObjectStore
 
 ROWS_A_PART = 1024
-USERS_A_PROCESS = 5_000  # below that, another process costs more time to start than it saves
+USERS_A_PROCESS = 20_000  # below that, another process costs more time to start than it saves
 FACTS = "generation.json"
 Engine = Literal["local", "ray"]
 
@@ -130,7 +130,8 @@ class Worker:
     """Makes the parts of units; the model is loaded once for all of them."""
 
     def __init__(self, job: Job) -> None:
-        (self._generator,) = load_generators([Path(job.run)], [Path(job.bundle)]).values()
+        generators = load_generators([Path(job.run)], [Path(job.bundle)], ROWS_OF_MANY)
+        (self._generator,) = generators.values()
         self._key = load_signing_key(Path(job.signing_key))
         self._issued_at = job.issued_at
         self._store = ObjectStore(job.out)

@@ -17,11 +17,14 @@ from toolchain.metanetwork import call_alike
 from toolchain.training.run import CONFIG, Run, load_run
 
 # Every forward pass has this many rows, the last one filled up: BLAS picks its kernel by the shape, and another one
-# differs in the last bit, which would make a pack's bytes depend on its company. 16 rows cost 1.3 times 8, half of 64.
-ROWS = 16
+# differs in the last bit, which would make a pack's bytes depend on its company. 16 rows cost 1.3 times 8, half of 64:
+# right for the few uploads that a service sees at once, where a population pays half as much for 64.
+ROWS, ROWS_OF_MANY = 16, 64
 
 
-def load_generators(runs: Sequence[Path], bundles: Sequence[Path]) -> "dict[str, PackGenerator]":
+def load_generators(
+    runs: Sequence[Path], bundles: Sequence[Path], rows: int = ROWS
+) -> "dict[str, PackGenerator]":
     """A generator for each bundle, by its id; each path is a run or bundle, or a folder of some.
 
     Raises UserError or BundleError for what cannot be read, and for a bundle that comes from none of the runs.
@@ -32,7 +35,7 @@ def load_generators(runs: Sequence[Path], bundles: Sequence[Path]) -> "dict[str,
     for path in _found(bundles, MANIFEST_FILE):
         bundle = Bundle.load(path)
         run = by_fingerprint.get(bundle.manifest.model.metadata.get("generator", ""), loaded[0])
-        generators[bundle.id] = PackGenerator(run, bundle)
+        generators[bundle.id] = PackGenerator(run, bundle, rows)
     return generators
 
 
@@ -48,12 +51,12 @@ def _found(paths: Sequence[Path], marker: str) -> list[Path]:
 
 
 class PackGenerator:
-    """A run's MetaNetwork, writing packs for one bundle that was exported from it.
+    """A run's MetaNetwork, writing packs for one bundle that was exported from it, `rows` in a forward pass.
 
     Raises UserError if the bundle comes from another checkpoint: its base layers would not fit the head.
     """
 
-    def __init__(self, run: Run, bundle: Bundle) -> None:
+    def __init__(self, run: Run, bundle: Bundle, rows: int = ROWS) -> None:
         exported_from = bundle.manifest.model.metadata.get("generator")
         if exported_from != run.fingerprint:
             raise UserError(
@@ -61,6 +64,7 @@ class PackGenerator:
                 f"the run holds {run.fingerprint[:12]}: export the run again"
             )
         self.bundle_id = bundle.id
+        self._rows = rows
         self._run = run
         self._bundle = bundle
         self._golden = bundle.golden.inputs[0]
@@ -78,8 +82,9 @@ class PackGenerator:
         Raises ValueError if a generated value is not finite.
         """
         packs: list[bytes] = []
-        for start in range(0, len(contexts), ROWS):
-            packs += self._rows(contexts[start : start + ROWS], versions[start : start + ROWS])
+        for start in range(0, len(contexts), self._rows):
+            some = slice(start, start + self._rows)
+            packs += self._pass(contexts[some], versions[some])
         return packs
 
     def renumbered(self, pack: bytes | None, version: int) -> bytes:
@@ -93,11 +98,11 @@ class PackGenerator:
             probe=old.probe,
         )
 
-    def _rows(self, contexts: Sequence[Sequence[Any]], versions: Sequence[int]) -> list[bytes]:
-        """The packs of up to ROWS contexts, in one forward pass of exactly ROWS."""
+    def _pass(self, contexts: Sequence[Sequence[Any]], versions: Sequence[int]) -> list[bytes]:
+        """The packs of up to `rows` contexts, in one forward pass of exactly as many."""
         network, task = self._run.metanetwork, self._run.task
         rows = torch.cat([task.context(samples) for samples in contexts])
-        filled = torch.cat([rows, rows[:1].expand(ROWS - len(rows), *rows.shape[1:])])
+        filled = torch.cat([rows, rows[:1].expand(self._rows - len(rows), *rows.shape[1:])])
         batch = network.generate(task.prepared(network, filled))
         for name, values in batch.items():
             if not torch.isfinite(values).all():
@@ -117,10 +122,11 @@ class PackGenerator:
         ]
 
     def _narrowed(self, batch: dict[str, Tensor]) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
-        """Generated parameters fp32 [ROWS, *shape] -> each row as it travels, and all as the devices widen them."""
+        """Generated parameters fp32 [rows, *shape] -> each row as it travels, and all as the devices widen them."""
         dtypes = self._bundle.manifest.pack_dtypes
         packed = [
-            narrowed({name: values[row] for name, values in batch.items()}, dtypes) for row in range(ROWS)
+            narrowed({name: values[row] for name, values in batch.items()}, dtypes)
+            for row in range(self._rows)
         ]
         if set(dtypes.values()) == {"float32"}:
             return packed, {name: batch[name] for name in dtypes}
