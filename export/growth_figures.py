@@ -47,7 +47,7 @@ def knee_lines(report: Mapping[str, Any]) -> list[str]:
     """A sentence for each curve: where it has its knee; and for target android where the rule errs."""
     lines = [
         f"{AXES[knee['axis']]}{', weights by ' + knee['binding'] if knee['binding'] else ''}: ratio above {RATIO:.2f} "
-        f"{_from(knee, 'ratio')}; writing takes longer than an inference {_from(knee, 'write')}"
+        f"{_where(knee, 'ratio')}; writing takes longer than an inference {_where(knee, 'write')}"
         for knee in report["knees"]
     ]
     if checked := report["rule"]:
@@ -80,12 +80,21 @@ def plot_growth(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         ratio.set(title=AXES[axis], ylabel="inference, swappable ÷ constant", xscale="log")
         time.set(ylabel="µs", xscale="log", yscale="log")
         for part in (ratio, time):
-            part.set_xticks(at, [label(axis, value) for value in at])
+            part.set_xticks(at, [label(axis, value) for value in at], rotation=45)
             part.minorticks_off()
             part.grid(alpha=0.3)
             part.legend()
     figure.savefig(path, dpi=120)
 
 
-def _from(knee: Mapping[str, Any], cost: str) -> str:
-    return "nowhere" if knee[cost] is None else f"from {label(knee['axis'], knee[cost])} on"
+def _where(knee: Mapping[str, Any], cost: str) -> str:
+    """Where a curve is above the limit: the value at which it crosses is the knee."""
+    values, above = knee["values"], knee[cost]
+    named = [label(knee["axis"], value) for value in above]
+    if len(above) in (0, len(values)):
+        return "everywhere" if above else "nowhere"
+    if above == values[-len(above) :]:
+        return f"from {named[0]} on"
+    if above == values[: len(above)]:
+        return f"up to {named[-1]}"
+    return f"at {', '.join(named)}"

@@ -15,7 +15,7 @@ def command(
         Place,
         typer.Option(help="Here from Python, here in native code (`make native`), or on the attached phone."),
     ] = Place.HOST,
-    swaps: Annotated[int, typer.Option(min=2, help="How many swaps to time for each model.")] = 10,
+    swaps: Annotated[int, typer.Option(min=2, help="How many swaps to time for each model.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Sweep generated size, model size, history length and batch with made-up models, and name the knees.
