@@ -25,22 +25,12 @@ AXES = {
 }
 
 
-def growth_rows(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Each point as a row under `COLUMNS`."""
-    return [
-        [
-            AXES[row["axis"]],
-            label(row["axis"], row["value"]),
-            row["binding"] or "",
-            f"{row['baked_p50_us']:.1f} µs",
-            f"{row['ratio_p50']:.3f}",
-            f"{row['control_ratio_p50']:.3f}",
-            f"{row['swap_p50_us']:,.0f} µs",
-            f"{row['write_p50_us']:,.0f} µs",
-            row.get("rule", ""),
-        ]
-        for row in rows
-    ]
+def growth_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Header and a row for each point; a column that holds nothing, as where a target has one binding, is left out."""
+    table = [COLUMNS, *map(_cells, rows)]
+    told = [k for k in range(len(COLUMNS)) if any(cells[k] for cells in table[1:])]
+    header, *points = ([cells[k] for k in told] for cells in table)
+    return header, points
 
 
 def knee_lines(report: Mapping[str, Any]) -> list[str]:
@@ -98,3 +88,18 @@ def _where(knee: Mapping[str, Any], cost: str) -> str:
     if above == values[: len(above)]:
         return f"up to {named[-1]}"
     return f"at {', '.join(named)}"
+
+
+def _cells(row: Mapping[str, Any]) -> Sequence[str]:
+    """A point under `COLUMNS`."""
+    return (
+        AXES[row["axis"]],
+        label(row["axis"], row["value"]),
+        row["binding"] or "",
+        f"{row['baked_p50_us']:.1f} µs",
+        f"{row['ratio_p50']:.3f}",
+        f"{row['control_ratio_p50']:.3f}",
+        f"{row['swap_p50_us']:,.0f} µs",
+        f"{row['write_p50_us']:,.0f} µs",
+        row.get("rule", ""),
+    )

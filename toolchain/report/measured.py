@@ -197,7 +197,7 @@ def _growth(report: Mapping[str, Any]) -> Section:
             f"Made-up models for target {report['target']}, {report['runtime']}, timed in {place}. "
             + "".join(f"{line[0].upper()}{line[1:]}. " for line in growth_figures.knee_lines(report))
         ),
-        tables=[Table(list(growth_figures.COLUMNS), growth_figures.growth_rows(points))],
+        tables=[Table(*growth_figures.growth_table(points))],
         figures=figures,
         command=f"mnet growth --target {report['target']} --on {report['on']} -o FOLDER",
     )
