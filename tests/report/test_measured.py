@@ -81,7 +81,7 @@ def test_each_kind_of_figures_has_its_section(tmp_path: Path) -> None:
         "+7.0% [+5.0%, +9.0%]",
         "40.000 ms",
         "refused: no such op",
-        "Batch: ratio above 1.05 nowhere",
+        "batch: ratio above 1.05 nowhere",
     ):
         assert text in html
 
