@@ -5,6 +5,7 @@ import os
 import platform
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -15,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from export.bundle import Bundle, describe_file
-from export.errors import BundleError
+from export.errors import BundleError, IntegrityError, Reason
 from export.golden import max_abs_error
 from export.manifest import BytesBinding
 from export.memory import Memory
@@ -61,7 +62,7 @@ class Bench:
     swappable_s: list[float] = field(default_factory=list)
     swaps: list[SwapTimes] = field(default_factory=list)
     loadings: list[Loading] = field(default_factory=list)
-    effects_s: dict[str, list[float]] = field(default_factory=dict)
+    effects_s: dict[str, list[float]] = field(default_factory=partial(defaultdict, list))
     errors: list[float] = field(default_factory=list)
     changes: list[float] = field(default_factory=list)
 
@@ -151,9 +152,12 @@ def bench_bundle(
         pack = stored.pack(swap, version=swap + 1)
         with _no_garbage_collection():
             bench.swaps.append(swappable.swap(pack))
+            start = time.perf_counter()
+            swappable.run(inputs[0])
+            answered = time.perf_counter() - start
+            bench.effects_s["swap"].append(bench.swaps[-1].total + answered)
             if swap % SWAPS_PER_ALTERNATIVE == 0:
-                for way, seconds in _time_effects(bundle, swappable, bench.swaps[-1], pack, threads).items():
-                    bench.effects_s.setdefault(way, []).append(seconds)
+                _time_alternatives(bench, bundle, pack)
             _time_rounds(bench, baked, control, swappable, inputs, ROUNDS_PER_SWAP)
         after = swappable.run(inputs[0])[0]
         bench.errors.append(max_abs_error([after], [stored.output(swap)]))
@@ -163,12 +167,10 @@ def bench_bundle(
     return bench
 
 
-def _time_effects(
-    bundle: Bundle, swappable: Session, swap: SwapTimes, pack: bytes, threads: int
-) -> dict[str, float]:
-    """`Bench.effects_s`, once, right after that swap."""
+def _time_alternatives(bench: Bench, bundle: Bundle, pack: bytes) -> None:
+    """What one would do instead of that swap: further entries of `Bench.effects_s`."""
     manifest, sample = bundle.manifest, bundle.golden.inputs[0]
-    load = partial(load_target(manifest.target).load_program, threads=threads)
+    load = partial(load_target(manifest.target).load_program, threads=bench.threads)
     constant = manifest.model_copy(update={"slots": ()})
     baked = bundle.path / manifest.bench.baked
 
@@ -177,7 +179,8 @@ def _time_effects(
         return load(bundle.path / manifest.model.program, manifest).bind(new.parameters)
 
     def whole_model() -> Run:
-        assert describe_file(baked, "bench") == manifest.files[manifest.bench.baked]
+        if describe_file(baked, "bench") != manifest.files[manifest.bench.baked]:
+            raise IntegrityError(Reason.WRONG_HASH, f"{baked} was changed")
         return load(baked, constant).bind({})
 
     def seconds(prepare: Callable[[], Run]) -> float:
@@ -187,15 +190,12 @@ def _time_effects(
             run(sample)
         return time.perf_counter() - start
 
-    start = time.perf_counter()
-    swappable.run(sample)
-    answered = time.perf_counter() - start
-    effects = {"swap": swap.total + answered, "whole_model": seconds(whole_model)}
-    beside = any(
+    bench.effects_s["whole_model"].append(seconds(whole_model))
+    if any(
         isinstance(slot.binding, BytesBinding) and slot.binding.file != manifest.model.program
         for slot in manifest.slots
-    )
-    return effects | ({"reload": seconds(reload)} if beside else {})
+    ):
+        bench.effects_s["reload"].append(seconds(reload))
 
 
 def _time_loading(bundle: Bundle, threads: int) -> Loading:

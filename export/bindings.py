@@ -84,8 +84,9 @@ def packing_us(spec: ExportSpec) -> float:
 
 def inference_us(spec: ExportSpec) -> float:
     """About how long an inference takes, by its operations and their multiply-adds; µs, rather too little."""
+    reference = Reference(spec.model)
     with FlopCounterMode(display=False) as flops, _Operations() as operations:
-        Reference(spec.model).outputs({}, spec.inputs[0])
+        reference.outputs({}, spec.inputs[0])
     return _OPERATION_US * operations.count + _MULTIPLY_ADD_US * flops.get_total_flops() / 2
 
 

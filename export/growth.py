@@ -134,7 +134,7 @@ def measure_point(point: Point, target: str, measure: Measure) -> dict[str, Any]
 
 
 def knees(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """For each axis and binding, the first value from which on a cost stays above its limit; None where it never does.
+    """For each axis and binding: its values in order, and those at which a cost is above its limit.
 
     `ratio`: swappable ÷ constant above `RATIO`. `write`: putting new weights in place takes longer than an
     inference. A whole swap always does: its self-test is an inference.
@@ -146,8 +146,9 @@ def knees(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         {
             "axis": axis,
             "binding": binding,
-            "ratio": _stays(curve, lambda row: row["ratio_p50"] > RATIO),
-            "write": _stays(curve, lambda row: row["write_p50_us"] > row["baked_p50_us"]),
+            "values": [row["value"] for row in curve],
+            "ratio": [row["value"] for row in curve if row["ratio_p50"] > RATIO],
+            "write": [row["value"] for row in curve if row["write_p50_us"] > row["baked_p50_us"]],
         }
         for (axis, binding), curve in curves.items()
     ]
@@ -181,12 +182,3 @@ def label(axis: str, value: int) -> str:
     if axis in ("history", "batch"):
         return str(value)
     return f"{value // MB} MB" if value >= MB else f"{value // KB} KB"
-
-
-def _stays(curve: Sequence[Mapping[str, Any]], above: Callable[[Mapping[str, Any]], bool]) -> int | None:
-    knee = None
-    for row in reversed(curve):
-        if not above(row):
-            break
-        knee = row["value"]
-    return knee

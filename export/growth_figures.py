@@ -25,29 +25,19 @@ AXES = {
 }
 
 
-def growth_rows(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Each point as a row under `COLUMNS`."""
-    return [
-        [
-            AXES[row["axis"]],
-            label(row["axis"], row["value"]),
-            row["binding"] or "",
-            f"{row['baked_p50_us']:.1f} µs",
-            f"{row['ratio_p50']:.3f}",
-            f"{row['control_ratio_p50']:.3f}",
-            f"{row['swap_p50_us']:,.0f} µs",
-            f"{row['write_p50_us']:,.0f} µs",
-            row.get("rule", ""),
-        ]
-        for row in rows
-    ]
+def growth_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Header and a row for each point; a column that holds nothing, as where a target has one binding, is left out."""
+    table = [COLUMNS, *map(_cells, rows)]
+    told = [k for k in range(len(COLUMNS)) if any(cells[k] for cells in table[1:])]
+    header, *points = ([cells[k] for k in told] for cells in table)
+    return header, points
 
 
 def knee_lines(report: Mapping[str, Any]) -> list[str]:
     """A sentence for each curve: where it has its knee; and for target android where the rule errs."""
     lines = [
         f"{AXES[knee['axis']]}{', weights by ' + knee['binding'] if knee['binding'] else ''}: ratio above {RATIO:.2f} "
-        f"{_from(knee, 'ratio')}; writing takes longer than an inference {_from(knee, 'write')}"
+        f"{_where(knee, 'ratio')}; writing takes longer than an inference {_where(knee, 'write')}"
         for knee in report["knees"]
     ]
     if checked := report["rule"]:
@@ -80,12 +70,36 @@ def plot_growth(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         ratio.set(title=AXES[axis], ylabel="inference, swappable ÷ constant", xscale="log")
         time.set(ylabel="µs", xscale="log", yscale="log")
         for part in (ratio, time):
-            part.set_xticks(at, [label(axis, value) for value in at])
+            part.set_xticks(at, [label(axis, value) for value in at], rotation=45)
             part.minorticks_off()
             part.grid(alpha=0.3)
             part.legend()
     figure.savefig(path, dpi=120)
 
 
-def _from(knee: Mapping[str, Any], cost: str) -> str:
-    return "nowhere" if knee[cost] is None else f"from {label(knee['axis'], knee[cost])} on"
+def _where(knee: Mapping[str, Any], cost: str) -> str:
+    """Where a curve is above the limit: the value at which it crosses is the knee."""
+    values, above = knee["values"], knee[cost]
+    named = [label(knee["axis"], value) for value in above]
+    if len(above) in (0, len(values)):
+        return "everywhere" if above else "nowhere"
+    if above == values[-len(above) :]:
+        return f"from {named[0]} on"
+    if above == values[: len(above)]:
+        return f"up to {named[-1]}"
+    return f"at {', '.join(named)}"
+
+
+def _cells(row: Mapping[str, Any]) -> Sequence[str]:
+    """A point under `COLUMNS`."""
+    return (
+        AXES[row["axis"]],
+        label(row["axis"], row["value"]),
+        row["binding"] or "",
+        f"{row['baked_p50_us']:.1f} µs",
+        f"{row['ratio_p50']:.3f}",
+        f"{row['control_ratio_p50']:.3f}",
+        f"{row['swap_p50_us']:,.0f} µs",
+        f"{row['write_p50_us']:,.0f} µs",
+        row.get("rule", ""),
+    )

@@ -35,12 +35,12 @@ class Memory:
     constant_instance: int
 
 
-def measure_memory(bundle: Bundle) -> Memory | None:
+def measure_memory(bundle: Bundle, threads: int = 1) -> Memory | None:
     """Measure in a process of its own; None on a system without `/proc/self/smaps_rollup`."""
-    return alone(_measure, bundle.path) if (_SELF / "smaps_rollup").exists() else None
+    return alone(_measure, bundle.path, threads) if (_SELF / "smaps_rollup").exists() else None
 
 
-def _measure(path: Path) -> Memory:
+def _measure(path: Path, threads: int) -> Memory:
     bundle = Bundle.load(path)
     stored, sample = StoredSwaps.of(bundle), bundle.golden.inputs[0]
     packs = [stored.pack(swap, version=swap + 1) for swap in range(SWAPS)]
@@ -51,18 +51,20 @@ def _measure(path: Path) -> Memory:
 
     before = _resident()
     (_SELF / "clear_refs").write_text("5")  # the peak counts from here
-    sessions = [instance(open_session(bundle))]
+    sessions = [instance(open_session(bundle, threads))]
     first = _resident()
     for pack in packs:
         sessions[0].swap(pack)
         sessions[0].run(sample)
     peak = _kilobytes("status", "VmHWM")
     swapped = _resident()
-    sessions += [instance(open_session(bundle)) for _ in range(INSTANCES)]
+    sessions += [instance(open_session(bundle, threads)) for _ in range(INSTANCES)]
     more = _resident()
-    sessions.append(instance(open_baked(bundle)))  # may be the first to touch some of the runtime's code
+    sessions.append(
+        instance(open_baked(bundle, threads))
+    )  # may be the first to touch some of the runtime's code
     other = _resident()
-    sessions += [instance(open_baked(bundle)) for _ in range(INSTANCES)]
+    sessions += [instance(open_baked(bundle, threads)) for _ in range(INSTANCES)]
     constant = _resident()
     return Memory(
         first_instance=first - before,

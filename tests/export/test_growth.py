@@ -8,7 +8,7 @@ import pytest
 from export.bench import bench_bundle
 from export.errors import BundleError
 from export.growth import KB, MB, Point, against_the_rule, knees, measure_point, sweep
-from export.growth_figures import COLUMNS, growth_rows, knee_lines, plot_growth
+from export.growth_figures import COLUMNS, growth_table, knee_lines, plot_growth
 from tests.export.conftest import Mnet
 
 # Rows as `measure_point` makes them, of two bindings: as inputs the ratio grows and one point is noise.
@@ -35,11 +35,14 @@ def row(binding: str, k: int) -> dict[str, Any]:
 ROWS = [row(binding, k) for binding in RATIOS for k in range(4)]
 
 
-def test_a_knee_is_where_a_cost_begins_to_stay_above_its_limit() -> None:
-    assert knees(ROWS) == [
-        {"axis": "generated", "binding": "input", "ratio": MB, "write": 16 * MB},
-        {"axis": "generated", "binding": "bytes", "ratio": None, "write": KB},
-    ]
+def test_a_knee_is_where_a_cost_crosses_its_limit() -> None:
+    by_input, by_bytes = knees(ROWS)
+    assert by_input["values"] == by_bytes["values"] == [KB, 16 * KB, MB, 16 * MB]
+    assert (by_input["ratio"], by_input["write"]) == ([KB, MB, 16 * MB], [16 * MB])
+    assert (by_bytes["ratio"], by_bytes["write"]) == ([], by_bytes["values"])
+    falling = [row("input", k) | {"axis": "batch", "value": 64 >> 2 * k} for k in (3, 2, 1)]
+    (line,) = knee_lines({"knees": knees(falling), "rule": []})
+    assert line.startswith("batch, weights by input: ratio above 1.05 up to 4;")
 
 
 def test_the_rule_is_held_against_what_inputs_cost() -> None:
@@ -48,10 +51,10 @@ def test_the_rule_is_held_against_what_inputs_cost() -> None:
     assert [each["agrees"] for each in found] == [True, True, False, True]
     lines = knee_lines({"knees": knees(ROWS), "rule": found})
     assert lines[0] == (
-        "generated layer, weights by input: ratio above 1.05 from 1 MB on; "
+        "generated layer, weights by input: ratio above 1.05 at 1 KB, 1 MB, 16 MB; "
         "writing takes longer than an inference from 16 MB on"
     )
-    assert lines[1].endswith("ratio above 1.05 nowhere; writing takes longer than an inference from 1 KB on")
+    assert lines[1].endswith("ratio above 1.05 nowhere; writing takes longer than an inference everywhere")
     assert lines[2] == "the rule for android agrees with 3 of 4 points"
     assert lines[3] == "it takes input at generated layer 1 MB, where inputs have ratio 1.200 (+1.0 µs)"
 
@@ -66,7 +69,8 @@ def test_a_point_is_exported_and_timed_like_any_bundle(
     assert found["generated_bytes"] == 64 * KB + 4 * 128
     assert min(found["baked_p50_us"], found["ratio_p50"], found["write_p50_us"]) > 0
     assert found.get("rule") == ("bytes" if target == "android" else None)
-    assert [len(cells) for cells in growth_rows([found])] == [len(COLUMNS)]
+    header, (cells,) = growth_table([found])
+    assert len(header) == len(cells) == len(COLUMNS) - (0 if binding else 2)
     plot_growth([found, *ROWS], tmp_path / "growth.png")
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
 

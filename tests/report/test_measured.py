@@ -60,7 +60,7 @@ def test_each_kind_of_figures_has_its_section(tmp_path: Path) -> None:
                 }
                 for value in (1, 64)
             ],
-            "knees": [{"axis": "batch", "binding": None, "ratio": None, "write": 1}],
+            "knees": [{"axis": "batch", "binding": None, "values": [1, 64], "ratio": [], "write": [1]}],
             "rule": [],
         },
     }
@@ -81,7 +81,7 @@ def test_each_kind_of_figures_has_its_section(tmp_path: Path) -> None:
         "+7.0% [+5.0%, +9.0%]",
         "40.000 ms",
         "refused: no such op",
-        "Batch: ratio above 1.05 nowhere",
+        "batch: ratio above 1.05 nowhere",
     ):
         assert text in html
 

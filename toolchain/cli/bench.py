@@ -96,8 +96,8 @@ def _on_host(
 
     columns = [(bundle, count) for bundle in bundles for count in counts]
     benches = [_bench(bundle, swaps, count, counts, progress) for bundle, count in columns]
-    for (bundle, _), bench in zip(columns, benches, strict=True):
-        bench.memory = measure_memory(bundle)
+    for (bundle, count), bench in zip(columns, benches, strict=True):
+        bench.memory = measure_memory(bundle, count)
     if out:
         plot_benches(benches, [bundle for bundle, _ in columns], out / "bench.png")
     return [bench.report(bundle) for bench, (bundle, _) in zip(benches, columns, strict=True)]

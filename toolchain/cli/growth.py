@@ -15,7 +15,7 @@ def command(
         Place,
         typer.Option(help="Here from Python, here in native code (`make native`), or on the attached phone."),
     ] = Place.HOST,
-    swaps: Annotated[int, typer.Option(min=2, help="How many swaps to time for each model.")] = 10,
+    swaps: Annotated[int, typer.Option(min=2, help="How many swaps to time for each model.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Sweep generated size, model size, history length and batch with made-up models, and name the knees.
@@ -33,7 +33,7 @@ def command(
 
     from export.bench import machine
     from export.growth import against_the_rule, knees, measure_point, sweep
-    from export.growth_figures import COLUMNS, growth_rows, knee_lines, plot_growth
+    from export.growth_figures import growth_table, knee_lines, plot_growth
     from export.matrix import markdown_table
     from export.targets import load_target
     from toolchain.fleet.runner import check_target
@@ -47,9 +47,9 @@ def command(
     columns = (MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=len(points))
-        for point in points:
-            progress.update(task, description=f"{point} for {target}")
-            rows.append(measure_point(point, target, lambda bundle: on.measure(bundle, swaps)))
+        for each in points:
+            progress.update(task, description=f"{each} for {target}")
+            rows.append(measure_point(each, target, lambda bundle: on.measure(bundle, swaps)))
             progress.advance(task)
     report = {
         "target": target,
@@ -62,16 +62,17 @@ def command(
     }
     (out / "growth.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     lines = knee_lines(report)
-    table = markdown_table(COLUMNS, growth_rows(rows))
+    header, cells = growth_table(rows)
+    table = markdown_table(header, cells)
     (out / "growth.md").write_text(table + "\n" + "".join(f"- {line}\n" for line in lines), encoding="utf-8")
     plot_growth(rows, out / "growth.png")
     if as_json:
         print(json.dumps(report))
         return
     console = Console(markup=False, highlight=False)
-    shown = Table(*COLUMNS)
-    for cells in growth_rows(rows):
-        shown.add_row(*cells)
+    shown = Table(*header)
+    for point in cells:
+        shown.add_row(*point)
     console.print(shown)
     for line in lines:
         console.print(line)

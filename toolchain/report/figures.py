@@ -47,7 +47,7 @@ def lines(
 ) -> str:
     """At most as many curves as PALETTE has colours; `mark` draws a dashed vertical line. Returns SVG text.
 
-    With `logarithmic` both axes are.
+    With `logarithmic` the x axis is.
     """
     assert len(series) <= len(PALETTE)
 
@@ -60,7 +60,7 @@ def lines(
         if mark is not None:
             axes.axvline(mark, color=_INK, linestyle="--", linewidth=1)
         if logarithmic:
-            axes.loglog(base=2)
+            axes.set_xscale("log", base=2)
         axes.legend()
 
     return _svg(draw, x, y)

@@ -193,11 +193,11 @@ def _growth(report: Mapping[str, Any]) -> Section:
     place = "native code" if report["on"] == "native" else "Python"
     return Section(
         title="How the cost grows",
-        text=(
-            f"Made-up models for target {report['target']}, {report['runtime']}, timed in {place}. "
-            + "".join(f"{line[0].upper()}{line[1:]}. " for line in growth_figures.knee_lines(report))
-        ),
-        tables=[Table(list(growth_figures.COLUMNS), growth_figures.growth_rows(points))],
+        text=f"Made-up models for target {report['target']}, {report['runtime']}, timed in {place}.",
+        tables=[
+            Table(["the knees"], [[line] for line in growth_figures.knee_lines(report)]),
+            Table(*growth_figures.growth_table(points)),
+        ],
         figures=figures,
         command=f"mnet growth --target {report['target']} --on {report['on']} -o FOLDER",
     )

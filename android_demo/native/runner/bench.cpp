@@ -98,21 +98,17 @@ void time_loading(const std::filesystem::path& folder, const Golden& golden, Tim
     times.load["next_inference"].push_back(since(start));
 }
 
-/// From new bytes in memory to the first answer under them, as `Bench.effects_s` of `export/bench.py` has it: the
-/// swap that was just made, and what one would do instead.
-void time_effects(const Bundle& bundle, const Session& session, const SwapTimes& swap, const Bytes& pack,
-                  const std::vector<Input>& inputs, Times& times) {
+/// What one would do instead of a swap: from new bytes in memory to the first answer under them, as
+/// `Bench.effects_s` of `export/bench.py` has it.
+void time_alternatives(const Bundle& bundle, const Bytes& pack, const std::vector<Input>& inputs,
+                       Times& times) {
     const Manifest& manifest = bundle.manifest();
     Outputs outputs;
-    auto start = Clock::now();
-    session.run(inputs, outputs);
-    times.effect["swap"].push_back(swap.total().count() + since(start));
-
     const auto tested_and_run = [&](const Snapshot& snapshot) {
         snapshot.run(inputs, outputs);
         snapshot.run(inputs, outputs);
     };
-    start = Clock::now();
+    auto start = Clock::now();
     const auto whole = bundle.file(manifest.baked);
     if (sha256(whole->data(), whole->size()) != manifest.files.at(manifest.baked).sha256) {
         throw IntegrityError(Reason::wrong_hash, manifest.baked + " was changed");
@@ -127,14 +123,17 @@ void time_effects(const Bundle& bundle, const Session& session, const SwapTimes&
     times.effect["reload"].push_back(since(start));
 }
 
-SwapTimes time_swap(Session& session, const Bytes& pack, Times& times) {
+void time_swap(Session& session, const Bytes& pack, const std::vector<Input>& inputs, Times& times) {
     const SwapTimes swap = session.swap(pack);
     times.swap["verify"].push_back(swap.verify.count());
     times.swap["write"].push_back(swap.write.count());
     times.swap["self_test"].push_back(swap.self_test.count());
     times.swap["publish"].push_back(swap.publish.count());
     times.swap["total"].push_back(swap.total().count());
-    return swap;
+    Outputs outputs;
+    const auto start = Clock::now();
+    session.run(inputs, outputs);
+    times.effect["swap"].push_back(swap.total().count() + since(start));
 }
 
 ordered_json report(const Bundle& bundle, const Times& times) {
@@ -193,10 +192,8 @@ ordered_json bench(const std::filesystem::path& folder, int swaps) {
             time_inference(*loaded, golden, kWarmUp, warm_up);
         }
         const Bytes pack = series.pack(swap, swap + 1);
-        const SwapTimes spent = time_swap(loaded->session, pack, times);
-        if (swap % kSwapsPerAlternative == 0) {
-            time_effects(bundle, loaded->session, spent, pack, inputs, times);
-        }
+        time_swap(loaded->session, pack, inputs, times);
+        if (swap % kSwapsPerAlternative == 0) time_alternatives(bundle, pack, inputs, times);
         time_inference(*loaded, golden, kRoundsPerSwap, times);
         loaded->session.run(inputs, after);
         error = std::max(error, max_abs_error({after.front()}, {series.expected(swap)}));
