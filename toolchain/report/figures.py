@@ -80,7 +80,7 @@ def bars(labels: Sequence[str], values: Sequence[float], errors: Sequence[float]
 
 def histograms(samples: Mapping[str, Sequence[float]], *, x: str) -> str:
     """Distributions up to three times their median (a busy machine's tail would hide the shape). Returns SVG text."""
-    top = max(3 * float(np.median(values)) for values in samples.values())
+    top = max(min(3 * float(np.median(values)), float(np.max(values))) for values in samples.values())
     low = min(float(np.min(values)) for values in samples.values())
 
     def draw(axes: Axes) -> None:
