@@ -27,6 +27,7 @@ class Tab:
         self._receive = os.fdopen(receive, "rb")
         self._numbers = itertools.count(1)
         self._session: str | None = None
+        self._loaded = False
         self.requests: list[str] = []
         self.complaints: list[str] = []
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
@@ -47,9 +48,10 @@ class Tab:
             deviceScaleFactor=1,
             mobile=width <= 600,
         )
+        self._loaded = False
         self._call("Page.navigate", url=file.resolve().as_uri())
-        while self._next()["method"] != "Page.loadEventFired":
-            pass
+        while not self._loaded:
+            self._note(self._read())
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression."""
@@ -76,11 +78,6 @@ class Tab:
         assert "error" not in answer, answer["error"]
         return answer["result"]
 
-    def _next(self) -> dict[str, Any]:
-        event = self._read()
-        self._note(event)
-        return event
-
     def _read(self) -> dict[str, Any]:
         text = b""
         while (byte := self._receive.read(1)) != b"\0":
@@ -90,7 +87,9 @@ class Tab:
 
     def _note(self, event: dict[str, Any]) -> None:
         told = event.get("params", {})
-        if event["method"] == "Network.requestWillBeSent":
+        if event["method"] == "Page.loadEventFired":
+            self._loaded = True
+        elif event["method"] == "Network.requestWillBeSent":
             self.requests.append(told["request"]["url"])
         elif event["method"] in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"):
             self.complaints.append(json.dumps(told))
