@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,17 @@ Benched = tuple[Bench, dict[str, Any]]
 
 def measured_page(folders: Sequence[Path], benched: Sequence[Benched]) -> Page:
     """The page of these folders and bundles; UserError for a folder in which no command left figures."""
-    found = [(name, report) for folder in folders for name, report in _read(folder)]
-    sections = [_SECTIONS[name](report) for wanted in _SECTIONS for name, report in found if name == wanted]
-    evaluation = next((report for name, report in found if name == "evaluation.json"), None)
-    subject = f"{evaluation['dataset']}/{evaluation['model']}" if evaluation else "What was measured"
+    found = [(name, report, folder) for folder in folders for name, report in _read(folder)]
+    sections = [
+        _named(_SECTIONS[name](report), report, folder if len(folders) > 1 else None)
+        for wanted in _SECTIONS
+        for name, report, folder in found
+        if name == wanted
+    ]
+    evaluations = [report for name, report, _ in found if name == "evaluation.json"]
+    evaluation = evaluations[0] if evaluations else None
     return Page(
-        title=subject,
+        title=_subject(evaluations[0]) if len(evaluations) == 1 else "What was measured",
         lead=(
             "A phone uploads a few samples, the cloud generates the weights of a few layers, the phone swaps them in. "
             "What that gains, and what it costs."
@@ -62,6 +68,18 @@ def inference_figure(bench: Bench, x: str) -> str:
     """How long inferences took with constant and with swappable weights, as SVG."""
     named = {"constant": bench.baked_s, "swappable": bench.swappable_s}
     return histograms({name: [s * 1e6 for s in seconds] for name, seconds in named.items()}, x=x)
+
+
+def _subject(evaluation: Mapping[str, Any]) -> str:
+    return f"{evaluation['dataset']}/{evaluation['model']}"
+
+
+def _named(section: Section, report: Any, folder: Path | None) -> Section:
+    """The section with what it is about in its title, where the page is about several things."""
+    if folder is None or isinstance(report, list):
+        return section
+    about = _subject(report) if "dataset" in report else folder.name
+    return replace(section, title=f"{section.title}: {about}")
 
 
 def _read(folder: Path) -> list[tuple[str, Any]]:
@@ -219,7 +237,7 @@ def _quality_cards(evaluation: Mapping[str, Any] | None) -> list[Card]:
         return []
     metric = next(iter(evaluation["gain"]["metanetwork"]))
     gain = gain_text(evaluation["gain"]["metanetwork"][metric]).partition(" ")[0]
-    return [Card(gain, f"{metric} over the static model")]
+    return [Card(gain, f"{metric} over the static model, {_subject(evaluation)}")]
 
 
 def _bench_cards(benched: Sequence[Benched]) -> list[Card]:

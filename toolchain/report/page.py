@@ -51,4 +51,9 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        return environment.get_template("page.html.j2").render(page=self)
+        return environment.get_template("page.html.j2").render(page=self, unbroken=_unbroken)
+
+
+def _unbroken(cell: str) -> str:
+    """The cell with its deviation and its interval each in one piece, where a narrow screen breaks lines."""
+    return cell.replace("± ", "±\u00a0").replace("%, ", "%,\u00a0")

@@ -1,0 +1,64 @@
+"""What the documentation holds: its pages, their code blocks, commands and links."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    page
+    for folder in (
+        ROOT,
+        ROOT / "docs",
+        ROOT / "docs/reference",
+        ROOT / "android_demo",
+        ROOT / "android_demo/native",
+    )
+    for page in folder.glob("*.md")
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, what else its fence says, and its lines."""
+
+    language: str
+    word: str
+    text: str
+
+
+def blocks(markdown: str) -> list[Block]:
+    """The fenced blocks, in the order of the page."""
+    fences = re.findall(r"^```(\w+) ?(\w*)\n(.*?)^```$", markdown, re.MULTILINE | re.DOTALL)
+    return [Block(*fence) for fence in fences]
+
+
+def files(markdown: str) -> dict[str, str]:
+    """The files that a page tells its reader to write: blocks whose first line is a comment with a name."""
+    found = {}
+    for block in blocks(markdown):
+        if name := re.match(r"# (\S+\.\w+)\n", block.text):
+            found[name[1]] = block.text
+    return found
+
+
+def command_lines(markdown: str) -> list[str]:
+    """The lines of indented and of `sh` blocks, continued ones joined, without their comments."""
+    shell = "".join(block.text for block in blocks(markdown) if block.language == "sh")
+    outside = re.sub(r"^```.*?^```$", "", markdown, flags=re.MULTILINE | re.DOTALL)
+    indented = "\n".join(re.findall(r"^    (\S.*|    .*)$", outside, re.MULTILINE))
+    joined = re.sub(r"\\\n\s*", "", f"{shell}\n{indented}")
+    return [re.sub(r"\s+# .*| *\[\^.*", "", line).strip() for line in joined.splitlines()]
+
+
+def spans(markdown: str) -> list[str]:
+    """What stands between single backticks, outside of blocks, with its lines joined."""
+    outside = re.sub(r"^```.*?^```$", "", markdown, flags=re.MULTILINE | re.DOTALL)
+    return [" ".join(span.split()) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", outside)]
+
+
+def links(markdown: str) -> list[str]:
+    """Where its links lead, without what comes behind a `#`; links within the page are left out."""
+    return [
+        target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", markdown) if target[0] != "#"
+    ]

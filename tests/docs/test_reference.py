@@ -1,0 +1,9 @@
+"""The reference says what the code says."""
+
+from tests.docs.reference import FOLDER, pages
+
+
+def test_it_is_up_to_date() -> None:
+    for name, text in pages().items():
+        written = (FOLDER / name).read_text(encoding="utf-8")
+        assert written == text, f"{name} is stale: run `python -m tests.docs.reference`"
