@@ -23,11 +23,10 @@ from toolchain.cloud.publishing import Generators, Publisher
 from toolchain.cloud.registry import Registry
 from toolchain.cloud.rollouts import Rollouts
 from toolchain.cloud.service import Rates, Service
-from toolchain.cloud.settings import Settings
+from toolchain.cloud.settings import Ready, Settings
 from toolchain.cloud.state import ServerState
 from toolchain.cloud.upkeep import Upkeep
 from toolchain.cloud.waiting import Waiting
-from toolchain.cloud.workers import Ready
 from toolchain.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -1,9 +1,12 @@
 """What an operator chooses for a server."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolchain.cloud.state import ServerState
+
+Ready = Callable[[Sequence[str]], None]  # told the ids of the bundles once requests are answered
 
 
 @dataclass(frozen=True)

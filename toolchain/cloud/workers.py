@@ -6,7 +6,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from tempfile import TemporaryDirectory
 
@@ -15,15 +14,13 @@ from prometheus_client.multiprocess import mark_process_dead
 from export.errors import BundleError
 from toolchain.children import CONTEXT, follow_parent
 from toolchain.cloud.logs import log_to_stderr
-from toolchain.cloud.settings import Settings
+from toolchain.cloud.settings import Ready, Settings
 from toolchain.errors import UserError
 
 STOP_S = 30.0  # for what is under way; the rest is found again by the next start
 RESTART_S = 1.0  # before another try for a worker that cannot start
 
 log = logging.getLogger(__name__)
-
-Ready = Callable[[Sequence[str]], None]  # told the ids of the bundles
 
 
 def listen(host: str, port: int) -> socket.socket:
