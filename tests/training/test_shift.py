@@ -41,9 +41,26 @@ def test_the_threshold_meets_the_share() -> None:
     statistics = torch.randn(2000, 3, generator=torch.Generator().manual_seed(0)).cumsum(dim=0)
     device, known = np.arange(2000) // 100, np.ones(2000, dtype=bool)
     threshold = shift._threshold(statistics, device, known)
+    assert threshold is not None
     source = served_by(shift.asks_by_shift(statistics.numpy(), threshold), device, known)
     asked = (source == np.arange(2000)).mean()
     assert shift.SHARE - 0.02 < asked <= shift.SHARE
+
+
+def test_phones_with_few_chances_still_ask_again() -> None:
+    """Their first chances alone are a third of all; a threshold above every change would end the asking there."""
+    statistics = torch.randn(3000, 3, generator=torch.Generator().manual_seed(0)).cumsum(dim=0)
+    device, known = np.arange(3000) // 3, np.ones(3000, dtype=bool)
+    threshold = shift._threshold(statistics, device, known)
+    assert threshold is not None
+    source = served_by(shift.asks_by_shift(statistics.numpy(), threshold), device, known)
+    again = ((source == np.arange(3000)) & (np.arange(3000) % 3 > 0)).sum() / 2000
+    assert shift.SHARE - 0.02 < again <= shift.SHARE
+
+
+def test_one_chance_each_tells_no_threshold() -> None:
+    statistics = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    assert shift._threshold(statistics, np.arange(50), np.ones(50, dtype=bool)) is None
 
 
 def test_training_leaves_a_policy_and_the_table_compares_it(small_run: Path, tmp_path: Path) -> None:

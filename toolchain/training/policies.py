@@ -32,7 +32,7 @@ def policies(path: Path, every: Sequence[int], console: Console) -> dict[str, An
 
     Returns `metric`, `weights_bytes` of one answer, `half_life` and `threshold` of `shift`, and `policies`: a list of
     `policy`, `requests` and `bytes` a device, `share` of the requests of `always`, `value` of the metric, `gain` over
-    `never`, and `kept`, the share of the gain of `always`. Raises UserError where the task offers no `shift`.
+    `never`, and `kept`, the share of the gain of `always`. Raises UserError where there is no `shift`.
     """
     run = load_run(path)
     data = load_data(run.config)
@@ -40,7 +40,10 @@ def policies(path: Path, every: Sequence[int], console: Console) -> dict[str, An
     shift = read_policy(path)
     if shift is None:
         if (shift := fit_shift(run.task, run.metanetwork, splits)) is None:
-            raise UserError(f"{path}: the task {run.task.name} does not say what a shift is to be told by")
+            raise UserError(
+                f"{path} has no policy `shift`: its task does not say what a shift is to be told by, "
+                "or no phone of its validation data had a second chance to ask"
+            )
         write_policy(path, shift)
     vectors, statistics, device = _times(run, splits, shift)
     known = (vectors != 0).any(dim=1).numpy()

@@ -22,7 +22,8 @@ from toolchain.tasks.task import Splits
 HALF_LIVES = (5.0, 10.0, 20.0, 40.0)
 RANK = 8
 RIDGE = 1e-3
-# The threshold is where phones of the validation data ask at this share of their chances.
+# The threshold is where phones of the validation data ask at this share of their chances; where their first ones, at
+# which every phone asks, are more than that already: at this share of the others.
 SHARE = 0.28
 BATCH = 64
 
@@ -31,7 +32,7 @@ Asks = Callable[[int, int], bool]
 
 @torch.no_grad()
 def fit_shift(task: Task[Any], network: MetaNetwork, splits: Splits[Any]) -> Shift | None:
-    """The policy for this network; None where the task offers none."""
+    """The policy for this network; None where the task offers none, or no phone had a second chance to ask."""
     network.eval()
     averages: dict[float, list[Tensor]] = {half_life: [] for half_life in HALF_LIVES}
     vectors, devices, of_ids = [], [], None
@@ -51,6 +52,8 @@ def fit_shift(task: Task[Any], network: MetaNetwork, splits: Splits[Any]) -> Shi
     projection = fits[half_life][0]
     statistics = torch.cat(averages[half_life]) @ projection
     threshold = _threshold(statistics, device.numpy(), known.numpy())
+    if threshold is None:
+        return None
     if of_ids is None:
         return Shift("vectors", projection, half_life, threshold)
     return Shift("ids", of_ids @ projection, half_life, threshold)
@@ -83,15 +86,18 @@ def asks_by_shift(statistics: NDArray[np.floating[Any]], threshold: float) -> As
     return asks
 
 
-def _threshold(statistics: Tensor, device: NDArray[np.int64], known: NDArray[np.bool_]) -> float:
-    """The one at which phones ask at `SHARE` of their chances, by bisection on its logarithm."""
-    values = statistics.numpy()
+def _threshold(statistics: Tensor, device: NDArray[np.int64], known: NDArray[np.bool_]) -> float | None:
+    """The one at which phones ask as often as `SHARE` says, by bisection on its logarithm; None without a choice."""
+    values, chances, first = statistics.numpy(), known.sum(), len(np.unique(device[known]))
+    if first == chances:
+        return None
+    budget = SHARE * chances if first < SHARE * chances else first + SHARE * (chances - first)
     low, high = -20.0, 20.0
     for _ in range(30):
         middle = (low + high) / 2
         source = served_by(asks_by_shift(values, float(np.exp(middle))), device, known)
         asked = (source == np.arange(len(source))).sum()
-        low, high = (middle, high) if asked > SHARE * known.sum() else (low, middle)
+        low, high = (middle, high) if asked > budget else (low, middle)
     return float(np.exp(high))
 
 
