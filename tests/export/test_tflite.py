@@ -91,7 +91,7 @@ def test_writing_into_a_live_models_bytes_is_no_swap(bundle: Bundle, packs: Pack
     """XNNPACK has packed the weights by then: the old ones are served on, without an error."""
     data = bytes(bytearray(template(bundle)))
     patched = patch(data, bundle.manifest.slots, bundle.default_weights)
-    live = tflite._Interpreter(patched, bundle.manifest)
+    live = tflite._Interpreter(patched, bundle.manifest, threads=1)
     new = patch(data, bundle.manifest.slots, random_weights(bundle, seed=1))
     address = np.frombuffer(patched, np.uint8).__array_interface__["data"][0]
     ctypes.memmove(address, new, len(new))
