@@ -6,10 +6,23 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+# Chromium reads descriptor 3 and writes 4; first out of the way, lest one overwrite the other. In a process between:
+# ours has threads, which could lock it up between fork and exec.
+_CONNECT = """
+import os, sys
+reads, writes, *command = sys.argv[1:]
+ends = os.dup(int(reads)), os.dup(int(writes))
+for end, place in zip(ends, (3, 4)):
+    os.dup2(end, place)
+    os.set_inheritable(place, True)
+os.execv(command[0], command)
+"""
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
@@ -101,14 +114,9 @@ def browsing(browser: str, profile: Path) -> Iterator[Tab]:
     to_browser, send = os.pipe()
     receive, from_browser = os.pipe()
 
-    def connect() -> None:
-        # Chromium reads descriptor 3 and writes 4; first out of the way, lest one overwrite the other.
-        ends = os.dup(to_browser), os.dup(from_browser)
-        os.dup2(ends[0], 3)
-        os.dup2(ends[1], 4)
-
     process = subprocess.Popen(
         [
+            *(sys.executable, "-c", _CONNECT, str(to_browser), str(from_browser)),
             browser,
             "--headless=new",
             "--no-sandbox",  # a container's root may not use it, and the page is our own
@@ -120,9 +128,7 @@ def browsing(browser: str, profile: Path) -> Iterator[Tab]:
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        preexec_fn=connect,
-        close_fds=False,
-        pass_fds=(),
+        pass_fds=(to_browser, from_browser),
     )
     os.close(to_browser)
     os.close(from_browser)
