@@ -82,7 +82,16 @@ class Reload:
             except (UserError, BundleError, *OUTAGE) as error:
                 log.error("nothing is replaced: %s", error)
                 return
+        _spare_the_collector()
         log.info("reloaded: %d bundles, signing with %s", len(generators), kids[0])
+
+
+def _spare_the_collector() -> None:
+    """Set what lives long, PyTorch's million objects, out of its way: walking them would hold up a request."""
+    gc.unfreeze()
+    gc.collect()  # what a reload has replaced
+    gc.freeze()
+    gc.collect()  # how often there is a walk goes by what the last one left
 
 
 def serve_here(settings: Settings, listener: socket.socket, ready: Ready) -> None:
@@ -93,9 +102,7 @@ def serve_here(settings: Settings, listener: socket.socket, ready: Ready) -> Non
         return load_generators(settings.runs, settings.bundles)
 
     service = build_service(settings, load())
-    # PyTorch's million objects live as long as the process: walking them would hold up a request.
-    gc.freeze()
-    gc.collect()  # how often there is a walk goes by what the last one left
+    _spare_the_collector()
     config = uvicorn.Config(
         create_app(service),
         lifespan="on",
