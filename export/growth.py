@@ -133,15 +133,20 @@ def measure_point(point: Point, target: str, measure: Measure) -> dict[str, Any]
     return row
 
 
+def curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str | None, list[Mapping[str, Any]]]]:
+    """The points by axis, then by binding, in order."""
+    found: dict[str, dict[str | None, list[Mapping[str, Any]]]] = {}
+    for row in rows:
+        found.setdefault(row["axis"], {}).setdefault(row["binding"], []).append(row)
+    return found
+
+
 def knees(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """For each axis and binding: its values in order, and those at which a cost is above its limit.
 
     `ratio`: swappable ÷ constant above `RATIO`. `write`: putting new weights in place takes longer than an
     inference. A whole swap always does: its self-test is an inference.
     """
-    curves: dict[tuple[str, str | None], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        curves.setdefault((row["axis"], row["binding"]), []).append(row)
     return [
         {
             "axis": axis,
@@ -150,7 +155,8 @@ def knees(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "ratio": [row["value"] for row in curve if row["ratio_p50"] > RATIO],
             "write": [row["value"] for row in curve if row["write_p50_us"] > row["baked_p50_us"]],
         }
-        for (axis, binding), curve in curves.items()
+        for axis, bindings in curves(rows).items()
+        for binding, curve in bindings.items()
     ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.growth import RATIO, label
+from export.growth import RATIO, curves, label
 
 COLUMNS = (
     "axis",
@@ -55,12 +55,11 @@ def plot_growth(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw ratio and times over each axis into a PNG file."""
     from matplotlib.figure import Figure
 
-    axes_names = list(dict.fromkeys(row["axis"] for row in rows))
-    figure = Figure(figsize=(4 * len(axes_names), 6.4), layout="constrained")
-    grid = figure.subplots(2, len(axes_names), squeeze=False)
-    for axis, (ratio, time) in zip(axes_names, grid.T, strict=True):
-        for binding in dict.fromkeys(row["binding"] for row in rows):
-            curve = [row for row in rows if (row["axis"], row["binding"]) == (axis, binding)]
+    drawn = curves(rows)
+    figure = Figure(figsize=(4 * len(drawn), 6.4), layout="constrained")
+    grid = figure.subplots(2, len(drawn), squeeze=False)
+    for (axis, bindings), (ratio, time) in zip(drawn.items(), grid.T, strict=True):
+        for binding, curve in bindings.items():
             at = [row["value"] for row in curve]
             ratio.plot(at, [row["ratio_p50"] for row in curve], "o-", label=binding or "swappable")
             time.plot(at, [row["swap_p50_us"] for row in curve], "o-", label=f"swap, {binding or 'whole'}")

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 
 from toolchain.training import shift
@@ -37,24 +38,23 @@ def test_the_map_finds_what_the_vectors_depend_on() -> None:
         assert float((statistics[a] - statistics[b]).square().sum()) == pytest.approx(expected, rel=0.02)
 
 
-def test_the_threshold_meets_the_share() -> None:
-    statistics = torch.randn(2000, 3, generator=torch.Generator().manual_seed(0)).cumsum(dim=0)
-    device, known = np.arange(2000) // 100, np.ones(2000, dtype=bool)
+def _asked(chances: int, of_each: int) -> NDArray[np.bool_]:
+    """At which of their chances phones ask that each have so many of them, under the threshold that is found."""
+    statistics = torch.randn(chances, 3, generator=torch.Generator().manual_seed(0)).cumsum(dim=0)
+    device, known = np.arange(chances) // of_each, np.ones(chances, dtype=bool)
     threshold = shift._threshold(statistics, device, known)
     assert threshold is not None
-    source = served_by(shift.asks_by_shift(statistics.numpy(), threshold), device, known)
-    asked = (source == np.arange(2000)).mean()
+    return served_by(shift.asks_by_shift(statistics.numpy(), threshold), device, known) == np.arange(chances)
+
+
+def test_the_threshold_meets_the_share() -> None:
+    asked = _asked(chances=2000, of_each=100).mean()
     assert shift.SHARE - 0.02 < asked <= shift.SHARE
 
 
 def test_phones_with_few_chances_still_ask_again() -> None:
     """Their first chances alone are a third of all; a threshold above every change would end the asking there."""
-    statistics = torch.randn(3000, 3, generator=torch.Generator().manual_seed(0)).cumsum(dim=0)
-    device, known = np.arange(3000) // 3, np.ones(3000, dtype=bool)
-    threshold = shift._threshold(statistics, device, known)
-    assert threshold is not None
-    source = served_by(shift.asks_by_shift(statistics.numpy(), threshold), device, known)
-    again = ((source == np.arange(3000)) & (np.arange(3000) % 3 > 0)).sum() / 2000
+    again = _asked(chances=3000, of_each=3).reshape(-1, 3)[:, 1:].mean()
     assert shift.SHARE - 0.02 < again <= shift.SHARE
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from toolchain.cli._place import Place
+from toolchain.cli._table import text_table
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -45,7 +46,6 @@ def command(
 
     from rich.console import Console
     from rich.progress import Progress
-    from rich.table import Table
 
     from export.bench_figures import bench_table
     from export.bundle import Bundle
@@ -68,11 +68,7 @@ def command(
     if as_json:
         print(json.dumps(reports))
         return
-    header, rows = bench_table(reports, "\n")
-    table = Table(*header)
-    for row in rows:
-        table.add_row(*row)
-    Console(markup=False).print(table)
+    Console(markup=False).print(text_table(*bench_table(reports, "\n")))
 
 
 def _counts(text: str, on: Place) -> list[int]:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from toolchain.cli._table import text_table
+
 
 def command(
     out: Annotated[Path, typer.Option(help="Folder for the run, the bundle and the report.")] = Path(
@@ -38,9 +40,8 @@ def command(
         print(json.dumps(report))
         return
     bench, push = report["bench"], report["push"]
-    quality = Table(*quality_header(report), title="Static against swapped, on the phones")
-    for row in quality_rows(report):
-        quality.add_row(*row)
+    title = "Static against swapped, on the phones"
+    quality = text_table(quality_header(report), quality_rows(report), title)
     cost = Table("cost", "measured", show_header=False)
     cost.add_row("inference, swappable ÷ constant weights", f"{bench['inference']['ratio_p50']:.3f}")
     cost.add_row("swap p50", f"{bench['swap']['p50_us']:.0f} µs")

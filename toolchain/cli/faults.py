@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from toolchain.cli._table import text_table
+
 
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder that `mnet train` left.")],
@@ -26,7 +28,6 @@ def command(
     import torch
     from rich.console import Console
     from rich.progress import track
-    from rich.table import Table
 
     from export.bundle import Bundle
     from toolchain.fleet.faults import Trial, fault_report, fault_rows, plot_faults
@@ -47,9 +48,7 @@ def command(
     if json:
         print(json_format.dumps(report))
     else:
-        table = Table("fault", "phones met", "uploads lost", "wrong answers", "backwards", "back after s")
-        for row in fault_rows(outcomes):
-            table.add_row(*row)
-        Console().print(table)
+        header = ("fault", "phones met", "uploads lost", "wrong answers", "backwards", "back after s")
+        Console().print(text_table(header, fault_rows(outcomes)))
     if not all(outcome.harmless for outcome in outcomes):
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from toolchain.cli._place import Place
+from toolchain.cli._table import text_table
 
 
 def command(
@@ -29,7 +30,6 @@ def command(
 
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-    from rich.table import Table
 
     from export.bench import machine
     from export.growth import against_the_rule, knees, measure_point, sweep
@@ -70,9 +70,6 @@ def command(
         print(json.dumps(report))
         return
     console = Console(markup=False, highlight=False)
-    shown = Table(*header)
-    for point in cells:
-        shown.add_row(*point)
-    console.print(shown)
+    console.print(text_table(header, cells))
     for line in lines:
         console.print(line)

@@ -2,12 +2,11 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from toolchain.cli._table import text_table
 
 
 def command(
@@ -39,16 +38,9 @@ def command(
     if as_json:
         print(json.dumps(rows))
     else:
-        Console().print(_table(title, rows))
-
-
-def _table(title: str, rows: list[dict[str, Any]]) -> "Table":
-    from rich.table import Table
-
-    table = Table(*(rows[0] if rows else ("nothing",)), title=title)
-    for row in rows:
-        table.add_row(*(_text(name, value) for name, value in row.items()))
-    return table
+        header = rows[0] if rows else ("nothing",)
+        cells = ([_text(name, value) for name, value in row.items()] for row in rows)
+        Console().print(text_table(header, cells, title))
 
 
 def _text(name: str, value: Any) -> str:

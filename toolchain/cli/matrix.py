@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from toolchain.cli._table import text_table
+
 
 def command(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, one for each model.")],
@@ -26,7 +28,6 @@ def command(
 
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-    from rich.table import Table
 
     from export.matrix import COLUMNS, cell_texts, markdown, measure_cell
     from export.targets import TARGETS, load_target
@@ -56,7 +57,4 @@ def command(
     if as_json:
         print(json.dumps(cells))
         return
-    table = Table(*COLUMNS.values())
-    for cell in cells:
-        table.add_row(*cell_texts(cell))
-    Console(markup=False).print(table)
+    Console(markup=False).print(text_table(COLUMNS.values(), map(cell_texts, cells)))

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from toolchain.cli._table import text_table
+
 
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
@@ -22,7 +24,6 @@ def command(
     import json as json_format
 
     from rich.console import Console
-    from rich.table import Table
 
     from toolchain.training.policies import policies, policy_rows
 
@@ -31,7 +32,4 @@ def command(
         print(json_format.dumps(report))
         return
     headings = ("policy", "requests a phone", "kB", "of always", report["metric"], "gain over never", "kept")
-    table = Table(*headings)
-    for row in policy_rows(report):
-        table.add_row(*row)
-    Console().print(table)
+    Console().print(text_table(headings, policy_rows(report)))

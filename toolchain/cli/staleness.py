@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from toolchain.cli._table import text_table
+
 
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
@@ -20,7 +22,6 @@ def command(
     import json as json_format
 
     from rich.console import Console
-    from rich.table import Table
 
     from toolchain.errors import UserError
     from toolchain.training.staleness import staleness, staleness_rows
@@ -35,7 +36,5 @@ def command(
     if json:
         print(json_format.dumps(report))
         return
-    table = Table("interactions a pack serves", report["metric"], "gain over static, 95 % over users")
-    for row in staleness_rows(report):
-        table.add_row(*row)
-    Console().print(table)
+    header = ("interactions a pack serves", report["metric"], "gain over static, 95 % over users")
+    Console().print(text_table(header, staleness_rows(report)))

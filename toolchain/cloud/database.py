@@ -64,11 +64,10 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction. SQLite's writers queue here: it has one at a time, and its own queue sleeps up to 100 ms."""
-        turn: AbstractContextManager[Any] = self._turn if self.dialect == "sqlite" else nullcontext()
+        sqlite = self.dialect == "sqlite"
+        turn: AbstractContextManager[Any] = self._turn if sqlite else nullcontext()
         with turn, self._engine.begin() as connection:
-            if (
-                self.dialect == "sqlite"
-            ):  # else it would begin at the first change, after what was read for it
+            if sqlite:  # else it would begin at the first change, after what was read for it
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
 

@@ -6,7 +6,7 @@ from export.bench import Bench
 from export.bench_figures import bench_rows
 from toolchain.demo.findings import Findings
 from toolchain.report.figures import Line, histograms, lines
-from toolchain.report.measured import inference_figure
+from toolchain.report.measured import device_cards, inference_figure
 from toolchain.report.page import Card, Page, Section, Table
 from toolchain.training.gains import gain_text
 
@@ -54,8 +54,7 @@ def _cards(report: dict[str, Any]) -> list[Card]:
             gain_text(quality["gain"]).partition(" ")[0],
             f"{report['metric'].upper()} against the static model, {phase}",
         ),
-        Card(f"{bench['inference']['ratio_p50']:.3f}", "inference time, swappable ÷ constant weights"),
-        Card(f"{bench['swap']['p50_us']:.0f} µs", "a swap: check, self-test, publish"),
+        *device_cards(bench),
         Card(f"{push['payload_bytes'] / 1024:.1f} KiB", "one push"),
         Card(f"{push['upload_to_swap_ms']['p50']:.0f} ms", "from upload to swapped, on loopback"),
     ]

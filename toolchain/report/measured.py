@@ -9,6 +9,7 @@ from typing import Any
 from export import growth_figures
 from export.bench import Bench
 from export.bench_figures import bench_table
+from export.growth import curves
 from export.matrix import COLUMNS, cell_texts
 from toolchain.errors import UserError
 from toolchain.report.figures import Line, bars, histograms, lines
@@ -195,19 +196,17 @@ def _matrix(cells: Sequence[Mapping[str, Any]]) -> Section:
 def _growth(report: Mapping[str, Any]) -> Section:
     points = report["points"]
     figures = []
-    for axis, name in growth_figures.AXES.items():
-        curves: dict[str, list[Mapping[str, Any]]] = {}
-        for point in points:
-            if point["axis"] == axis:
-                curves.setdefault(f"by {point['binding']}" if point["binding"] else "swappable", []).append(
-                    point
-                )
-        if curves:
-            series = [
-                Line(title, [p["value"] for p in curve], [p["ratio_p50"] for p in curve])
-                for title, curve in curves.items()
-            ]
-            figures.append(lines(series, x=name, y="inference, swappable ÷ constant", logarithmic=True))
+    for axis, bindings in curves(points).items():
+        series = [
+            Line(
+                f"by {binding}" if binding else "swappable",
+                [point["value"] for point in curve],
+                [point["ratio_p50"] for point in curve],
+            )
+            for binding, curve in bindings.items()
+        ]
+        name = growth_figures.AXES[axis]
+        figures.append(lines(series, x=name, y="inference, swappable ÷ constant", logarithmic=True))
     place = "native code" if report["on"] == "native" else "Python"
     return Section(
         title="How the cost grows",
@@ -240,13 +239,20 @@ def _quality_cards(evaluation: Mapping[str, Any] | None) -> list[Card]:
     return [Card(gain, f"{metric} over the static model, {_subject(evaluation)}")]
 
 
+def device_cards(report: Mapping[str, Any]) -> list[Card]:
+    """What swapping costs an inference, and a swap itself, of a `Bench.report`."""
+    return [
+        Card(f"{report['inference']['ratio_p50']:.3f}", "inference time, swappable ÷ constant weights"),
+        Card(f"{report['swap']['p50_us']:.0f} µs", "a swap: check, self-test, publish"),
+    ]
+
+
 def _bench_cards(benched: Sequence[Benched]) -> list[Card]:
     if not benched:
         return []
     _, report = benched[0]
     return [
-        Card(f"{report['inference']['ratio_p50']:.3f}", "inference time, swappable ÷ constant weights"),
-        Card(f"{report['swap']['p50_us']:.0f} µs", "a swap: check, self-test, publish"),
+        *device_cards(report),
         Card(f"{report['push_bytes'] / 1024:.1f} KiB", "one push"),
         Card(
             f"{report['push_bytes'] / report['baked_program_bytes']:.1%}", "of shipping the model file again"
