@@ -22,9 +22,10 @@ from toolchain.tasks.task import Splits
 HALF_LIVES = (5.0, 10.0, 20.0, 40.0)
 RANK = 8
 RIDGE = 1e-3
-# The threshold is where phones of the validation data ask at this share of their chances; where their first ones, at
-# which every phone asks, are more than that already: at this share of the others.
-SHARE = 0.28
+# Other phones than those of the validation data ask at no more than this share of their chances, with 95 % certainty;
+# where their first ones, at which every phone asks, are more than that already: at this share of the others.
+SHARE = 0.30
+_CERTAINTY = 1.645  # standard errors, one-sided
 BATCH = 64
 
 Asks = Callable[[int, int], bool]
@@ -87,18 +88,29 @@ def asks_by_shift(statistics: NDArray[np.floating[Any]], threshold: float) -> As
 
 
 def _threshold(statistics: Tensor, device: NDArray[np.int64], known: NDArray[np.bool_]) -> float | None:
-    """The one at which phones ask as often as `SHARE` says, by bisection on its logarithm; None without a choice."""
-    values, chances, first = statistics.numpy(), known.sum(), len(np.unique(device[known]))
-    if first == chances:
+    """The lowest at which phones keep to `SHARE`, by bisection on its logarithm; None without a choice."""
+    values, (_, phone) = statistics.numpy(), np.unique(device[known], return_inverse=True)
+    chances = np.bincount(phone)
+    if chances.max() == 1:
         return None
-    budget = SHARE * chances if first < SHARE * chances else first + SHARE * (chances - first)
+    free = int(len(chances) >= SHARE * chances.sum())  # chances of each phone that do not count
     low, high = -20.0, 20.0
     for _ in range(30):
         middle = (low + high) / 2
         source = served_by(asks_by_shift(values, float(np.exp(middle))), device, known)
-        asked = (source == np.arange(len(source))).sum()
-        low, high = (middle, high) if asked > budget else (low, middle)
+        asked = np.bincount(phone[(source == np.arange(len(source)))[known]], minlength=len(chances))
+        low, high = (middle, high) if _at_most(asked - free, chances - free) > SHARE else (low, middle)
     return float(np.exp(high))
+
+
+def _at_most(asked: NDArray[np.int64], chances: NDArray[np.int64]) -> float:
+    """The upper end of the share of chances at which phones ask, by its error over phones [n].
+
+    It is a ratio of two sums over phones: Cochran, Sampling Techniques (1977), section 6.4.
+    """
+    n, share = len(asked), asked.sum() / chances.sum()
+    error = np.sqrt(n / max(n - 1, 1) * np.square(asked - share * chances).sum()) / chances.sum()
+    return float(share + _CERTAINTY * error)
 
 
 def _low_rank(averages: Tensor, vectors: Tensor) -> tuple[Tensor, float]:
