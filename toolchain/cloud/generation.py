@@ -110,13 +110,14 @@ class PackGenerator:
         packed, on_device = self._narrowed(batch)
         # What the devices' self-tests must reproduce on their own runtimes, under these very weights.
         outputs = call_alike(self._on_device, on_device, *self._golden)
+        probes = [probe_values(output) for output in outputs.unbind()]
         return [
             write_pack(
                 packed[row],
                 bundle_id=self.bundle_id,
                 version=version,
                 generator=self._run.fingerprint,
-                probe=probe_values(outputs[row]),
+                probe=probes[row],
             )
             for row, version in enumerate(versions)
         ]
@@ -124,11 +125,10 @@ class PackGenerator:
     def _narrowed(self, batch: dict[str, Tensor]) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
         """Generated parameters fp32 [rows, *shape] -> each row as it travels, and all as the devices widen them."""
         dtypes = self._bundle.manifest.pack_dtypes
-        packed = [
-            narrowed({name: values[row] for name, values in batch.items()}, dtypes)
-            for row in range(self._rows)
-        ]
+        columns = [values.unbind() for values in batch.values()]
+        plain = [dict(zip(batch, row, strict=True)) for row in zip(*columns, strict=True)]
         if set(dtypes.values()) == {"float32"}:
-            return packed, {name: batch[name] for name in dtypes}
+            return plain, {name: batch[name] for name in dtypes}
+        packed = [narrowed(row, dtypes) for row in plain]
         wide = [widened(tensors, dtypes) for tensors in packed]
         return packed, {name: torch.stack([row[name] for row in wide]) for name in dtypes}

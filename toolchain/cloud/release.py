@@ -7,6 +7,7 @@ import json
 import re
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes
@@ -20,6 +21,7 @@ from export.errors import Reason, Refused
 from toolchain.cloud.keys import ALGORITHM
 
 _ECDSA = ECDSA(hashes.SHA256(), deterministic_signing=True)
+_json = json.JSONEncoder(separators=(",", ":")).encode
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -57,15 +59,16 @@ def sign_release(key: ECKey, release: Release) -> str:
     The nonce is that of RFC 6979, so that the same release gives the same text wherever it is signed.
     """
     claims = {claim: getattr(release, field) for claim, field in _CLAIMS.items()}
-    signed = ".".join(_base64url(_json(part)) for part in ({"alg": ALGORITHM, "kid": key.kid}, claims))
+    signed = f"{_header(key.kid)}.{_base64url(_json(claims).encode())}"
     private = key.private_key
     assert private is not None, "a signing key is private"
     r, s = decode_dss_signature(private.sign(signed.encode(), _ECDSA))
     return f"{signed}.{_base64url(r.to_bytes(32) + s.to_bytes(32))}"
 
 
-def _json(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, separators=(",", ":")).encode()
+@cache
+def _header(kid: str) -> str:
+    return _base64url(_json({"alg": ALGORITHM, "kid": kid}).encode())
 
 
 def _base64url(data: bytes) -> str:
