@@ -116,6 +116,7 @@ def command(
         console = Console()
         title = f"{len(timelines)} phones a policy, on {outcome.stands_on}"
         console.print(text_table(tables.POLICY_HEADER, tables.policy_rows(found), title))
+        console.print(text_table(tables.SWAP_HEADER, tables.swap_rows(found)))
         if outcome.disturbances:
             console.print(text_table(tables.FAULT_HEADER, tables.fault_rows(outcome.disturbances)))
         if outcome.light:

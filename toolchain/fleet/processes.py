@@ -161,4 +161,4 @@ class LightProcess(JsonProcess):
     def result(self) -> Event:
         """End it; what its phones did and met."""
         self.stop()
-        return self.next_event("light")
+        return {name: value for name, value in self.next_event("light").items() if name != "event"}

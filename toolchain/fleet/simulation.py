@@ -95,7 +95,8 @@ def simulate(
         }
         rounds = -(-max(fleet.turns for fleet in fleets.values()) // judge.task.settings.refresh)
         faults = spread(plan.faults, rounds, plan.seed)
-        room_for(plan.light)
+        if plan.light:
+            room_for(plan.light)
         if site:
             running.enter_context(site)
             server = site.url, site.enrolment_key

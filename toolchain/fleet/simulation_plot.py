@@ -27,45 +27,55 @@ def plot_simulation(report: dict[str, Any], outcome: Outcome, file: Path) -> Non
     """Four panels, as PNG; `report` is that of the same outcome."""
     colour = {policy: _COLOURS[n % len(_COLOURS)] for n, policy in enumerate(report["policies"])}
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(12, 7.2), layout="constrained")
+        figure = Figure(figsize=(12, 8), layout="constrained")
         (quality, size), (swap, wait) = figure.subplots(2, 2)
         _quality(quality, report, colour)
         for policy, values in report["cumulative_bytes"].items():
             size.plot(
-                np.arange(1, len(values) + 1), np.array(values) / 1000, color=colour[policy], label=policy
+                np.arange(len(values) + 1), np.array([0, *values]) / 1000, color=colour[policy], linewidth=2
             )
-        size.set(
-            xlabel="turn (predictions of each phone)", ylabel="kB of weights a phone, so far", ylim=(0, None)
-        )
+        size.set(ylabel="kB of weights a phone, so far", ylim=(0, None))
         for axes in (quality, size):
+            axes.set(xlabel="turn: items taken by each user", xlim=(0, len(report["phones"])))
             _marks(axes, report, outcome.refresh)
-        _shares(swap, {p: t.swap_us for p, t in outcome.tallies.items()}, colour, "swap, µs")
-        waits = {p: t.upload_to_swap_ms for p, t in outcome.tallies.items()}
-        _shares(wait, waits, colour, "upload to swapped, ms, all phones of a policy at once")
-        figure.legend(*quality.get_legend_handles_labels(), loc="outside upper center", ncols=8)
+        swaps = {policy: tally.swap_us for policy, tally in outcome.tallies.items()}
+        waits = {policy: tally.upload_to_swap_ms for policy, tally in outcome.tallies.items()}
+        _shares(swap, swaps, colour, "swap, µs")
+        _shares(wait, waits, colour, "upload to swapped, ms; all phones that ask upload first")
+        figure.legend(*quality.get_legend_handles_labels(), loc="outside lower center", ncols=8)
         figure.savefig(file, dpi=120)
 
 
 def _quality(axes: Axes, report: dict[str, Any], colour: Mapping[str, str]) -> None:
-    found = report["quality"]
-    axes.plot(found["turn"], found["static"], color=_STATIC, label="static model", linewidth=2, marker="o")
-    for policy in report["policies"]:
-        axes.plot(found["turn"], found[policy], color=colour[policy], label=policy, linewidth=2, marker="o")
-    axes.set(xlabel="turn (predictions of each phone)", ylabel=report["metric"].upper())
+    """Curves by policy; behind them, how many phones are still replayed."""
+    found, phones = report["quality"], report["phones"]
+    behind = axes.twinx()
+    behind.fill_between(
+        np.arange(len(phones) + 1), [*phones, phones[-1]], step="post", color=_STATIC, alpha=0.12
+    )
+    behind.set(ylabel="phones still replayed (grey)", ylim=(0, 1.3 * phones[0]))
+    behind.grid(visible=False)
+    axes.set_zorder(behind.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    for name, shade in {"static": _STATIC, **colour}.items():
+        label = "static model" if name == "static" else name
+        axes.plot(found["turn"], found[name], color=shade, label=label, linewidth=2, marker="o", markersize=4)
+    axes.set(ylabel=f"{report['metric'].upper()}, means of stretches", ylim=(0, None))
 
 
 def _marks(axes: Axes, report: dict[str, Any], refresh: int) -> None:
-    """Each fault as a shaded span with its name, the drift as a dashed line."""
+    """Each fault as a shaded span with its name above, the drift as a dashed line."""
     top = axes.get_xaxis_transform()
     for fault in report["faults"]:
         if not fault["skipped"]:
             begin, end = fault["turn"], fault["turn"] + refresh
             axes.axvspan(begin, end, color="#d64545", alpha=0.12, linewidth=0)
-            middle = (begin + end) / 2
-            axes.text(middle, 0.02, fault["fault"], transform=top, rotation=90, fontsize=7, ha="center")
+            axes.text(
+                (begin + end) / 2, 1.01, fault["fault"], transform=top, rotation=45, fontsize=8, va="bottom"
+            )
     if report["drift"] is not None:
         axes.axvline(report["drift"], color="#1b2430", linestyle="--", linewidth=1)
-        axes.text(report["drift"], 1.0, " phones change hands", transform=top, fontsize=8, va="top")
+        axes.text(report["drift"], 0.99, " phones change hands", transform=top, fontsize=8, va="top")
 
 
 def _shares(
@@ -75,3 +85,5 @@ def _shares(
         if values:
             axes.ecdf(values, color=colour[policy], linewidth=2)
     axes.set(xlabel=label, ylabel="share of swaps", xscale="log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")

@@ -16,15 +16,14 @@ POLICY_HEADER = (
     NDCG,
     "default pack",
     "static",
-    "swap µs p50 / p99",
-    "upload to swapped ms p50 / p99",
 )
+SWAP_HEADER = ("policy", "swaps", "swap µs p50 / p99", "upload to swapped ms p50 / p99")
 FAULT_HEADER = ("fault", "at turn", "phones met", "wrong answers", "backwards")
 LIGHT_HEADER = (
     "light phones",
     "uploads",
     "fetched",
-    "kB of weights",
+    "kB",
     "upload to fetched ms p50 / p99",
     "unanswered",
     "met",
@@ -34,7 +33,8 @@ LIGHT_HEADER = (
 def simulation_report(run: Run, plan: Plan, drift: int | None, outcome: Outcome) -> dict[str, Any]:
     """All figures as JSON: bytes and requests are of one phone, curves over the turns of the fleet."""
     tallies = outcome.tallies
-    turns, static = next(iter(tallies.values())).quality("static", STRETCH)
+    of_all = next(iter(tallies.values()))
+    turns, static = of_all.quality("static", STRETCH)
     return {
         "run": run.name,
         "seed": plan.seed,
@@ -48,6 +48,7 @@ def simulation_report(run: Run, plan: Plan, drift: int | None, outcome: Outcome)
             "static": static,
             **{policy: tally.quality("live", STRETCH)[1] for policy, tally in tallies.items()},
         },
+        "phones": of_all.phones(),
         "cumulative_bytes": {policy: tally.cumulative_bytes() for policy, tally in tallies.items()},
         "faults": [disturbance.report() for disturbance in outcome.disturbances],
         "met_otherwise": dict(outcome.calm),
@@ -76,9 +77,15 @@ def policy_rows(report: dict[str, Any]) -> list[list[str]]:
             f"{found['weight_bytes'] / 1000:.1f}",
             f"{found['context_bytes'] / 1000:.1f}",
             *(f"{found['ndcg'][version]:.4f}" for version in ("live", "default", "static")),
-            _latency(found["swap_us"]),
-            _latency(found["upload_to_swap_ms"]),
         ]
+        for policy, found in report["policies"].items()
+    ]
+
+
+def swap_rows(report: dict[str, Any]) -> list[list[str]]:
+    """One row a policy, under SWAP_HEADER."""
+    return [
+        [policy, str(found["swaps"]), _latency(found["swap_us"]), _latency(found["upload_to_swap_ms"])]
         for policy, found in report["policies"].items()
     ]
 
@@ -102,7 +109,7 @@ def light_rows(light: dict[str, Any]) -> list[list[str]]:
     counts = [str(light[name]) for name in ("phones", "uploads", "fetched")]
     latency = _latency(light["upload_to_fetched_ms"])
     met = _counts(light["errors"])
-    return [[*counts, f"{light['bytes'] / 1000:.1f}", latency, str(light["unanswered"]), met]]
+    return [[*counts, f"{light['bytes'] / 1000:.0f}", latency, str(light["unanswered"]), met]]
 
 
 def _counts(met: dict[str, int]) -> str:

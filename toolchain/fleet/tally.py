@@ -51,9 +51,13 @@ class Tally:
         """The middle of each stretch of turns, and the mean NDCG of the predictions in it."""
         stretches = np.array(self._turns) // stretch
         ndcg, found = self._ndcg(version).numpy(), np.unique(stretches)
-        last = max(self._turns)
-        middles = [(k * stretch + min(k * stretch + stretch - 1, last)) / 2 for k in found.tolist()]
+        end = max(self._turns) + 1
+        middles = [(k * stretch + min((k + 1) * stretch, end)) / 2 for k in found.tolist()]
         return middles, [float(ndcg[stretches == k].mean()) for k in found]
+
+    def phones(self) -> list[int]:
+        """How many phones are still replayed at each turn."""
+        return np.bincount(self._turns).tolist()
 
     def cumulative_bytes(self) -> list[float]:
         """Bytes of weights that a phone has fetched, on average, by the end of each turn."""
