@@ -44,7 +44,8 @@ def command(
     drift: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Each phone changes hands after so many predictions: another user goes on with it."
+            min=1,
+            help="Predictions after which each phone goes on as another user's; replays those who have more.",
         ),
     ] = None,
     faults: Annotated[
@@ -120,7 +121,7 @@ def command(
         if outcome.disturbances:
             console.print(text_table(tables.FAULT_HEADER, tables.fault_rows(outcome.disturbances)))
         if outcome.light:
-            console.print(text_table(tables.LIGHT_HEADER, tables.light_rows(outcome.light)))
+            console.print(text_table(("light phones", ""), tables.light_rows(outcome.light)))
     if not outcome.harmless:
         raise typer.Exit(1)
 

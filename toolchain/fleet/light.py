@@ -2,7 +2,7 @@
 
 Each keeps a long poll open and fetches every pack it is told of, checked against the SHA-256 in its release; signatures
 are not verified, to leave the server its core. As a program, enrols `COUNT` of them, lets random ones upload random
-contexts, 10 a second in all, until SIGTERM, and prints `ready` and then `light` as JSON lines:
+contexts, 5 a second in all, until SIGTERM, and prints `ready` and then `light` as JSON lines:
 
     python -m toolchain.fleet.light URL ENROLMENT_KEY_FILE BUNDLE_ID ITEMS COUNT SEED --json
 """
@@ -32,7 +32,7 @@ from toolchain.fleet.percentiles import percentiles
 from toolchain.fleet.wire import Wire
 
 UPLOADERS = 32
-UPLOADS_A_SECOND = 10.0
+UPLOADS_A_SECOND = 5.0
 SAMPLES = 20
 POLL_S = 60
 LAST_WAIT_S = 10.0  # for what was uploaded and not fetched at the end

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from toolchain.fleet.simulation import Outcome
 
@@ -85,5 +86,6 @@ def _shares(
         if values:
             axes.ecdf(values, color=colour[policy], linewidth=2)
     axes.set(xlabel=label, ylabel="share of swaps", xscale="log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")

@@ -18,16 +18,7 @@ POLICY_HEADER = (
     "static",
 )
 SWAP_HEADER = ("policy", "swaps", "swap µs p50 / p99", "upload to swapped ms p50 / p99")
-FAULT_HEADER = ("fault", "at turn", "phones met", "wrong answers", "backwards")
-LIGHT_HEADER = (
-    "light phones",
-    "uploads",
-    "fetched",
-    "kB",
-    "upload to fetched ms p50 / p99",
-    "unanswered",
-    "met",
-)
+FAULT_HEADER = ("fault", "turn", "phones met", "wrong", "backwards")
 
 
 def simulation_report(run: Run, plan: Plan, drift: int | None, outcome: Outcome) -> dict[str, Any]:
@@ -105,11 +96,15 @@ def fault_rows(disturbances: list[Disturbance]) -> list[list[str]]:
 
 
 def light_rows(light: dict[str, Any]) -> list[list[str]]:
-    """The row under LIGHT_HEADER."""
-    counts = [str(light[name]) for name in ("phones", "uploads", "fetched")]
-    latency = _latency(light["upload_to_fetched_ms"])
-    met = _counts(light["errors"])
-    return [[*counts, f"{light['bytes'] / 1000:.0f}", latency, str(light["unanswered"]), met]]
+    """What the light phones did and met, a line each."""
+    return [
+        ["phones", str(light["phones"])],
+        ["uploads", str(light["uploads"])],
+        ["packs fetched", f"{light['fetched']} ({light['bytes'] / 1000:.0f} kB)"],
+        ["upload to fetched ms p50 / p99", _latency(light["upload_to_fetched_ms"])],
+        ["uploads unanswered", str(light["unanswered"])],
+        ["met", _counts(light["errors"])],
+    ]
 
 
 def _counts(met: dict[str, int]) -> str:

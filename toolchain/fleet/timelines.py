@@ -50,21 +50,22 @@ def draw_timelines(run: Run, seed: int | None = None) -> list[Timeline]:
 
 
 def change_hands(timelines: Sequence[Timeline], after: int, seed: int) -> list[Timeline]:
-    """The same phones; each that has more than `after` predictions then goes on as another such user does.
+    """The phones with more than `after` predictions, each of which then goes on as another one's user does.
 
     Its history is the first user's up to there, and that of the other one as it comes in from there on. Everyone's
-    turns are still predicted once. Raises UserError where there are no two such users.
+    turns are still predicted once. Raises UserError where there are no two such phones.
     """
-    long = [k for k, timeline in enumerate(timelines) if timeline.turns > after]
+    long = [timeline for timeline in timelines if timeline.turns > after]
     if len(long) < 2:
         raise UserError(f"--drift {after}: only {len(long)} test users have more than {after} predictions")
-    ring = np.random.default_rng(seed).permutation(long).tolist()
-    handed = list(timelines)
-    for mine, theirs in zip(ring, [*ring[1:], ring[0]], strict=True):
-        first, second = timelines[mine], timelines[theirs]
-        items = [*first.items[: first.start + after], *second.items[second.start + after :]]
-        handed[mine] = replace(first, items=items)
-    return handed
+    ring = np.random.default_rng(seed).permutation(len(long)).tolist()
+    follower = dict(zip(ring, [*ring[1:], ring[0]], strict=True))
+    return [_handed(first, long[follower[k]], after) for k, first in enumerate(long)]
+
+
+def _handed(first: Timeline, second: Timeline, after: int) -> Timeline:
+    items = [*first.items[: first.start + after], *second.items[second.start + after :]]
+    return replace(first, items=items)
 
 
 def recommender(run: Run) -> Recommendation:
