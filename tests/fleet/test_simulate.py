@@ -8,9 +8,15 @@ from typing import Any
 
 import pytest
 
+from export.bundle import Bundle
 from toolchain.cli.simulate import command
 from toolchain.errors import UserError
+from toolchain.fleet import site
+from toolchain.fleet.simulation import Plan, simulate
+from toolchain.fleet.simulation_report import fault_rows
 from toolchain.fleet.site import FAULTS, chosen_faults, spread
+from toolchain.fleet.timelines import draw_timelines
+from toolchain.training.run import load_run
 
 POLICIES = ("always", "never")
 
@@ -78,6 +84,23 @@ def test_it_leaves_figures_and_a_picture(events: list[dict[str, Any]], out: Path
     )
     assert report["cumulative_bytes"]["never"][-1] == 0
     assert (out / "simulation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_postgresql_it_stands_on_sqlite_and_says_what_it_skips(
+    tiny_run: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise UserError("PostgreSQL is not here")
+
+    monkeypatch.setattr(site, "PostgresServer", missing)
+    run = load_run(tiny_run)
+    plan = Plan(draw_timelines(run)[:1], ["always"], 0, ["database restarted"])
+    outcome = simulate(run, Bundle.load(tiny_bundle), plan, lambda event: None, lambda done, of: None)
+    assert outcome.stands_on == "SQLite (PostgreSQL is not here)"
+    (row,) = fault_rows(outcome.disturbances)
+    assert row[2] == "skipped: PostgreSQL is not here"
+    assert outcome.harmless
+    assert len(outcome.tallies["always"].swap_us) == outcome.fleets["always"].requests > 1
 
 
 def test_faults_are_spread_evenly_in_seeded_order() -> None:
