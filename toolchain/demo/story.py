@@ -85,6 +85,8 @@ def _replay(run: Path, bundle: Path, devices: int, console: Console) -> list[Eve
                 if turn < count:
                     phone.next_event("replayed", timeout_s=300.0)
                     progress.advance(task)
+        for phone in phones:
+            phone.next_event("simulated")  # by then it has tidied up
         return [event for phone in phones for event in phone.events]
 
 
