@@ -23,7 +23,7 @@ import torch
 from toolchain.cloud.bulk import Engine, Job, generate, plan
 from toolchain.cloud.generation import ROWS_OF_MANY
 from toolchain.cloud.keys import create_signing_key
-from toolchain.fleet.replay import recommender
+from toolchain.fleet.timelines import recommender
 from toolchain.training.run import Run, load_run
 
 SAMPLES = 20

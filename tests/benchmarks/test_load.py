@@ -12,5 +12,5 @@ def test_a_small_fleet_meets_no_error(tiny_run: Path, tiny_bundle: Path) -> None
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["errors"] == []
+    assert found["errors"] == {}
     assert [phase["count"] for phase in found["phases"]] == [3, 0, 3, 3, 10, 10]

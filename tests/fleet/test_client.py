@@ -11,8 +11,8 @@ import pytest
 
 from export.errors import Reason, Refused
 from toolchain.errors import UserError
+from toolchain.fleet.backoff import Backoff
 from toolchain.fleet.client import CloudClient, Denied, Identity, Offline
-from toolchain.fleet.following import Backoff
 
 PHONE = Identity("phone", "bundle", "phone.secret", {"keys": []})
 PACK = bytes(range(256)) * 40

@@ -1,72 +1,90 @@
 """Replayed users: a push every few interactions, every item ranked by every version."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from export.bundle import Bundle
-from toolchain.cloud.keys import read_key
 from toolchain.fleet.processes import ServerProcess
-from toolchain.fleet.replay import Replay, draw_timelines, recommender, shards
-from toolchain.fleet.tally import Tally
+from toolchain.fleet.simulation import Outcome, Plan, simulate
+from toolchain.fleet.simulation_report import simulation_report
+from toolchain.fleet.timelines import Timeline, draw_timelines, recommender
 from toolchain.training.run import load_run
+
+Events = list[dict[str, Any]]
+
+
+def replay(
+    server: ServerProcess, run: Path, bundle: Path, timelines: Sequence[Timeline], *policies: str
+) -> tuple[Outcome, Events, dict[str, Any]]:
+    """Replay on the shared server: the outcome, its events and its report."""
+    loaded, plan, events = load_run(run), Plan(timelines, policies, seed=0), Events()
+    at = server.url, server.enrolment_key
+    outcome = simulate(loaded, Bundle.load(bundle), plan, events.append, lambda done, of: None, at)
+    return outcome, events, simulation_report(loaded, plan, None, outcome)
 
 
 def test_a_replay_pushes_on_time_and_ranks_every_item(
     server: ServerProcess, tiny_run: Path, tiny_bundle: Path
 ) -> None:
-    run, events = load_run(tiny_run), list[dict[str, Any]]()
+    run = load_run(tiny_run)
     timeline = draw_timelines(run)[0]
-    key = read_key(server.enrolment_key)
-    replay = Replay(
-        run,
-        Bundle.load(tiny_bundle),
-        server.url,
-        key,
-        lambda event, **f: events.append({"event": event, **f}),
-    )
-    replay.run([timeline])
+    outcome, events, _ = replay(server, tiny_run, tiny_bundle, [timeline], "always")
     swapped = [event["version"] for event in events if event["event"] == "swapped"]
     predicted = [event for event in events if event["event"] == "predicted"]
     refresh = recommender(run).settings.refresh
-    ahead = len(timeline.items) - timeline.start
-    assert swapped == list(range(1, -(-ahead // refresh) + 1))
-    assert [event["step"] for event in predicted] == [
-        timeline.start - timeline.origin + step for step in range(ahead)
-    ]
+    assert swapped == list(range(1, -(-timeline.turns // refresh) + 1))
+    assert [event["turn"] for event in predicted] == list(range(timeline.turns))
+    assert [event["step"] - event["turn"] for event in predicted] == [
+        timeline.start - timeline.origin
+    ] * timeline.turns
     for event in predicted:
         assert event["rank"].keys() == {"static", "default", "first", "live"}
         assert all(0 <= rank < recommender(run).candidates for rank in event["rank"].values())
     # Until the second push the first one is the newest.
     for event in predicted[:refresh]:
         assert event["rank"]["first"] == event["rank"]["live"]
-    assert events[-1] == {"event": "replayed", "user": timeline.user}
+    assert events[-1] == {"event": "replayed", "user": timeline.user, "policy": "always"}
+    assert outcome.harmless
+    assert outcome.calm["swapped"] == outcome.calm["accepted"] == len(swapped)
 
 
 @pytest.mark.parametrize("policy", ["never", "shift"])
 def test_a_phone_asks_only_when_its_policy_does(
     server: ServerProcess, tiny_run: Path, tiny_bundle: Path, policy: str
 ) -> None:
-    run, tally = load_run(tiny_run), Tally(lambda event, **fields: None)
-    timeline = min(draw_timelines(run), key=lambda line: len(line.items) - line.start)
-    key = read_key(server.enrolment_key)
-    Replay(run, Bundle.load(tiny_bundle), server.url, key, tally.hear, policy).run([timeline])
-    result = tally.result()
+    timeline = min(draw_timelines(load_run(tiny_run)), key=lambda line: line.turns)
+    _, _, report = replay(server, tiny_run, tiny_bundle, [timeline], policy)
+    result = report["policies"][policy]
     assert result["ndcg"].keys() == {"static", "default", "live"}
     if policy == "never":
-        assert (result["requests"], result["bytes"]) == (0, 0)
+        assert (result["requests"], result["weight_bytes"], result["context_bytes"]) == (0, 0, 0)
         assert result["ndcg"]["live"] == result["ndcg"]["default"]
+        assert result["swap_us"] is None
     else:
-        assert result["bytes"] >= result["requests"] * Bundle.load(tiny_bundle).manifest.generated_bytes > 0
+        generated = Bundle.load(tiny_bundle).manifest.generated_bytes
+        assert result["weight_bytes"] >= result["requests"] * generated > 0
+        assert report["cumulative_bytes"][policy][-1] == result["weight_bytes"]
 
 
-def test_timelines_are_the_same_at_every_call(tiny_run: Path) -> None:
-    run = load_run(tiny_run)
-    assert draw_timelines(run) == draw_timelines(run)
+def test_the_same_seed_gives_the_same_figures_side_by_side_or_alone(
+    server: ServerProcess, tiny_run: Path, tiny_bundle: Path
+) -> None:
+    timelines = draw_timelines(load_run(tiny_run), seed=5)[:2]
+    reports = [
+        replay(server, tiny_run, tiny_bundle, timelines, *policies)[2]
+        for policies in (("always", "every:2"), ("always", "every:2"), ("every:2",))
+    ]
+    for policy in ("always", "every:2"):
+        found = [_seeded(report, policy) for report in reports if policy in report["policies"]]
+        assert all(each == found[0] for each in found), policy
+    assert _seeded(reports[0], "always") != _seeded(reports[0], "every:2")
 
 
-def test_shards_cover_everything_once() -> None:
-    for count, parts in ((10, 3), (7, 7), (100, 2)):
-        covered = [skip + k for skip, size in shards(count, parts) for k in range(size)]
-        assert covered == list(range(count))
+def _seeded(report: dict[str, Any], policy: str) -> dict[str, Any]:
+    """What a seed fixes: all but how long things took."""
+    times = ("swap_us", "upload_to_swap_ms")
+    found = {name: value for name, value in report["policies"][policy].items() if name not in times}
+    return found | {"quality": report["quality"][policy], "bytes": report["cumulative_bytes"][policy]}

@@ -1,66 +1,154 @@
-"""`mnet simulate`: users of the run's data set as phones of a server."""
+"""`mnet simulate`: users of the run's data set as a fleet of phones."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from toolchain.cli._table import text_table
+
+if TYPE_CHECKING:
+    from toolchain.fleet.timelines import Timeline
+    from toolchain.training.run import Run
+
+DEVICES = 24
 
 
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder that `mnet train` left.")],
-    server: Annotated[str, typer.Option(help="URL of the server.")],
     bundle: Annotated[Path, typer.Option("--bundle", "-b", help="The bundle that the phones run.")],
-    enrolment_key: Annotated[Path, typer.Option(help="The server's enrolment key file.")],
-    devices: Annotated[int, typer.Option(min=1, help="How many users to replay.")] = 10,
+    server: Annotated[
+        str | None, typer.Option(help="URL of a server; one of its own is started unless given.")
+    ] = None,
+    enrolment_key: Annotated[
+        Path | None, typer.Option(help="The enrolment key file of the server at --server.")
+    ] = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"Users to replay on phones with a session each. Default: {DEVICES}, or as many as there are.",
+        ),
+    ] = None,
     skip: Annotated[int, typer.Option(min=0, help="How many to pass over: several processes share.")] = 0,
+    light: Annotated[
+        int,
+        typer.Option(min=0, help="Phones without a session that poll, upload and fetch, to load the server."),
+    ] = 0,
     policy: Annotated[
         list[str],
-        typer.Option(help="When phones ask: `never`, `always`, `every:N` or `shift`; repeat it to compare."),
+        typer.Option(
+            help="When phones ask: `never`, `always`, `every:N` or `shift`; repeat it: a fleet of the same users each."
+        ),
     ] = ["always"],  # noqa: B006
+    drift: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Predictions after which each phone goes on as another user's; replays those who have more.",
+        ),
+    ] = None,
+    faults: Annotated[
+        list[str], typer.Option(help="A fault of `mnet faults` to meet on the way, or `all`; repeatable.")
+    ] = [],  # noqa: B006
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Of users, pairing, faults and light phones. Default: the seed of the run."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for simulation.json and simulation.png.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an event.")] = False,
 ) -> None:
-    """Replay test users on the real runtime: upload, swap, rank each next item with old and new weights.
+    """Replay test users in step on the real runtime: upload, swap, rank each next item with old and new weights.
 
-    The table at the end has quality and bytes of each policy. `mnet policies` has them for all test users at once,
-    without a server.
+    Starts a server of its own, which `--light` and `--faults` need, unless `--server` names one. The exit code is 1
+    where an upload was lost or anything but good weights answered. `mnet policies` has the quality for all test users
+    at once, without a server.
 
-    Example: `mnet simulate runs/ml --server URL -b bundles/ml --enrolment-key server/keys/enrolment.key`
+    Example: `mnet simulate runs/ml -b bundles/ml --policy always --policy shift --drift 30 --faults all -o out`
     """
     import json
     import sys
 
     import torch
     from rich.console import Console
-    from rich.table import Table
+    from rich.progress import Progress
 
     from export.bundle import Bundle
-    from toolchain.cloud.keys import read_key
-    from toolchain.errors import UserError
-    from toolchain.fleet.replay import Replay, draw_timelines
-    from toolchain.fleet.tally import Tally
+    from toolchain.fleet import simulation_report as tables
+    from toolchain.fleet.simulation import Plan, simulate
+    from toolchain.fleet.simulation_plot import plot_simulation
+    from toolchain.fleet.site import chosen_faults
     from toolchain.training.run import load_run
 
+    place = _place(server, enrolment_key, {"--light": light, "--faults": faults})
+    chosen = chosen_faults(faults)
     torch.set_num_threads(1)
     loaded = load_run(run)
-    timelines = draw_timelines(loaded)[skip : skip + devices]
-    if len(timelines) < devices:
-        raise UserError(f"{run}: only {len(timelines)} test users are left after --skip {skip}")
+    seed = loaded.config.seed if seed is None else seed
+    timelines = _timelines(loaded, seed, drift, skip, devices)
+    plan = Plan(timelines, list(dict.fromkeys(policy)), seed, chosen, light)
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
 
-    def report(event: str, **fields: Any) -> None:
+    def report(event: dict[str, Any]) -> None:
         if as_json:
-            sys.stdout.write(json.dumps({"event": event, **fields}) + "\n")
+            sys.stdout.write(json.dumps(event) + "\n")
             sys.stdout.flush()
-        elif event != "predicted":
-            typer.echo(f"{event:<10} " + "  ".join(f"{name}={value}" for name, value in fields.items()))
 
-    key, opened = read_key(enrolment_key), Bundle.load(bundle)
-    table = Table("policy", "requests a phone", "kB of weights", "ndcg@10", "default pack", "static")
-    for name in policy:
-        tally = Tally(report)
-        Replay(loaded, opened, server, key, tally.hear, name).run(timelines)
-        result = tally.result()
-        report("policy", policy=name, **result)
-        ndcg = [f"{result['ndcg'][version]:.4f}" for version in ("live", "default", "static")]
-        table.add_row(name, f"{result['requests']:.1f}", f"{result['bytes'] / 1000:.1f}", *ndcg)
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("rounds")
+        outcome = simulate(
+            loaded,
+            Bundle.load(bundle),
+            plan,
+            report,
+            lambda done, total: bar.update(task, completed=done, total=total),
+            place,
+        )
+        bar.update(task, completed=bar.tasks[0].total)
+    found = tables.simulation_report(loaded, plan, drift, outcome)
+    report({"event": "simulated", **found})
+    if out:
+        (out / "simulation.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        plot_simulation(found, outcome, out / "simulation.png")
     if not as_json:
-        Console().print(table)
+        console = Console()
+        title = f"{len(timelines)} phones a policy, on {outcome.stands_on}"
+        console.print(text_table(tables.POLICY_HEADER, tables.policy_rows(found), title))
+        console.print(text_table(tables.SWAP_HEADER, tables.swap_rows(found)))
+        if outcome.disturbances:
+            console.print(text_table(tables.FAULT_HEADER, tables.fault_rows(outcome.disturbances)))
+        if outcome.light:
+            console.print(text_table(("light phones", ""), tables.light_rows(outcome.light)))
+    if not outcome.harmless:
+        raise typer.Exit(1)
+
+
+def _place(server: str | None, enrolment_key: Path | None, own: dict[str, object]) -> tuple[str, Path] | None:
+    """The server that was named, with its key; None for one of its own, which the options `own` need."""
+    from toolchain.errors import UserError
+
+    if server is None and enrolment_key is None:
+        return None
+    if server is None or enrolment_key is None:
+        raise UserError("--server and --enrolment-key go together: give both, or neither")
+    for option, value in own.items():
+        if value:
+            raise UserError(f"{option} needs a server of its own: leave --server away")
+    return server, enrolment_key
+
+
+def _timelines(run: "Run", seed: int, drift: int | None, skip: int, devices: int | None) -> list["Timeline"]:
+    """The users to replay. Raises UserError where there are not so many."""
+    from toolchain.errors import UserError
+    from toolchain.fleet.timelines import change_hands, draw_timelines
+
+    everyone = draw_timelines(run, seed)
+    if drift is not None:
+        everyone = change_hands(everyone, drift, seed)
+    chosen = everyone[skip : skip + (devices or DEVICES)]
+    if len(chosen) < (devices or 1):
+        raise UserError(f"{run.path}: only {len(chosen)} test users are left after --skip {skip}")
+    return chosen

@@ -1,6 +1,5 @@
 """What the phones reported, as figures: how well each version of the weights ranked, and what a push cost."""
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from toolchain.fleet.percentiles import percentiles
 from toolchain.fleet.processes import Event
 from toolchain.tasks.ranking import METRICS, full_values
 from toolchain.training.gains import bootstrap_gain
@@ -67,8 +67,8 @@ class Findings:
             "push": {
                 "count": len(self.swap_us),
                 "payload_bytes": self.payload_bytes,
-                "swap_us": _percentiles(self.swap_us),
-                "upload_to_swap_ms": _percentiles(self.upload_to_swap_ms),
+                "swap_us": percentiles(self.swap_us),
+                "upload_to_swap_ms": percentiles(self.upload_to_swap_ms),
             },
         }
 
@@ -86,8 +86,3 @@ class Findings:
             means.append(float(of_user.mean()))
             errors.append(float(of_user.std(ddof=1) / len(users) ** 0.5))
         return middles, means, errors
-
-
-def _percentiles(values: Sequence[float]) -> dict[str, float]:
-    cuts = statistics.quantiles(values, n=100, method="inclusive")
-    return {"p50": round(cuts[49], 2), "p99": round(cuts[98], 2)}

@@ -15,7 +15,7 @@ from toolchain.demo.page import demo_page, quality_figure
 from toolchain.errors import UserError
 from toolchain.exporting import export_run
 from toolchain.fleet.processes import Event, ServerProcess, SimulateProcess
-from toolchain.fleet.replay import draw_timelines, recommender, shards
+from toolchain.fleet.timelines import draw_timelines, recommender, shards
 from toolchain.report.figures import standalone
 from toolchain.training.config import Config
 from toolchain.training.recipe import train
@@ -85,6 +85,8 @@ def _replay(run: Path, bundle: Path, devices: int, console: Console) -> list[Eve
                 if turn < count:
                     phone.next_event("replayed", timeout_s=300.0)
                     progress.advance(task)
+        for phone in phones:
+            phone.next_event("simulated")  # by then it has tidied up
         return [event for phone in phones for event in phone.events]
 
 

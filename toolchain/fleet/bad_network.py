@@ -25,6 +25,7 @@ class BadNetwork(socketserver.ThreadingTCPServer):
 
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = 1024  # a whole fleet comes back at once
 
     def __init__(self, port: int, seed: int) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)

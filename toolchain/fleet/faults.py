@@ -6,12 +6,9 @@ restarted from its folder.
 """
 
 import random
-import resource
-import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,19 +20,13 @@ import matplotlib.pyplot as plt
 
 from export.bundle import Bundle
 from toolchain.cloud.keys import read_key
-from toolchain.cloud.publishing import RELEASE_LIFETIME_S
-from toolchain.errors import UserError
-from toolchain.fleet.bad_network import BadNetwork, Trouble
 from toolchain.fleet.client import CloudClient
 from toolchain.fleet.handset import Handset
-from toolchain.fleet.postgres import PostgresServer
-from toolchain.fleet.processes import ServerProcess
-from toolchain.fleet.replay import recommender
+from toolchain.fleet.site import CALM, FAULTS, Site
+from toolchain.fleet.timelines import recommender
 from toolchain.training.run import Run
 
 SAMPLES = 20
-PATIENCE_S = 60.0  # until an accepted upload counts as lost
-_ON_POSTGRES = ("database restarted", "one of two replicas killed")
 
 
 @dataclass
@@ -64,66 +55,48 @@ class Outcome:
 
 
 class Trial:
-    """A server, a bad network and phones behind it, in folders below `folder`; use it as a context manager.
+    """A site and phones at it, in folders below `folder`; use it as a context manager."""
 
-    Where PostgreSQL can be run the server stands on one, else on SQLite; `lacks` says why.
-    """
+    faults = (CALM, *FAULTS)
 
     def __init__(self, run: Run, bundle: Bundle, folder: Path, phones: int, seed: int) -> None:
-        self._run, self._bundle, self._folder = run, bundle, folder
+        self._bundle, self._folder, self._count = bundle, folder, phones
         self._items = recommender(run).n_items
         self._draw = random.Random(seed)  # noqa: S311 (no secret)
-        self._seed, self._count = seed, phones
-        self._skew_s = 0.0
-        self.lacks: str | None = None
-        self.faults: dict[str, Callable[[], AbstractContextManager[None]]] = {
-            "none": lambda: self._network("none"),
-            "server killed": self._server_killed,
-            "database restarted": self._database_restarted,
-            "one of two replicas killed": self._replica_killed,
-            "network down": lambda: self._network("down"),
-            "cut mid-pack": lambda: self._network("cut"),
-            "corrupt packs": lambda: self._network("corrupt"),
-            "slow clients": lambda: self._network("slow"),
-            "clock ahead": lambda: self._skewed(2 * RELEASE_LIFETIME_S),
-            "clock behind": lambda: self._skewed(-2 * RELEASE_LIFETIME_S),
-            "disk full": _disk_full,
-        }
+        self._site = Site(run.path, bundle.path, folder, seed)
 
     def __enter__(self) -> "Trial":
         with ExitStack() as running:
-            self._options = ["--packs", f"file://{self._folder}/packs"]
-            try:
-                self._postgres = running.enter_context(PostgresServer())
-                self._options += ["--database", self._postgres.new_database()]
-            except UserError as missing:
-                self.lacks = str(missing)
-            self._server = self._serve("server")
-            running.callback(lambda: self._server.stop())
-            self._relay = running.enter_context(BadNetwork(self._port, self._seed))
-            self._client = running.enter_context(CloudClient(self._relay.url))
+            site = running.enter_context(self._site)
+            self._client = running.enter_context(CloudClient(site.url))
             self._handsets = [
-                Handset(self._bundle, self._folder / f"phone-{n}", self._clock) for n in range(self._count)
+                Handset(self._bundle, self._folder / f"phone-{n}", site.clock) for n in range(self._count)
             ]
             for handset in self._handsets:
-                handset.phone.enrol(self._client, read_key(self._server.enrolment_key))
+                handset.phone.enrol(self._client, read_key(site.enrolment_key))
             self._running = running.pop_all()
         return self
 
     def __exit__(self, *_error: object) -> None:
         self._running.close()
 
+    @property
+    def lacks(self) -> str | None:
+        """Why there is no PostgreSQL; None where there is."""
+        return self._site.lacks
+
     def outcome(self, fault: str) -> Outcome:
         """Let the fault happen."""
-        outcome = Outcome(fault)
-        if self.lacks and fault in _ON_POSTGRES:
-            outcome.skipped = self.lacks
+        outcome = Outcome(fault, skipped=self._site.skips(fault))
+        if outcome.skipped:
             return outcome
         for handset in self._handsets:
             handset.told = outcome.met
-        with self.faults[fault]():
+        with self._site.fault(fault, self._accepted):
             for handset in self._handsets:
-                handset.ask(self._client, self._context())
+                if not handset.waits:
+                    handset.upload(self._client, self._context())
+                handset.look(self._client)
                 self._infer(handset, outcome)
             over = time.monotonic()
         for handset in self._handsets:
@@ -137,10 +110,8 @@ class Trial:
 
     def _settle(self, handset: Handset, outcome: Outcome) -> None:
         """Until it runs what its last accepted upload gives."""
-        end = time.monotonic() + PATIENCE_S
-        while handset.phone.version < handset.wanted and time.monotonic() < end:
-            handset.look(self._client)
-        outcome.lost += handset.phone.version < handset.wanted
+        handset.settle(self._client)
+        outcome.lost += handset.waits
         self._infer(handset, outcome)
 
     def _infer(self, handset: Handset, outcome: Outcome) -> None:
@@ -151,70 +122,10 @@ class Trial:
     def _context(self) -> list[int]:
         return [self._draw.randint(1, self._items) for _ in range(SAMPLES)]
 
-    def _clock(self) -> float:
-        return time.time() + self._skew_s
-
-    @property
-    def _port(self) -> int:
-        return int(self._server.url.rpartition(":")[2])
-
-    def _serve(self, state: str, port: int = 0) -> ServerProcess:
-        return ServerProcess(self._run.path, self._bundle.path, self._folder / state, port, self._options)
-
     def _accepted(self) -> None:
         """Uploads whose weights nobody has fetched yet."""
         for handset in self._handsets:
             handset.upload(self._client, self._context())
-
-    @contextmanager
-    def _server_killed(self) -> Iterator[None]:
-        self._accepted()
-        port = self._port
-        self._server.kill()
-        yield
-        self._server = self._serve("server", port)
-
-    @contextmanager
-    def _database_restarted(self) -> Iterator[None]:
-        """Away while the fault lasts."""
-        self._accepted()
-        self._postgres.kill()
-        yield
-        self._postgres.start()
-
-    @contextmanager
-    def _replica_killed(self) -> Iterator[None]:
-        """The other one has to answer what the killed one accepted."""
-        shutil.copytree(self._folder / "server" / "keys", self._folder / "replica" / "keys")
-        replica = self._serve("replica")
-        self._accepted()
-        self._server.kill()
-        self._server = replica
-        self._relay.port = self._port
-        yield
-
-    @contextmanager
-    def _network(self, trouble: Trouble) -> Iterator[None]:
-        self._relay.trouble = trouble
-        yield
-        self._relay.trouble = "none"
-
-    @contextmanager
-    def _skewed(self, seconds: float) -> Iterator[None]:
-        self._skew_s = seconds
-        yield
-        self._skew_s = 0.0
-
-
-@contextmanager
-def _disk_full() -> Iterator[None]:
-    """No file of this process may grow beyond nothing, which the phones' folders then cannot either."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def fault_rows(outcomes: list[Outcome]) -> list[list[str]]:

@@ -1,23 +1,31 @@
 """A phone with a real session that goes on whatever it meets, and counts it."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from export.bundle import Bundle
 from export.errors import Refused
+from toolchain.fleet.backoff import Backoff
 from toolchain.fleet.client import CloudClient, Denied, Offline
-from toolchain.fleet.phone import Phone
+from toolchain.fleet.phone import Phone, Swapped
 
 POLL_S = 2.0
+PATIENCE_S = 60.0  # until an accepted upload counts as lost
+
+T = TypeVar("T")
 
 
 class Handset:
-    """One phone, its folder and clock, and what it must answer under each version."""
+    """One phone, its folder and clock, and what it must answer under each version.
+
+    `wanted` is the version that its last accepted upload gives; `told` counts what it met, by name.
+    """
 
     def __init__(self, bundle: Bundle, folder: Path, clock: Callable[[], float]) -> None:
         self._bundle, self._folder, self._clock = bundle, folder, clock
@@ -31,20 +39,33 @@ class Handset:
         """Start it, anew, from its folder."""
         self.phone = Phone(self._bundle, self._folder, self._hear, self._clock)
 
-    def ask(self, client: CloudClient, context: list[int]) -> None:
-        """Upload where nothing is awaited, and look for what comes of it; trouble is counted in `told`."""
-        if self.phone.version >= self.wanted:
-            self._try(lambda: self.upload(client, context))
-        self.look(client)
+    @property
+    def waits(self) -> bool:
+        """Whether weights of an accepted upload are still to come."""
+        return self.phone.version < self.wanted
 
-    def upload(self, client: CloudClient, context: list[int]) -> None:
-        """Upload; raises Offline or Denied."""
-        self.wanted = self.phone.upload(client, context)
+    def upload(self, client: CloudClient, context: list[int]) -> bool:
+        """Whether the server accepted an upload."""
+        version = self._try(lambda: self.phone.upload(client, context))
+        if version is None:
+            return False
+        self.wanted = version
         self.told["accepted"] += 1
+        return True
 
-    def look(self, client: CloudClient) -> None:
-        """One poll."""
-        self._try(lambda: self._poll(client))
+    def look(self, client: CloudClient) -> Swapped | None:
+        """One poll, and what it brought."""
+        return self._try(lambda: self._poll(client))
+
+    def settle(self, client: CloudClient) -> Swapped | None:
+        """Look until it runs what its last accepted upload gives, or patience ends; the last swap."""
+        swapped, backoff, end = None, Backoff(0.05, 1.0), time.monotonic() + PATIENCE_S
+        while self.waits and time.monotonic() < end:
+            if found := self.look(client):
+                swapped = found
+            else:
+                time.sleep(backoff.next())
+        return swapped
 
     def answers(self) -> tuple[bool, bool]:
         """Infer: whether the output is not what its version always gave, and whether the version fell."""
@@ -56,19 +77,21 @@ class Handset:
         self._newest = max(self._newest, live.version)
         return not torch.equal(known, output), fell
 
-    def _poll(self, client: CloudClient) -> None:
+    def _poll(self, client: CloudClient) -> Swapped | None:
         swapped = self.phone.poll(client, POLL_S)
         self.told["swapped" if swapped else "nothing yet"] += 1
+        return swapped
 
-    def _try(self, step: Callable[[], None]) -> None:
+    def _try(self, step: Callable[[], T]) -> T | None:
         try:
-            step()
+            return step()
         except Offline:
             self.told["offline"] += 1
         except Denied as denial:
             self.told[f"HTTP {denial.status}"] += 1
         except Refused as refusal:
             self.told[f"refused: {refusal.reason}"] += 1
+        return None
 
     def _hear(self, event: str, **_fields: Any) -> None:
         if event == "not_persisted":

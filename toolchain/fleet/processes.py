@@ -19,17 +19,17 @@ class ProcessEnded(RuntimeError):
 
 
 class JsonProcess:
-    """A verb of `mnet` run with `--json`; ended when the `with` block ends.
+    """A verb of `mnet` run with `--json`, or another module that prints so; ended when the `with` block ends.
 
     `events` is all that it printed so far; its stderr goes to the file `log`.
     """
 
-    def __init__(self, arguments: list[str], log: Path) -> None:
+    def __init__(self, arguments: list[str], log: Path, module: str = "toolchain.cli") -> None:
         self.events: list[Event] = []
         self._unread: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._verb = arguments[0]
+        self._name = f"mnet {arguments[0]}" if module == "toolchain.cli" else module
         self._log = log
-        command = [sys.executable, "-m", "toolchain.cli", *arguments, "--json"]
+        command = [sys.executable, "-m", module, *arguments, "--json"]
         with log.open("ab") as stderr:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)  # noqa: S603
         assert self.process.stdout is not None
@@ -90,7 +90,7 @@ class JsonProcess:
 
     def _ended(self, what: str) -> ProcessEnded:
         last = self._log.read_text(errors="replace").strip()[-2000:]
-        return ProcessEnded(f"mnet {self._verb} {what}: {last}")
+        return ProcessEnded(f"{self._name} {what}: {last}")
 
 
 class ServerProcess(JsonProcess):
@@ -142,3 +142,23 @@ class SimulateProcess(JsonProcess):
         arguments = ["simulate", str(run), "--server", server.url, "--bundle", str(bundle)]
         arguments += ["--enrolment-key", str(server.enrolment_key)]
         super().__init__([*arguments, "--skip", str(skip), "--devices", str(devices)], log)
+
+
+class LightProcess(JsonProcess):
+    """`count` light phones of the server at `url`, see `toolchain.fleet.light`; returns once all are enrolled."""
+
+    def __init__(
+        self, url: str, enrolment_key: Path, bundle: str, items: int, count: int, seed: int, log: Path
+    ) -> None:
+        words = [url, str(enrolment_key), bundle, str(items), str(count), str(seed)]
+        super().__init__(words, log, "toolchain.fleet.light")
+        try:
+            self.next_event("ready", timeout_s=30.0 + count)
+        except ProcessEnded:
+            self.stop()
+            raise
+
+    def result(self) -> Event:
+        """End it; what its phones did and met."""
+        self.stop()
+        return {name: value for name, value in self.next_event("light").items() if name != "event"}

@@ -1,10 +1,10 @@
 """Users of a data set replayed on host phones: how old and new weights rank what each of them took next."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from time import monotonic
+from time import monotonic, time
 
 import numpy as np
 import torch
@@ -13,138 +13,170 @@ from numpy.typing import NDArray
 from export.bundle import Bundle
 from export.session import Snapshot
 from toolchain.errors import UserError
-from toolchain.fleet.client import CloudClient
-from toolchain.fleet.following import POLL_S
-from toolchain.fleet.phone import Phone, Report
+from toolchain.fleet.client import CloudClient, Denied, Offline
+from toolchain.fleet.handset import Handset
+from toolchain.fleet.phone import Swapped
 from toolchain.fleet.policies import RequestPolicy, request_policy
+from toolchain.fleet.processes import Event
+from toolchain.fleet.timelines import Timeline, recommender
 from toolchain.tasks.ranking import ranks
-from toolchain.tasks.recommendation import Recommendation
-from toolchain.training.build import load_data
 from toolchain.training.run import Run
 
-LONGEST = 60
-SHORTEST = 5
 
+class Judge:
+    """Ranks what a user took next among the candidates, under any weights; `static` are those of the model alone."""
 
-@dataclass(frozen=True)
-class Timeline:
-    """One user's items, oldest first; those from `start` on are predicted, steps count from `origin`."""
-
-    user: int
-    items: Sequence[int]
-    start: int
-    origin: int
-
-
-def draw_timelines(run: Run) -> list[Timeline]:
-    """Every user with a history and at least 5 test interactions, in a seeded random order.
-
-    The first 60 of them are used. The origin is the drift where the data set knows its date, else the start.
-    """
-    interactions = load_data(run.config)
-    split = recommender(run).splits(interactions).split
-    found = []
-    for user in range(interactions.n_users):
-        first, start = int(interactions.offsets[user]), int(split.test[user])
-        end = min(int(split.end[user]), start + LONGEST)
-        if start == first or end - start < SHORTEST:
-            continue
-        drift = interactions.drift_time
-        origin = start - first if drift is None else interactions.before(user, drift)
-        found.append(Timeline(user, interactions.items[first:end].tolist(), start - first, origin))
-    order = np.random.default_rng(run.config.seed).permutation(len(found))
-    return [found[k] for k in order]
-
-
-def recommender(run: Run) -> Recommendation:
-    """The task of a run whose users can be replayed. Raises UserError for another one."""
-    if not isinstance(run.task, Recommendation):
-        raise UserError(f"{run.path}: only recommendation runs can be replayed, this one is {run.task.name}")
-    return run.task
-
-
-class Replay:
-    """Replays timelines as phones of one server, each with its own identity, weights and folder.
-
-    Every `refresh` interactions a phone has a chance to ask: where its policy does, it uploads its context and swaps
-    in what comes back. Each next item is ranked among the candidates: on the phone under `default` (the shipped
-    weights), `first` (the first push, never renewed) and `live`; and by `static`, the device model trained alone, in
-    eager PyTorch.
-    """
-
-    def __init__(
-        self, run: Run, bundle: Bundle, server: str, key: str, report: Report, policy: str = "always"
-    ) -> None:
-        self._bundle = bundle
-        self._task = recommender(run)
-        self._static = Snapshot(0, lambda inputs: [run.static(*inputs)])
-        self._server = server
-        self._key = key
-        self._refresh = self._task.settings.refresh
-        self._ranking = self._task.settings.ranking
-        self._report = report
-        self._policy = policy
+    def __init__(self, run: Run) -> None:
+        self.task = recommender(run)
+        self.static = Snapshot(0, lambda inputs: [run.static(*inputs)])
 
     @torch.inference_mode()
-    def run(self, timelines: Sequence[Timeline]) -> None:
-        """Report `swapped` and `predicted` as they happen; raises Offline, Denied or Refused."""
-        with CloudClient(self._server) as client, TemporaryDirectory(prefix="mnet-phones-") as folder:
-            for timeline in timelines:
-                state = Path(folder) / str(timeline.user)
-                phone = Phone(self._bundle, state, self._report)
-                phone.enrol(client, self._key)
-                self._replay(timeline, phone, client, request_policy(self._policy, self._bundle, state))
-                self._report("replayed", user=timeline.user)
-
-    def _replay(self, timeline: Timeline, phone: Phone, client: CloudClient, policy: RequestPolicy) -> None:
-        versions = {"static": self._static, "default": phone.live}
-        for now, target in enumerate(timeline.items[timeline.start :], start=timeline.start):
-            seen = timeline.items[:now]
-            if (now - timeline.start) % self._refresh == 0:
-                context = list(seen[-self._task.context_length :])
-                if asks := policy.asks(context):
-                    self._renew(phone, client, context)
-                    versions.setdefault("first", phone.live)
-                policy.went_on(context, asked=asks)
-            versions["live"] = phone.live
-            candidates = self._candidates(timeline.user, now, target)
-            inputs = self._task.device_inputs(seen, candidates.tolist())
-            ranked = (candidates == target) | ~np.isin(candidates, self._left_out(seen))
-            place = int(np.searchsorted(candidates[ranked], target))
-            rank = {}
-            for name, version in versions.items():
-                (logits,) = version.run(inputs)
-                rank[name] = int(ranks(logits[:, torch.from_numpy(ranked)], torch.tensor([place + 1])))
-            self._report("predicted", user=timeline.user, step=now - timeline.origin, rank=rank)
-
-    def _renew(self, phone: Phone, client: CloudClient, context: list[int]) -> None:
-        started = monotonic()
-        wanted = phone.upload(client, context)
-        while True:
-            swapped = phone.poll(client, POLL_S)
-            if swapped is not None and swapped.version >= wanted:
-                break
-        self._report(
-            "swapped",
-            version=swapped.version,
-            bytes=swapped.bytes,
-            swap_us=swapped.swap_us,
-            upload_to_swap_ms=(swapped.at - started) * 1e3,
-        )
+    def ranks(self, timeline: Timeline, turn: int, versions: Mapping[str, Snapshot]) -> dict[str, int]:
+        """The rank, 0 the best, of the item of this turn under each version."""
+        now = timeline.start + turn
+        seen, target = timeline.items[:now], timeline.items[now]
+        candidates = self._candidates(timeline.user, now, target)
+        inputs = self.task.device_inputs(seen, candidates.tolist())
+        ranked = (candidates == target) | ~np.isin(candidates, self._left_out(seen))
+        place = int(np.searchsorted(candidates[ranked], target))
+        found = {}
+        for name, version in versions.items():
+            (logits,) = version.run(inputs)
+            found[name] = int(ranks(logits[:, torch.from_numpy(ranked)], torch.tensor([place + 1])))
+        return found
 
     def _left_out(self, seen: Sequence[int]) -> Sequence[int]:
         """What a user has seen, where the run was trained to rank the rest."""
-        return seen if self._ranking == "unseen" else ()
+        return seen if self.task.settings.ranking == "unseen" else ()
 
     def _candidates(self, user: int, now: int, target: int) -> NDArray[np.int64]:
         """The whole catalogue where the device model takes it, else the target among random others."""
         rng = np.random.default_rng((user, now))
-        others = np.setdiff1d(np.arange(1, self._task.n_items + 1), [target])
-        return np.sort(np.append(rng.choice(others, self._task.candidates - 1, replace=False), target))
+        others = np.setdiff1d(np.arange(1, self.task.n_items + 1), [target])
+        return np.sort(np.append(rng.choice(others, self.task.candidates - 1, replace=False), target))
 
 
-def shards(count: int, parts: int) -> Iterator[tuple[int, int]]:
-    """(skip, count) of each of `parts` nearly equal parts of `count` things."""
-    for part in range(parts):
-        skip = part * count // parts
-        yield skip, (part + 1) * count // parts - skip
+class Replayed:
+    """One phone that is replayed: what its user takes, when it asks, and the weights to compare."""
+
+    def __init__(self, timeline: Timeline, handset: Handset, policy: RequestPolicy, static: Snapshot) -> None:
+        self.timeline, self.handset = timeline, handset
+        self._policy = policy
+        self._last_chance = -1
+        self._upload_started = 0.0
+        self.versions = {"static": static, "default": handset.phone.live, "live": handset.phone.live}
+
+    def chance(self, turn: int, length: int, client: CloudClient) -> int:
+        """Upload the context, of at most `length` samples, if the policy asks; the bytes that were accepted.
+
+        A chance is taken once; an upload that failed is made up for at the next one.
+        """
+        if turn <= self._last_chance:
+            return 0
+        self._last_chance, started = turn, monotonic()
+        context = list(self.timeline.items[: self.timeline.start + turn][-length:])
+        asked = self._policy.asks(context) and self.handset.upload(client, context)
+        if asked:
+            self._upload_started = started
+        try:
+            self._policy.went_on(context, asked=asked)
+        except OSError:  # a full disk costs a needless request after the next start
+            self.handset.told["not kept"] += 1
+        return len(json.dumps({"samples": context}, separators=(",", ":"))) if asked else 0
+
+    def took(self, swapped: Swapped, turn: int) -> Event:
+        """What to report of a swap; `upload_to_swap_ms` is None for weights of an upload before the last one."""
+        self.versions["live"] = live = self.handset.phone.live
+        self.versions.setdefault("first", live)
+        waited = None if self.handset.waits else (swapped.at - self._upload_started) * 1e3
+        return {
+            "event": "swapped",
+            "user": self.timeline.user,
+            "turn": turn,
+            "version": swapped.version,
+            "bytes": swapped.bytes,
+            "swap_us": swapped.swap_us,
+            "upload_to_swap_ms": waited,
+        }
+
+
+class Fleet:
+    """Phones of one policy, each with an identity, weights and a folder of its own, replayed in step with each other.
+
+    At a chance those whose policy asks upload their context and swap in what comes back. Each next item is ranked on
+    the phone under `default` (the shipped weights), `first` (the first push, never renewed) and `live`; and by
+    `static`, the device model trained alone, in eager PyTorch.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        bundle: Bundle,
+        policy: str,
+        timelines: Sequence[Timeline],
+        folder: Path,
+        clock: Callable[[], float] = time,
+    ) -> None:
+        self.policy = policy
+        self._judge = judge
+        self.phones = []
+        for timeline in timelines:
+            state = folder / str(timeline.user)
+            handset = Handset(bundle, state, clock)
+            asking = request_policy(policy, bundle, state)
+            self.phones.append(Replayed(timeline, handset, asking, judge.static))
+        self.turns = max(timeline.turns for timeline in timelines)
+        self.requests = self.context_bytes = self.wrong = self.backwards = 0
+
+    def enrol(self, client: CloudClient, key: str) -> None:
+        """Make all known to the server. Raises UserError."""
+        try:
+            for replayed in self.phones:
+                replayed.handset.phone.enrol(client, key)
+        except (Offline, Denied) as error:
+            raise UserError(f"the phones cannot enrol: {error}") from error
+
+    def tell(self, told: Counter[str]) -> None:
+        """Count in `told` what the phones meet from here on."""
+        for replayed in self.phones:
+            replayed.handset.told = told
+
+    @property
+    def lost(self) -> int:
+        """Accepted uploads whose weights have not come."""
+        return sum(replayed.handset.waits for replayed in self.phones)
+
+    def ask(self, turn: int, client: CloudClient) -> None:
+        """A chance of those that have not taken it: upload where the policy asks."""
+        for replayed in self._at(turn):
+            sent = replayed.chance(turn, self._judge.task.context_length, client)
+            self.requests += sent > 0
+            self.context_bytes += sent
+
+    def fetch(self, turn: int, client: CloudClient, *, patiently: bool) -> list[Event]:
+        """Swap what is waited for: by one look each, or however many it takes; the swaps."""
+        events = []
+        for replayed in self.phones:
+            handset = replayed.handset
+            if handset.waits and (swapped := handset.settle(client) if patiently else handset.look(client)):
+                events.append({**replayed.took(swapped, turn), "policy": self.policy})
+        return events
+
+    def predict(self, turn: int) -> list[Event]:
+        """Rank what every user took in this turn, and hold the phone's answers against its version's."""
+        events: list[Event] = []
+        for replayed in self._at(turn):
+            timeline = replayed.timeline
+            who = {"user": timeline.user, "policy": self.policy}
+            rank = self._judge.ranks(timeline, turn, replayed.versions)
+            step = timeline.start + turn - timeline.origin
+            events.append({"event": "predicted", **who, "turn": turn, "step": step, "rank": rank})
+            wrong, fell = replayed.handset.answers()
+            self.wrong += wrong
+            self.backwards += fell
+            if turn == timeline.turns - 1:
+                events.append({"event": "replayed", **who})
+        return events
+
+    def _at(self, turn: int) -> Iterator[Replayed]:
+        return (replayed for replayed in self.phones if turn < replayed.timeline.turns)

@@ -41,7 +41,7 @@ class Wire:
             self._streams = await asyncio.open_connection(*self._address)
         reader, writer = self._streams
         content = b"" if body is None else json.dumps(body).encode()
-        head = f"{method} {path} HTTP/1.1\r\nHost: load\r\nAuthorization: Bearer {secret}\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nHost: mnet\r\nAuthorization: Bearer {secret}\r\n"
         head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         writer.write(head.encode() + content)
         lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")

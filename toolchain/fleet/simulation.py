@@ -1,0 +1,191 @@
+"""A fleet in simulation: phones of each policy in step on one server, faults on their way, light phones beside them."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from export.bundle import Bundle
+from toolchain.cloud.keys import read_key
+from toolchain.fleet.client import CloudClient
+from toolchain.fleet.light import room_for
+from toolchain.fleet.processes import Event, LightProcess
+from toolchain.fleet.replay import Fleet, Judge
+from toolchain.fleet.site import CALM, Site, spread
+from toolchain.fleet.tally import Tally
+from toolchain.fleet.timelines import Timeline
+from toolchain.training.run import Run
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to simulate: a fleet of the same users for each policy.
+
+    `timelines` are those of a fleet's phones; `faults` happen in seeded order, each through one round; `light` phones
+    load the server meanwhile.
+    """
+
+    timelines: Sequence[Timeline]
+    policies: Sequence[str]
+    seed: int
+    faults: Sequence[str] = ()
+    light: int = 0
+
+
+@dataclass
+class Disturbance:
+    """A fault, the turn that it began at, and what the phones of all policies met while it lasted."""
+
+    fault: str
+    turn: int
+    skipped: str | None
+    met: Counter[str] = field(default_factory=Counter)
+    wrong: int = 0
+    backwards: int = 0
+
+    def report(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {**vars(self), "met": dict(self.met)}
+
+
+@dataclass
+class Outcome:
+    """What came of a simulation; `calm` is what phones met outside of faults, `refresh` the turns of a round."""
+
+    stands_on: str
+    refresh: int
+    fleets: dict[str, Fleet]
+    tallies: dict[str, Tally]
+    disturbances: list[Disturbance] = field(default_factory=list)
+    calm: Counter[str] = field(default_factory=Counter)
+    light: Event | None = None
+
+    @property
+    def harmless(self) -> bool:
+        """Whether nothing was lost, and nothing but good weights ever answered."""
+        return not any(fleet.lost or fleet.wrong or fleet.backwards for fleet in self.fleets.values())
+
+
+Report = Callable[[Event], None]
+
+
+def simulate(
+    run: Run,
+    bundle: Bundle,
+    plan: Plan,
+    report: Report,
+    progress: Callable[[int, int], None],
+    server: tuple[str, Path] | None = None,
+) -> Outcome:
+    """Simulate on a server of one's own, or on the `server` with this URL and enrolment key file.
+
+    `report` hears each event, `progress` how many rounds of how many are over. Raises UserError.
+    """
+    judge = Judge(run)
+    with ExitStack() as running:
+        folder = Path(running.enter_context(TemporaryDirectory(prefix="mnet-fleet-")))
+        site = None if server else Site(run.path, bundle.path, folder / "site", plan.seed)
+        clock = {"clock": site.clock} if site else {}
+        fleets = {
+            policy: Fleet(judge, bundle, policy, plan.timelines, folder / policy, **clock)
+            for policy in plan.policies
+        }
+        rounds = -(-max(fleet.turns for fleet in fleets.values()) // judge.task.settings.refresh)
+        faults = spread(plan.faults, rounds, plan.seed)
+        if plan.light:
+            room_for(plan.light)
+        if site:
+            running.enter_context(site)
+            server = site.url, site.enrolment_key
+        assert server is not None
+        url, key = server
+        client = running.enter_context(CloudClient(url))
+        for fleet in fleets.values():
+            fleet.enrol(client, read_key(key))
+        outcome = Outcome(
+            stands_on=site.stands_on if site else url,
+            refresh=judge.task.settings.refresh,
+            fleets=fleets,
+            tallies={policy: Tally(len(plan.timelines)) for policy in fleets},
+        )
+        light = None
+        if plan.light:
+            words = url, key, bundle.id, judge.task.n_items, plan.light, plan.seed
+            light = running.enter_context(LightProcess(*words, folder / "light.log"))
+        going = _Rounds(outcome, client, site, report)
+        for n in range(rounds):
+            progress(n, rounds)
+            going.round(n * outcome.refresh, faults.get(n, CALM))
+        going.settle(rounds * outcome.refresh - 1)
+        outcome.light = light.result() if light else None
+    return outcome
+
+
+class _Rounds:
+    """A round is a chance of every phone, and its predictions until the next chance."""
+
+    def __init__(self, outcome: Outcome, client: CloudClient, site: Site | None, report: Report) -> None:
+        self._outcome, self._client, self._site, self._report = outcome, client, site, report
+        self._fleets = list(outcome.fleets.values())
+        self._tell(outcome.calm)
+
+    def round(self, turn: int, fault: str) -> None:
+        """The round from this turn on."""
+        if fault == CALM:
+            self._hear(
+                [event for fleet in self._fleets for event in self._chance(fleet, turn, patiently=True)]
+            )
+            self._hear(self._predictions(turn))
+        else:
+            self._disturbed(turn, fault)
+
+    def settle(self, turn: int) -> None:
+        """Fetch what is waited for to the last."""
+        for fleet in self._fleets:
+            self._hear(fleet.fetch(turn, self._client, patiently=True))
+
+    def _disturbed(self, turn: int, fault: str) -> None:
+        assert self._site is not None, "faults need a server of one's own"
+        found = Disturbance(fault, turn, self._site.skips(fault))
+        self._outcome.disturbances.append(found)
+        if found.skipped:
+            self.round(turn, CALM)
+        else:
+            found.wrong -= sum(fleet.wrong for fleet in self._fleets)
+            found.backwards -= sum(fleet.backwards for fleet in self._fleets)
+            self._tell(found.met)
+            events = []
+            with self._site.fault(fault, lambda: self._ask(turn)):
+                for fleet in self._fleets:
+                    events += self._chance(fleet, turn, patiently=False)
+                events += self._predictions(turn)
+            self._hear(events)  # only now: what hears them may write to the disk that was full
+            self._tell(self._outcome.calm)
+            found.wrong += sum(fleet.wrong for fleet in self._fleets)
+            found.backwards += sum(fleet.backwards for fleet in self._fleets)
+        self._report({"event": "fault", **found.report()})
+
+    def _ask(self, turn: int) -> None:
+        for fleet in self._fleets:
+            fleet.ask(turn, self._client)
+
+    def _chance(self, fleet: Fleet, turn: int, *, patiently: bool) -> list[Event]:
+        """One policy after the other, so that none waits for the uploads of another."""
+        fleet.ask(turn, self._client)
+        return fleet.fetch(turn, self._client, patiently=patiently)
+
+    def _predictions(self, turn: int) -> list[Event]:
+        turns = range(turn, turn + self._outcome.refresh)
+        return [event for t in turns for fleet in self._fleets for event in fleet.predict(t)]
+
+    def _tell(self, told: Counter[str]) -> None:
+        for fleet in self._fleets:
+            fleet.tell(told)
+
+    def _hear(self, events: list[Event]) -> None:
+        for event in events:
+            self._outcome.tallies[event["policy"]].hear(event)
+            self._report(event)

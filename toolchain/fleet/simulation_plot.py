@@ -1,0 +1,91 @@
+"""A simulation as a picture: quality and bytes over time, and how long swaps take."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+from toolchain.fleet.simulation import Outcome
+
+_COLOURS = ("#2f6fed", "#1a9c6b", "#b5479d", "#e08a1e", "#6b4fbb", "#b03a2e")
+_STATIC = "#7f8c9b"
+_STYLE: Any = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#88888833",
+    "legend.frameon": False,
+}
+
+
+def plot_simulation(report: dict[str, Any], outcome: Outcome, file: Path) -> None:
+    """Four panels, as PNG; `report` is that of the same outcome."""
+    colour = {policy: _COLOURS[n % len(_COLOURS)] for n, policy in enumerate(report["policies"])}
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(12, 8), layout="constrained")
+        (quality, size), (swap, wait) = figure.subplots(2, 2)
+        _quality(quality, report, colour)
+        for policy, values in report["cumulative_bytes"].items():
+            size.plot(
+                np.arange(len(values) + 1), np.array([0, *values]) / 1000, color=colour[policy], linewidth=2
+            )
+        size.set(ylabel="kB of weights a phone, so far", ylim=(0, None))
+        for axes in (quality, size):
+            axes.set(xlabel="turn: items taken by each user", xlim=(0, len(report["phones"])))
+            _marks(axes, report, outcome.refresh)
+        swaps = {policy: tally.swap_us for policy, tally in outcome.tallies.items()}
+        waits = {policy: tally.upload_to_swap_ms for policy, tally in outcome.tallies.items()}
+        _shares(swap, swaps, colour, "swap, µs")
+        _shares(wait, waits, colour, "upload to swapped, ms; all phones that ask upload first")
+        figure.legend(*quality.get_legend_handles_labels(), loc="outside lower center", ncols=8)
+        figure.savefig(file, dpi=120)
+
+
+def _quality(axes: Axes, report: dict[str, Any], colour: Mapping[str, str]) -> None:
+    """Curves by policy; behind them, how many phones are still replayed."""
+    found, phones = report["quality"], report["phones"]
+    behind = axes.twinx()
+    behind.fill_between(
+        np.arange(len(phones) + 1), [*phones, phones[-1]], step="post", color=_STATIC, alpha=0.12
+    )
+    behind.set(ylabel="phones still replayed (grey)", ylim=(0, 1.3 * phones[0]))
+    behind.grid(visible=False)
+    axes.set_zorder(behind.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    for name, shade in {"static": _STATIC, **colour}.items():
+        label = "static model" if name == "static" else name
+        axes.plot(found["turn"], found[name], color=shade, label=label, linewidth=2, marker="o", markersize=4)
+    axes.set(ylabel=f"{report['metric'].upper()}, means of stretches", ylim=(0, None))
+
+
+def _marks(axes: Axes, report: dict[str, Any], refresh: int) -> None:
+    """Each fault as a shaded span with its name above, the drift as a dashed line."""
+    top = axes.get_xaxis_transform()
+    for fault in report["faults"]:
+        if not fault["skipped"]:
+            begin, end = fault["turn"], fault["turn"] + refresh
+            axes.axvspan(begin, end, color="#d64545", alpha=0.12, linewidth=0)
+            axes.text(
+                (begin + end) / 2, 1.01, fault["fault"], transform=top, rotation=45, fontsize=8, va="bottom"
+            )
+    if report["drift"] is not None:
+        axes.axvline(report["drift"], color="#1b2430", linestyle="--", linewidth=1)
+        axes.text(report["drift"], 0.99, " phones change hands", transform=top, fontsize=8, va="top")
+
+
+def _shares(
+    axes: Axes, samples: Mapping[str, Sequence[float]], colour: Mapping[str, str], label: str
+) -> None:
+    for policy, values in samples.items():
+        if values:
+            axes.ecdf(values, color=colour[policy], linewidth=2)
+    axes.set(xlabel=label, ylabel="share of swaps", xscale="log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
