@@ -1,11 +1,15 @@
 """Which users are replayed, and what a phone sees when it changes hands."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from toolchain.errors import UserError
+from toolchain.fleet import timelines
 from toolchain.fleet.timelines import Timeline, change_hands, draw_timelines, shards
+from toolchain.training.build import load_data
 from toolchain.training.run import load_run
 
 AFTER = 3
@@ -17,6 +21,23 @@ def test_timelines_are_the_same_at_every_call_and_for_every_seed_others(tiny_run
     other = draw_timelines(run, 1)
     assert other != draw_timelines(run)
     assert sorted(line.user for line in other) == sorted(line.user for line in draw_timelines(run))
+
+
+def test_a_user_who_is_new_is_predicted_from_the_second_item_on(
+    tiny_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = load_run(tiny_run)
+    known = max(draw_timelines(run), key=lambda line: line.turns)
+    data = load_data(run.config)
+    lengths = np.diff(data.offsets)
+    keep = np.ones(len(data.items), dtype=bool)
+    keep[data.offsets[known.user] : data.offsets[known.user] + known.start] = False
+    lengths[known.user] -= known.start
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    cut = replace(data, items=data.items[keep], times=data.times[keep], offsets=offsets)
+    monkeypatch.setattr(timelines, "load_data", lambda _config: cut)
+    (found,) = (line for line in draw_timelines(run) if line.user == known.user)
+    assert (found.start, found.items[0]) == (1, known.items[known.start])
 
 
 def test_after_the_drift_the_phone_goes_on_as_another_user_does() -> None:

@@ -30,17 +30,19 @@ class Timeline:
 
 
 def draw_timelines(run: Run, seed: int | None = None) -> list[Timeline]:
-    """Every user with a history and at least 5 test interactions, in a random order; the run's seed unless given.
+    """Every user with at least 5 test interactions, in a random order; the run's seed unless given.
 
-    The first 60 of them are used. The origin is the drift where the data set knows its date, else the start.
+    The first 60 of them are predicted; of a user who has nothing before them, the first one is the history. The origin
+    is the drift where the data set knows its date, else the start.
     """
     interactions = load_data(run.config)
     split = recommender(run).splits(interactions).split
     found = []
     for user in range(interactions.n_users):
-        first, start = int(interactions.offsets[user]), int(split.test[user])
+        first = int(interactions.offsets[user])
+        start = max(int(split.test[user]), first + 1)
         end = min(int(split.end[user]), start + LONGEST)
-        if start == first or end - start < SHORTEST:
+        if end - start < SHORTEST:
             continue
         drift = interactions.drift_time
         origin = start - first if drift is None else interactions.before(user, drift)
