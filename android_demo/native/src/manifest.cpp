@@ -90,7 +90,8 @@ std::string path(const json& value) {
 File file(const json& value) {
     const auto sha256 = value.at("sha256").get<std::string>();
     const auto role = value.at("role").get<std::string>();
-    if (sha256.size() != 64 || !is_made_of(sha256, "0123456789abcdef")) breaks_schema(sha256 + " is no SHA-256");
+    if (sha256.size() != 64 || !is_made_of(sha256, "0123456789abcdef"))
+        breaks_schema(sha256 + " is no SHA-256");
     if (role != "device" && role != "bench") breaks_schema("unknown role " + role);
     return {sha256, natural(value.at("size")), role == "device"};
 }
@@ -152,7 +153,7 @@ Manifest read(const json& content) {
     manifest.tolerance = golden.at("tolerance");
     // Without a sample, or with no end to what it may be off by, nothing would be tested.
     if (manifest.golden_count == 0) breaks_schema("no golden samples");
-    if (!std::isfinite(manifest.tolerance) || manifest.tolerance <= 0) breaks_schema("a tolerance of 0 or less");
+    if (!std::isfinite(manifest.tolerance) || manifest.tolerance <= 0) breaks_schema("a wrong tolerance");
     manifest.baked = path(content.at("bench").at("baked"));
     manifest.swaps = path(content.at("bench").at("swaps"));
     return manifest;

@@ -106,6 +106,20 @@ class ScreensTest {
         assertEquals(Machine.folder("assets").resolve("bundle").let(Bundle::open).id, InstalledBundle(context).open()!!.id)
     }
 
+    @Test
+    fun `opened again before it was open, one recommender holds the state`() {
+        put(Machine.folder("assets"), night = false)
+        val before = models()
+        val demo = DemoApplication().apply { onCreate() }
+        repeat(3) { demo.reopen {} }
+        val main = MainActivity().apply { open(demo) }
+        await("a start") { main.says(R.id.status, R.string.status_alone) }
+        assertEquals(before + 1, models())
+    }
+
+    /** Each recommender that is open has one. */
+    private fun models(): Int = Thread.getAllStackTraces().keys.count { it.name == "model" }
+
     private fun put(assets: File, night: Boolean) =
         Desk.put(File(folder, "files"), assets, Machine.folder("resources"), R::class.java, night)
 
