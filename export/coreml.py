@@ -35,7 +35,6 @@ PROGRAM_FILE = "model.mlpackage"
 BAKED_FILE = "bench/baked.mlpackage"
 WEIGHTS = "generated_parameters"
 _MULTIPLE = 32
-_IOS_18 = 9  # the version of Apple's specification that knows states
 
 
 def runtime() -> Runtime:
@@ -152,7 +151,8 @@ def _lower(
             for name, tensor in zip(names, inputs, strict=True)
         ],
         outputs=[ct.TensorType(name=name, dtype=np.float32) for name in spec.output_names],
-        minimum_deployment_target=ct.target.iOS17,
+        # `read_state` is an op of iOS 18.
+        minimum_deployment_target=ct.target.iOS18 if spec.binding == "state" else ct.target.iOS17,
         compute_precision=ct.precision.FLOAT16,
         skip_model_load=True,
     )
@@ -172,7 +172,6 @@ def _turn_into_state(package: Path) -> None:
     (file,) = package.rglob("*.mlmodel")
     specification = Model_pb2.Model()
     specification.ParseFromString(file.read_bytes())
-    specification.specificationVersion = max(specification.specificationVersion, _IOS_18)
     function = specification.mlProgram.functions["main"]
     block = function.block_specializations[function.opset]
     (vector,) = (each for each in function.inputs if each.name == WEIGHTS)

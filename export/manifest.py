@@ -219,7 +219,7 @@ def parse_manifest(raw: bytes) -> Manifest:
     """
     try:
         content = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IntegrityError(Reason.MALFORMED, f"{MANIFEST_FILE} is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise IntegrityError(Reason.MALFORMED, f"{MANIFEST_FILE} is not a JSON object")
@@ -252,7 +252,7 @@ def _is_sealed(raw: bytes, content: dict[str, Any], schema: str) -> bool:
     try:
         sealed = seal(unsealed) == canonical_json(content)
         return sealed and canonical_json({**content, "schema": schema}) == raw
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 

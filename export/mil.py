@@ -28,6 +28,7 @@ from export.mil_ops import OPS
 from export.quiet import quiet
 
 FUNCTION = "main"
+_STATES_SINCE = "CoreML8"
 _BLOB_RECORD = struct.Struct("<IIQQ")
 _BLOB_MAGIC = 0xDEADBEEF
 # By the name that MIL.proto gives a type. PyTorch computes little in uint16; ids fit int32 as well.
@@ -81,6 +82,8 @@ class SavedProgram:
             if operation.type == "const":
                 value = _value(operation.attributes["val"], blobs)
                 self._constants[operation.outputs[0].name] = value
+            elif operation.type == "read_state" and function.opset != _STATES_SINCE:
+                raise BundleError(f"read_state is of opset {_STATES_SINCE}, the program of {function.opset}")
             elif operation.type in OPS:
                 self._operations.append(self._read(operation, blobs))
             else:

@@ -13,6 +13,8 @@ kotlin {
     compilerOptions {
         jvmTarget = JvmTarget.JVM_1_8
         allWarningsAsErrors = true
+        // The API that old Androids have, whatever JDK builds this.
+        freeCompilerArgs.add("-Xjdk-release=1.8")
     }
 }
 

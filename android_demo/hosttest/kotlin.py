@@ -20,6 +20,9 @@ _KOTLIN_OPTIONS = (
     *("-language-version", "2.1", "-jvm-target", "1.8", "-Xlambdas=class", "-Xsam-conversions=class"),
     *("-Xstring-concat=inline", "-Werror"),
 )
+_FOR_ANDROID = (*_KOTLIN_OPTIONS, "-no-jdk")
+# As core/build.gradle.kts, which compiles against the JDK.
+JDK_API = "-Xjdk-release=1.8"
 
 
 def stdlib() -> Path:
@@ -47,13 +50,18 @@ def android_api() -> list[Path]:
 
 def compile_core() -> Path:
     """The core, against Android's API: one that Android lacks is a compile error."""
-    return _compile("core", DEMO / "core/src/main", [*android_api(), stdlib()], for_android=True)
+    return _compile("core", DEMO / "core/src/main", [*android_api(), stdlib()], _FOR_ANDROID)
+
+
+def compile_core_for_gradle() -> Path:
+    """The core as Gradle compiles it: against the JDK that runs it, held to the API of Java 8."""
+    return _compile("core-gradle", DEMO / "core/src/main", [stdlib()], [*_KOTLIN_OPTIONS, JDK_API])
 
 
 def compile_engine() -> Path:
     """The engine, against Android's API and the real classes of ExecuTorch's Android library."""
     classpath = [compile_core(), executorch_classes(), *android_api(), stdlib()]
-    return _compile("engine", DEMO / "engine/src/main", classpath, for_android=True)
+    return _compile("engine", DEMO / "engine/src/main", classpath, _FOR_ANDROID)
 
 
 def compile_recommender() -> Path:
@@ -62,14 +70,14 @@ def compile_recommender() -> Path:
         "recommender",
         DEMO / "app/src/main/kotlin/mnet/app/recommender",
         [compile_core(), *android_api(), stdlib()],
-        for_android=True,
+        _FOR_ANDROID,
     )
 
 
 def compile_app(generated: Path) -> Path:
     """The app with its resource ids in `generated` (Java), against Android's API."""
     classpath = [compile_core(), compile_engine(), generated, *android_api(), stdlib()]
-    return _compile("app", DEMO / "app/src/main", classpath, for_android=True)
+    return _compile("app", DEMO / "app/src/main", classpath, _FOR_ANDROID)
 
 
 def executorch_classes() -> Path:
@@ -79,7 +87,9 @@ def executorch_classes() -> Path:
 
 def compile_tests(name: str, sources: Path, classpath: Sequence[Path]) -> Path:
     """JUnit tests, against the JDK and `classpath`, whose internals they may use, as in a Gradle build."""
-    return _compile(name, sources, [*classpath, junit_jar(), stdlib()], for_android=False)
+    path = [*classpath, junit_jar(), stdlib()]
+    friends = f"-Xfriend-paths={','.join(map(str, path))}"
+    return _compile(name, sources, path, ["-language-version", "2.1", "-jvm-target", "17", friends])
 
 
 def junit_jar() -> Path:
@@ -118,15 +128,11 @@ def compile_java(name: str, sources: Path, release: int = 17) -> Path:
     return _compiled_anew(name, _digest(files, options), command)
 
 
-def _compile(name: str, sources: Path, classpath: Sequence[Path], *, for_android: bool) -> Path:
+def _compile(name: str, sources: Path, classpath: Sequence[Path], more: Sequence[str]) -> Path:
     """Class files of Kotlin."""
     files = sorted(sources.rglob("*.kt"))
     path = list(map(str, classpath))
-    options = ["-no-stdlib", "-no-reflect", "-classpath", ":".join(path)]
-    if for_android:
-        options += [*_KOTLIN_OPTIONS, "-no-jdk"]
-    else:
-        options += ["-language-version", "2.1", "-jvm-target", "17", f"-Xfriend-paths={','.join(path)}"]
+    options = ["-no-stdlib", "-no-reflect", "-classpath", ":".join(path), *more]
     compiler = [
         kotlin_jar("kotlin-jupyter-kernel-0.19.0-944-all.jar"),
         stdlib(),

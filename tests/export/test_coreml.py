@@ -73,6 +73,7 @@ def test_with_binding_state_the_program_reads_a_state_instead(with_state: Bundle
     assert [each.name for each in content.description.input] == ["history", "candidates"]
     assert [each.name for each in content.description.state] == [coreml.WEIGHTS]
     assert content.specificationVersion == 9
+    assert content.mlProgram.functions["main"].opset == "CoreML8"
     assert "read_state" in SavedProgram(with_state.path / "model.mlpackage").ops()
     assert {slot.binding.source for slot in with_state.manifest.slots} == {"state"}  # type: ignore[union-attr]
     assert verify_bundle(with_state).output_change > LEAST_CHANGE * with_state.manifest.golden.tolerance
@@ -154,6 +155,17 @@ def operation(block: Any, kind: str) -> Any:
 def test_an_op_that_the_checker_does_not_know_is_named(package: Path) -> None:
     rewrite(package, lambda block: setattr(operation(block, "relu"), "type", "relu9"))
     with pytest.raises(BundleError, match="does not know the op relu9"):
+        SavedProgram(package)
+
+
+def test_a_state_in_an_opset_that_knows_none_is_refused(with_state: Bundle, tmp_path: Path) -> None:
+    package = Path(shutil.copytree(with_state.path / "model.mlpackage", tmp_path / "model.mlpackage"))
+    content = specification(package)
+    function = content.mlProgram.functions["main"]
+    function.block_specializations["CoreML7"].CopyFrom(function.block_specializations[function.opset])
+    function.opset = "CoreML7"
+    (package / "Data/com.apple.CoreML/model.mlmodel").write_bytes(content.SerializeToString())
+    with pytest.raises(BundleError, match="read_state is of opset CoreML8"):
         SavedProgram(package)
 
 

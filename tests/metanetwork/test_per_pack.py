@@ -146,6 +146,16 @@ def test_an_operation_without_a_rule_is_refused_by_name(
         model(torch.randn(PACKS * ROWS, 4))
 
 
+def test_a_parameter_of_more_dimensions_than_the_batch_is_refused() -> None:
+    model = Odd(lambda x, w: x + w)
+    model.weight = nn.Parameter(torch.randn(1, 1, 4))
+    with (
+        pytest.raises(NotImplementedError, match="it has a dimension for the batch"),
+        under(model, values_of(model, ["weight"])),
+    ):
+        model(torch.randn(PACKS * ROWS, 4))
+
+
 def test_call_runs_what_under_refuses() -> None:
     torch.manual_seed(0)
     model, x = Odd(lambda x, w: x @ w.exp()), torch.randn(PACKS, ROWS, 4)

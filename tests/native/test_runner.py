@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import hashlib
 import json
 import shutil
 import struct
@@ -17,9 +18,9 @@ from torch import Tensor, nn
 from export.bench import bench_bundle
 from export.bench_figures import bench_rows
 from export.bundle import Bundle
-from export.errors import IntegrityError, Refused
+from export.errors import BundleError, IntegrityError, Refused
 from export.exporter import export_bundle
-from export.manifest import PackDtype, seal
+from export.manifest import PackDtype, canonical_json, seal
 from export.packs import write_pack
 from export.session import open_session
 from export.slots import pytorch_layout
@@ -29,6 +30,7 @@ from tests.native.conftest import Program
 from toolchain.fleet.runner import bench_native
 
 TOLERANCE = 1e-4
+DEEP = "[" * 100_000 + "]" * 100_000
 VECTORS = Path(__file__).parents[1] / "vectors"
 
 
@@ -130,6 +132,8 @@ def bad_packs(bundle: Bundle, packs: PackFactory) -> Iterator[tuple[str, bytes]]
         "same version": {"version": 5},
         "older version": {"version": 4},
         "short probe": {"probe": metadata["probe"][:-1]},
+        "probe beyond fp32": {"probe": [1e39] * len(metadata["probe"])},
+        "one number beyond fp32": {"probe": [1e39]},
         "wrong probe": {"probe": [value + 0.1 for value in metadata["probe"]]},
     }.items():
         yield name, with_header(header | {"__metadata__": {"mnet": json.dumps(metadata | change)}})
@@ -148,6 +152,11 @@ def bad_packs(bundle: Bundle, packs: PackFactory) -> Iterator[tuple[str, bytes]]
     }.items():
         tensor = header["head_in.weight"] | change
         yield f"tensor {name}", with_header(header | {"head_in.weight": tensor})
+
+    nested = {"head_in.weight": header["head_in.weight"] | {"shape": "here"}}
+    yield "shape nested deep", with_header(json.dumps(header | nested).replace('"here"', DEEP).encode())
+    probe = json.dumps(metadata | {"probe": ["here"]}).replace('"here"', DEEP)
+    yield "probe nested deep", with_header(header | {"__metadata__": {"mnet": probe}})
 
     zeros = torch.zeros(2)
     for name, tensors in {
@@ -224,6 +233,33 @@ def test_a_damaged_bundle_is_found_by_the_same_name(runner: Program, bundle: Bun
         result = runner("verify", folder, "--json")
         assert result.returncode == 1
         assert json.loads(result.stdout)["reason"] == error.value.reason, folder.name
+
+
+def test_hostile_manifests_are_refused_and_crash_nothing(
+    runner: Program, bundle: Bundle, tmp_path: Path
+) -> None:
+    content = json.loads((bundle.path / "manifest.json").read_bytes())
+    del content["id"]
+    nested = seal(content | {"schema": "here"}).replace(b'"here"', DEEP.encode())
+    count = canonical_json(content | {"golden": content["golden"] | {"count": "here"}})
+    count = count.replace(b'"here"', DEEP.encode())
+    sealed = f'"id":"{hashlib.sha256(count).hexdigest()}","inputs":['.encode()
+    long_text = "7" * 1_000_000
+    files = content["files"] | {"default.safetensors": {"sha256": long_text, "size": 1, "role": "device"}}
+    hostile = {
+        "nested": (nested, 1),
+        "nested count": (count.replace(b'"inputs":[', sealed, 1), 2),
+        "long schema": (seal(content | {"schema": f"mnet.bundle/1.{long_text}x"}), 2),
+        "long hash": (seal(content | {"files": files}), 2),
+        "count 0": (seal(content | {"golden": content["golden"] | {"count": 0}}), 2),
+        "tolerance 0": (seal(content | {"golden": content["golden"] | {"tolerance": 0.0}}), 2),
+    }
+    for name, (manifest, status) in hostile.items():
+        copy = Path(shutil.copytree(bundle.path, tmp_path / name))
+        (copy / "manifest.json").write_bytes(manifest)
+        assert runner("verify", copy).returncode == status, name
+        with pytest.raises(IntegrityError if status == 1 else BundleError):
+            Bundle.load(copy)
 
 
 def test_a_phone_needs_no_files_of_the_bench(

@@ -44,6 +44,9 @@ def manifest_vectors(bundle: Bundle, by_bytes: Bundle) -> Iterator[Vector]:
         "a slot without a layout": {"layout": None},
     }.items():
         yield vector(name, "bundle_error", seal(content | {"slots": [first | changed, *others]}))
+    yield vector("nested deep", "malformed", b"[" * 100_000 + b"]" * 100_000)
+    for name, changed in {"count 0": {"count": 0}, "tolerance 0": {"tolerance": 0.0}}.items():
+        yield vector(name, "bundle_error", seal(content | {"golden": content["golden"] | changed}))
     outside = content["model"] | {"program": "../model.pte"}
     yield vector("a path out of the folder", "bundle_error", seal(content | {"model": outside}))
 

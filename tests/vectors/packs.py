@@ -122,6 +122,9 @@ def swap_vectors(bundle: Bundle, factory: PackFactory) -> Iterator[Vector]:
     yield vector("one output off", "self_test_failed", first, claiming([truth[0] + 0.01, *truth[1:]]))
     yield vector("outputs of the version before", "self_test_failed", first, claiming(before))
     yield vector("a probe too short", "self_test_failed", first, claiming(truth[:3]))
+    # Read as fp32 they are infinite, and so would be what an output may be off by.
+    yield vector("a probe beyond fp32", "self_test_failed", first, claiming([1e39] * len(truth)))
+    yield vector("one number beyond fp32", "self_test_failed", first, claiming([1e39]))
 
 
 def _with_header(header: bytes) -> bytes:

@@ -157,7 +157,7 @@ def _beside(value: Any, x: Tensor, trailing: int = 0) -> Any:
         packs = value.values
         shape = packs.shape[1:] + (1,) * trailing
         missing = x.dim() - 1 - len(shape)
-        if missing < 1 and shape[0] != 1:
+        if missing < 0 or (missing < 1 and shape[0] != 1):
             raise _NoRule("it has a dimension for the batch")
         return packs.reshape(len(packs), *(1,) * missing, *shape)
     return value.view(*value.shape, *(1,) * trailing) if isinstance(value, Tensor) else value

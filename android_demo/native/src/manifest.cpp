@@ -1,8 +1,8 @@
 // `manifest.json`, as `export/manifest.py` writes it: canonical JSON whose `id` is the SHA-256 of the same
 // bytes without the text `"id":"…",`.
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
-#include <regex>
 
 #include "mnet/bundle.h"
 #include "mnet/errors.h"
@@ -14,13 +14,20 @@ namespace {
 using nlohmann::json;
 
 const char* const kSchema = "mnet.bundle/1.0";
+const std::string kKnown = "mnet.bundle/1.";
 
 [[noreturn]] void breaks_schema(const std::string& what) {
     throw BundleError("manifest.json breaks its schema: " + what);
 }
 
-bool matches(const std::string& text, const char* pattern) {
-    return std::regex_match(text, std::regex(pattern));
+// No std::regex: it recurses once for each character.
+bool is_made_of(const std::string& text, const char* characters) {
+    return !text.empty() && text.find_first_not_of(characters) == std::string::npos;
+}
+
+bool is_known(const std::string& schema) {
+    return schema.compare(0, kKnown.size(), kKnown) == 0 &&
+           is_made_of(schema.substr(kKnown.size()), "0123456789");
 }
 
 /// Whether the `id` is right for these bytes.
@@ -33,8 +40,8 @@ bool is_sealed(std::string text, const std::string& id) {
 }
 
 /// Whether the `id` would be right if the schema were ours: then the schema's own entry was changed.
-bool is_sealed_but_for_schema(std::string text, const json& schema, const std::string& id) {
-    const std::string entry = "\"schema\":" + schema.dump();
+bool is_sealed_but_for_schema(std::string text, const std::string& schema, const std::string& id) {
+    const std::string entry = "\"schema\":" + json(schema).dump();
     const auto position = text.find(entry);
     if (position == std::string::npos) return false;
     text.replace(position, entry.size(), std::string("\"schema\":\"") + kSchema + '"');
@@ -42,7 +49,8 @@ bool is_sealed_but_for_schema(std::string text, const json& schema, const std::s
 }
 
 std::size_t natural(const json& value) {
-    if (!value.is_number_unsigned()) breaks_schema(value.dump() + " is no natural number");
+    // Never `dump`, which recurses: a file may be nested as deep as it is long.
+    if (!value.is_number_unsigned()) breaks_schema(std::string(value.type_name()) + " is no natural number");
     return value.get<std::size_t>();
 }
 
@@ -55,7 +63,7 @@ std::vector<std::int64_t> shape(const json& value) {
 DType dtype(const json& value) {
     if (value == "float32") return DType::float32;
     if (value == "int64") return DType::int64;
-    breaks_schema("unknown dtype " + value.dump());
+    breaks_schema("unknown dtype");
 }
 
 PackDType pack_dtype(const std::string& name) {
@@ -74,7 +82,7 @@ std::string path(const json& value) {
     if (leaves || parsed.is_absolute() ||
         parsed.generic_string() != parsed.lexically_normal().generic_string() || !parsed.has_filename() ||
         text.find('\\') != std::string::npos) {
-        breaks_schema(value.dump() + " is not a plain path inside the bundle");
+        breaks_schema(text + " is not a plain path inside the bundle");
     }
     return text;
 }
@@ -82,7 +90,8 @@ std::string path(const json& value) {
 File file(const json& value) {
     const auto sha256 = value.at("sha256").get<std::string>();
     const auto role = value.at("role").get<std::string>();
-    if (!matches(sha256, "[0-9a-f]{64}")) breaks_schema(sha256 + " is no SHA-256");
+    if (sha256.size() != 64 || !is_made_of(sha256, "0123456789abcdef"))
+        breaks_schema(sha256 + " is no SHA-256");
     if (role != "device" && role != "bench") breaks_schema("unknown role " + role);
     return {sha256, natural(value.at("size")), role == "device"};
 }
@@ -115,7 +124,9 @@ Slot slot(const json& value) {
         slot.file = path(binding.at("file"));
         slot.offset = natural(binding.at("offset"));
         slot.size = natural(binding.at("size"));
-        for (const json& offset : binding.value("keys", json::array())) slot.keys.push_back(natural(offset));
+        if (const auto keys = binding.find("keys"); keys != binding.end()) {
+            for (const json& offset : *keys) slot.keys.push_back(natural(offset));
+        }
     } else {
         throw BundleError("slots of kind " + kind + " belong to a runtime that this program does not have");
     }
@@ -140,9 +151,18 @@ Manifest read(const json& content) {
     manifest.golden_weights = path(golden.at("weights"));
     manifest.golden_count = natural(golden.at("count"));
     manifest.tolerance = golden.at("tolerance");
+    // Without a sample, or with no end to what it may be off by, nothing would be tested.
+    if (manifest.golden_count == 0) breaks_schema("no golden samples");
+    if (!std::isfinite(manifest.tolerance) || manifest.tolerance <= 0) breaks_schema("a wrong tolerance");
     manifest.baked = path(content.at("bench").at("baked"));
     manifest.swaps = path(content.at("bench").at("swaps"));
     return manifest;
+}
+
+/// Null where there is no such text. Not `json::value`, which copies, and recurses.
+const std::string* text_of(const json& content, const char* key) {
+    const auto found = content.find(key);
+    return found == content.end() ? nullptr : found->get_ptr<const std::string*>();
 }
 
 std::size_t elements(const std::vector<std::int64_t>& shape) {
@@ -160,14 +180,11 @@ std::size_t TensorInfo::bytes() const { return elements(shape) * item_size(dtype
 Manifest parse_manifest(const Bytes& raw) {
     const json content = json::parse(raw, nullptr, /*allow_exceptions=*/false);
     if (!content.is_object()) throw IntegrityError(Reason::malformed, "manifest.json is not a JSON object");
-    const json schema = content.value("schema", json());
-    if (!schema.is_string()) throw IntegrityError(Reason::malformed, "manifest.json names no schema");
-    const json id = content.value("id", json());
-    const std::string text(raw.begin(), raw.end());
-    const std::string sealed_by = id.is_string() ? id.get<std::string>() : "";
-    const bool known = matches(schema, "mnet\\.bundle/1\\.[0-9]+");
-    if (!known && !is_sealed_but_for_schema(text, schema, sealed_by)) {
-        throw BundleError("the bundle is of schema " + schema.dump() + "; this program reads " + kSchema);
+    const std::string *schema = text_of(content, "schema"), *id = text_of(content, "id");
+    if (!schema) throw IntegrityError(Reason::malformed, "manifest.json names no schema");
+    const std::string text(raw.begin(), raw.end()), sealed_by = id ? *id : "";
+    if (!is_known(*schema) && !is_sealed_but_for_schema(text, *schema, sealed_by)) {
+        throw BundleError("the bundle is of schema " + *schema + "; this program reads " + kSchema);
     }
     if (!is_sealed(text, sealed_by)) {
         throw IntegrityError(Reason::wrong_hash, "manifest.json was changed: it does not match its id");

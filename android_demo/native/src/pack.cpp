@@ -84,7 +84,7 @@ std::vector<float> read_probe(const json& values) {
         malformed("probe: 1 to 16 numbers");
     std::vector<float> probe;
     for (const json& value : values) {
-        if (!value.is_number()) malformed("probe: " + value.dump() + " is no number");
+        if (!value.is_number()) malformed(std::string("probe: ") + value.type_name() + " is no number");
         probe.push_back(value.get<float>());
     }
     return probe;
@@ -105,7 +105,7 @@ WeightPack read_pack(const Bytes& data, const Manifest& manifest) {
         if (!metadata.contains(key)) malformed(std::string("no ") + key);
     }
     if (metadata.size() != 5) malformed("it has an unknown entry");
-    if (metadata["schema"] != kSchema) malformed("schema " + metadata["schema"].dump());
+    if (metadata["schema"] != kSchema) malformed(std::string("schema: not ") + kSchema);
     if (!metadata["bundle"].is_string()) malformed("bundle: no text");
     if (!metadata["generator"].is_string()) malformed("generator: no text");
     if (!metadata["version"].is_number_unsigned()) malformed("version: no natural number");

@@ -23,7 +23,8 @@ const std::map<std::string, std::size_t> kItemSizes = {
 }
 
 std::uint64_t natural(const json& value) {
-    if (!value.is_number_unsigned()) malformed(value.dump() + " is no natural number");
+    // Never `dump`, which recurses: what was sent may be nested as deep as it is long.
+    if (!value.is_number_unsigned()) malformed(std::string(value.type_name()) + " is no natural number");
     return value.get<std::uint64_t>();
 }
 

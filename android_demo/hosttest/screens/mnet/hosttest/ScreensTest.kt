@@ -1,16 +1,21 @@
 package mnet.hosttest
 
 import android.app.Activity
+import android.content.Context
 import android.os.Looper
 import android.view.View
 import android.view.ViewGroup
 import android.widget.TextView
 import java.io.File
+import java.io.RandomAccessFile
 import java.util.concurrent.TimeUnit
 import mnet.app.DemoApplication
+import mnet.app.InstalledBundle
 import mnet.app.MainActivity
 import mnet.app.R
 import mnet.app.SettingsActivity
+import mnet.core.Bundle
+import mnet.core.Manifest
 import mnet.views.Desk
 import mnet.views.Drawing
 import org.junit.jupiter.api.Assertions.assertEquals
@@ -39,6 +44,7 @@ class ScreensTest {
             connect(demo, server)
             main.show()
             await("a connection") { main.says(R.id.status, R.string.status_waiting) }
+            assertEquals("", demo.settings.getString(DemoApplication.ENROLMENT_KEY, ""))
             choose(main, 4)
             await("weights of one's own") { main.text(R.id.weights) != main.getString(R.string.weights_static) }
             val moved = rows(main).map { it.findViewById(R.id.moved) as TextView }
@@ -71,6 +77,49 @@ class ScreensTest {
         assertTrue(rows(main).isEmpty())
     }
 
+    @Test
+    fun `a bundle that a power cut tore is unpacked anew`() {
+        put(Machine.folder("assets"), night = false)
+        val main = MainActivity()
+        main.open(DemoApplication().apply { onCreate() })
+        await("the first start") { main.says(R.id.status, R.string.status_alone) }
+        val unpacked = File(folder, "files/bundles").listFiles()!!.single()
+        RandomAccessFile(File(unpacked, Bundle.open(unpacked).manifest.program), "rw").use { it.setLength(it.length() / 2) }
+        val again = MainActivity()
+        again.open(DemoApplication().apply { onCreate() })
+        await("a start after it") { again.says(R.id.status, R.string.status_alone) }
+        Bundle.open(unpacked)
+    }
+
+    @Test
+    fun `a pushed bundle serves, and where it is torn the one of the assets does`() {
+        put(Machine.folder("assets"), night = false)
+        val context = Context()
+        InstalledBundle(context).replaceBy(Machine.folder("updated"))
+        InstalledBundle(context).replaceBy(Machine.folder("updated"))
+        assertEquals(Bundle.open(Machine.folder("updated")).id, InstalledBundle(context).open()!!.id)
+        // The power went between the two renames of `replaceBy`.
+        val pushed = File(folder, "files/bundles/pushed")
+        assertTrue(pushed.renameTo(File(folder, "files/bundles/pushed.before")))
+        assertEquals(Bundle.open(Machine.folder("updated")).id, InstalledBundle(context).open()!!.id)
+        File(pushed, Manifest.FILE).writeText("{")
+        assertEquals(Machine.folder("assets").resolve("bundle").let(Bundle::open).id, InstalledBundle(context).open()!!.id)
+    }
+
+    @Test
+    fun `opened again before it was open, one recommender holds the state`() {
+        put(Machine.folder("assets"), night = false)
+        val before = models()
+        val demo = DemoApplication().apply { onCreate() }
+        repeat(3) { demo.reopen {} }
+        val main = MainActivity().apply { open(demo) }
+        await("a start") { main.says(R.id.status, R.string.status_alone) }
+        assertEquals(before + 1, models())
+    }
+
+    /** Each recommender that is open has one. */
+    private fun models(): Int = Thread.getAllStackTraces().keys.count { it.name == "model" }
+
     private fun put(assets: File, night: Boolean) =
         Desk.put(File(folder, "files"), assets, Machine.folder("resources"), R::class.java, night)
 
@@ -79,9 +128,14 @@ class ScreensTest {
         val url = settings.findViewById(R.id.server) as TextView
         url.setText("not a URL")
         settings.findViewById(R.id.save).performClick()
-        assertEquals("", demo.settings.getString(DemoApplication.SERVER, ""))
+        url.setText("http://127.0.0.1:99999")
+        settings.findViewById(R.id.save).performClick()
         url.setText(server.url)
-        (settings.findViewById(R.id.enrolment_key) as TextView).setText(server.enrolmentKey)
+        val key = settings.findViewById(R.id.enrolment_key) as TextView
+        key.setText("two words")
+        settings.findViewById(R.id.save).performClick()
+        assertEquals("", demo.settings.getString(DemoApplication.SERVER, ""))
+        key.setText(server.enrolmentKey)
         draw(settings, "2-settings")
         settings.findViewById(R.id.save).performClick()
         assertNull(demo.recommender) // it opens anew

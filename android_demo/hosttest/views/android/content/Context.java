@@ -20,6 +20,10 @@ public class Context {
         return Desk.files;
     }
 
+    public File getNoBackupFilesDir() {
+        return new File(Desk.files, "no_backup");
+    }
+
     public AssetManager getAssets() {
         return new AssetManager();
     }

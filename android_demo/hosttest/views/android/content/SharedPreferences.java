@@ -12,6 +12,8 @@ public interface SharedPreferences {
     interface Editor {
         Editor putString(String name, String value);
 
+        Editor remove(String name);
+
         void apply();
     }
 
@@ -32,6 +34,12 @@ public interface SharedPreferences {
         @Override
         public Editor putString(String name, String value) {
             values.put(name, value);
+            return this;
+        }
+
+        @Override
+        public Editor remove(String name) {
+            values.remove(name);
             return this;
         }
 

@@ -6,6 +6,7 @@ import android.content.Intent
 import android.content.pm.ApplicationInfo
 import android.util.Log
 import java.io.File
+import java.io.IOException
 import mnet.core.BundleException
 
 /**
@@ -32,6 +33,8 @@ class AdbReceiver : BroadcastReceiver() {
             Log.i(TAG, "bundle taken")
         } catch (error: BundleException) {
             Log.w(TAG, "bundle refused: ${error.message}")
+        } catch (error: IOException) {
+            Log.w(TAG, "bundle not kept: ${error.message}")
         } finally {
             bundle.deleteRecursively()
         }

@@ -28,10 +28,18 @@ class DemoApplication : Application() {
     private val main = Handler(Looper.getMainLooper())
     private val opener = Executors.newSingleThreadExecutor()
     private val installed by lazy { InstalledBundle(this) }
-    private val folder by lazy { File(filesDir, "state").apply { mkdirs() } }
+    // The token and what was chosen are this phone's alone: neither backed up nor sent to the owner's next phone.
+    private val folder by lazy { File(noBackupFilesDir, "state").apply { mkdirs() } }
     private var listener: ((Shown) -> Unit)? = null
     private var inFront = false
 
+    /** Counts the times of opening: what an earlier one still posts is out of date. */
+    private var opening = 0
+
+    /** The one that is open: of the thread `opener` alone, so that no two ever share a state folder. */
+    private var opened: Recommender? = null
+
+    /** What the screens talk to. */
     var recommender: Recommender? = null
         private set
 
@@ -60,48 +68,58 @@ class DemoApplication : Application() {
         if (value) follow() else recommender?.leave()
     }
 
-    /** Another server knows nothing of this phone: enrol there anew. */
+    /** Another server knows nothing of this phone, and a key is typed in to enrol with: either way, enrol anew. */
     fun useServer(server: String, enrolmentKey: String) {
         val moved = server != settings.getString(SERVER, "")
+        val newKey = enrolmentKey.isNotEmpty() && enrolmentKey != settings.getString(ENROLMENT_KEY, "")
         settings.edit().putString(SERVER, server).putString(ENROLMENT_KEY, enrolmentKey).apply()
-        reopen { if (moved) WeightStore(File(folder, "phone")).clear() }
+        reopen { if (moved || newKey) WeightStore(File(folder, "phone")).clear() }
     }
 
     /** Close the recommender, do [change] while nothing runs, and open it again. */
     fun reopen(change: () -> Unit) {
-        val old = recommender
         recommender = null
-        open {
-            old?.close()
-            change()
-        }
+        open(change)
     }
 
     private fun open(change: () -> Unit = {}) {
         shown = Shown.Starting
+        val turn = ++opening
         opener.execute {
             try {
+                opened?.close()
+                opened = null
                 change()
                 val bundle = installed.open()
-                if (bundle == null) main.post { shown = Shown.NoBundle } else load(bundle)
+                if (bundle == null) post(turn) { shown = Shown.NoBundle } else load(bundle, turn)
             } catch (error: BundleException) {
-                main.post { shown = Shown.Broken(error.message.orEmpty()) }
+                post(turn) { shown = Shown.Broken(error.message.orEmpty()) }
             } catch (error: IOException) {
-                main.post { shown = Shown.Broken(error.message.orEmpty()) }
+                post(turn) { shown = Shown.Broken(error.message.orEmpty()) }
             }
         }
     }
 
-    private fun load(bundle: Bundle) {
+    /** Do [work] on the main thread, unless the recommender was opened anew meanwhile. */
+    private fun post(turn: Int, work: () -> Unit) = main.post { if (turn == opening) work() }
+
+    private fun load(bundle: Bundle, turn: Int) {
         val program = ExecuTorchProgram.load(bundle, File(folder, "versions"))
-        val opened = Recommender(bundle, program, folder, installed.titles(bundle)) { screen ->
-            main.post { shown = Shown.Ready(screen) }
+        val next = Recommender(bundle, program, folder, installed.titles(bundle)) { screen ->
+            post(turn) { show(screen) }
         }
-        main.post {
-            recommender = opened
-            opened.refresh()
+        opened = next
+        post(turn) {
+            recommender = next
+            next.refresh()
             if (inFront) follow()
         }
+    }
+
+    private fun show(screen: Screen) {
+        // It opens an account with the server, and is of no use to this phone any more.
+        if (recommender?.enrolled == true) settings.edit().remove(ENROLMENT_KEY).apply()
+        shown = Shown.Ready(screen)
     }
 
     private fun follow() {

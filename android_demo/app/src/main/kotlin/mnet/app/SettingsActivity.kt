@@ -6,6 +6,7 @@ import android.view.View
 import android.widget.EditText
 import android.widget.TextView
 import mnet.core.CloudClient
+import mnet.core.HttpClient
 
 /** Which server this phone follows, and the key to enrol with. */
 class SettingsActivity : Activity() {
@@ -23,15 +24,20 @@ class SettingsActivity : Activity() {
         }
         (findViewById(R.id.enrolment_help) as TextView).text =
             getString(if (demo.recommender?.enrolled == true) R.string.enrolled else R.string.enrolment_help)
-        (findViewById(R.id.save) as View).setOnClickListener { save(server, key.text.toString().trim()) }
+        (findViewById(R.id.save) as View).setOnClickListener { save(server, key) }
     }
 
-    private fun save(field: EditText, enrolmentKey: String) {
-        val server = field.text.toString().trim()
+    private fun save(serverField: EditText, keyField: EditText) {
+        val server = serverField.text.toString().trim()
+        val enrolmentKey = keyField.text.toString().trim()
         try {
             if (server.isNotEmpty()) CloudClient(server).close()
         } catch (error: IllegalArgumentException) {
-            field.error = getString(R.string.not_a_url)
+            serverField.error = getString(R.string.not_a_url)
+            return
+        }
+        if (!HttpClient.isKey(enrolmentKey)) {
+            keyField.error = getString(R.string.not_a_key)
             return
         }
         demo.useServer(server, enrolmentKey)

@@ -9,18 +9,21 @@ class GoldenSample(val inputs: List<Tensor>, val expected: List<Tensor>)
 class Bundle private constructor(val folder: File, val manifest: Manifest) {
     val id: String get() = manifest.id
 
-    /** The weights that the model was trained with, in the order of the slots: version 0. */
+    /** The weights that the model was trained with, in the order of the slots: version 0. Throws [BundleException]. */
     val defaultWeights: Map<String, Tensor> by lazy {
-        checkParameters(Safetensors(file(manifest.defaultWeights).readBytes()).tensors(), manifest.slots)
+        read(manifest.defaultWeights) { checkParameters(it, manifest.slots) }
     }
 
+    /** Throws [BundleException]. */
     val golden: List<GoldenSample> by lazy {
-        val tensors = Safetensors(file(manifest.golden.samples).readBytes()).tensors()
-        List(manifest.golden.count) { k ->
-            GoldenSample(
-                manifest.inputs.map { tensors.getValue("input.$k.${it.name}") },
-                manifest.outputs.map { tensors.getValue("default.$k.${it.name}") },
-            )
+        read(manifest.golden.samples) { tensors ->
+            fun tensor(name: String) = tensors[name] ?: throw Refused(Reason.MISSING_TENSOR, "no tensor $name")
+            List(manifest.golden.count) { k ->
+                GoldenSample(
+                    manifest.inputs.map { tensor("input.$k.${it.name}") },
+                    manifest.outputs.map { tensor("default.$k.${it.name}") },
+                )
+            }
         }
     }
 
@@ -28,6 +31,12 @@ class Bundle private constructor(val folder: File, val manifest: Manifest) {
     val policy: Shift? by lazy { manifest.policy?.let { Shift.read(file(it).readBytes()) } }
 
     fun file(path: String): File = File(folder, path)
+
+    private fun <T> read(path: String, use: (Map<String, Tensor>) -> T): T = try {
+        use(Safetensors(file(path).readBytes()).tensors())
+    } catch (refusal: Refused) {
+        throw BundleException("$path: ${refusal.message}")
+    }
 
     companion object {
         /**

@@ -25,7 +25,8 @@ fun writeDurably(file: File, data: ByteArray) {
     syncFolder(file.parentFile!!)
 }
 
-internal fun syncFolder(folder: File) = try {
+/** Let a rename in [folder] outlive a power loss. */
+fun syncFolder(folder: File) = try {
     FileChannel.open(folder.toPath(), StandardOpenOption.READ).use { it.force(true) }
 } catch (error: IOException) {
     // A file system that opens no folders: after a power loss the rename may be undone, and the old file is whole.

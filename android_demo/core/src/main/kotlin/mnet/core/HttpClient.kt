@@ -38,7 +38,7 @@ open class HttpClient(server: String) : Closeable {
         } catch (error: MalformedURLException) {
             throw IllegalArgumentException("$server is not a URL: ${error.message}")
         }
-        require(url.protocol in setOf("http", "https") && url.host.isNotEmpty()) {
+        require(url.protocol in setOf("http", "https") && url.host.isNotEmpty() && (url.port == -1 || url.port in PORTS)) {
             "$server is not the URL of a server, such as http://10.0.2.2:8765"
         }
     }
@@ -82,6 +82,8 @@ open class HttpClient(server: String) : Closeable {
             throw Denied(error.responseCode(), "not authorised") // how the JDK answers a 401 to a body of fixed length
         } catch (error: IOException) {
             throw Offline("${error.javaClass.simpleName}: ${error.message}")
+        } catch (error: IllegalArgumentException) {
+            throw Offline("no such request can be sent: ${error.message}") // to this host, or with this secret
         } finally {
             open.remove(connection)
             connection.disconnect()
@@ -136,13 +138,18 @@ open class HttpClient(server: String) : Closeable {
     private fun retryAfterMillis(connection: HttpURLConnection): Long? =
         connection.getHeaderField("Retry-After")?.toLongOrNull()?.coerceIn(0, MAX_WAIT_SECONDS)?.times(1000)
 
-    private companion object {
-        const val CONNECT_TIMEOUT_MS = 5_000
-        const val READ_TIMEOUT_MS = 10_000
-        const val TOO_MANY_REQUESTS = 429
-        const val MAX_WAIT_SECONDS = 3600L
-        const val MAX_ANSWER_BYTES = 4 * 1024 * 1024
-        const val CHUNK_BYTES = 16 * 1024
+    companion object {
+        private val PORTS = 1..65535
+
+        /** Whether a key could be a server's: of what a header can carry, without blanks. */
+        fun isKey(text: String): Boolean = text.all { it in '!'..'~' }
+
+        private const val CONNECT_TIMEOUT_MS = 5_000
+        private const val READ_TIMEOUT_MS = 10_000
+        private const val TOO_MANY_REQUESTS = 429
+        private const val MAX_WAIT_SECONDS = 3600L
+        private const val MAX_ANSWER_BYTES = 4 * 1024 * 1024
+        private const val CHUNK_BYTES = 16 * 1024
     }
 }
 

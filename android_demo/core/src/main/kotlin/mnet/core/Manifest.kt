@@ -98,13 +98,18 @@ class Manifest(
             outputs = content.objects("outputs").map(::tensorInfo),
             slots = content.objects("slots").map(::slot),
             defaultWeights = content.path("default_weights"),
-            golden = content.child("golden").let { golden ->
-                GoldenEntry(
-                    golden.path("samples"), golden.path("weights"), golden.long("count").toInt(), golden.double("tolerance"),
-                )
-            },
+            golden = golden(content.child("golden")),
             policy = if (content["policy"] == null) null else content.path("policy"),
         )
+
+        private fun golden(entry: JsonObject): GoldenEntry {
+            val count = entry.long("count")
+            val tolerance = entry.double("tolerance")
+            // Without a sample, or with no end to what it may be off by, nothing would be tested.
+            if (count !in 1..Int.MAX_VALUE) throw JsonException("$count golden samples")
+            if (!tolerance.isFinite() || tolerance <= 0) throw JsonException("a tolerance of $tolerance")
+            return GoldenEntry(entry.path("samples"), entry.path("weights"), count.toInt(), tolerance)
+        }
 
         private fun file(path: String, entry: JsonObject): BundleFile {
             checkPath(path)

@@ -1,5 +1,6 @@
 package mnet.core
 
+import java.nio.Buffer
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 
@@ -31,7 +32,7 @@ private fun dequantized(tensor: Tensor, scale: FloatArray): Tensor {
     for (channel in scale.indices) {
         repeat(count / scale.size) { wide.putFloat(values.get() * scale[channel]) }
     }
-    wide.rewind()
+    (wide as Buffer).rewind()
     return Tensor(Tensor.FLOAT32, tensor.shape, wide)
 }
 

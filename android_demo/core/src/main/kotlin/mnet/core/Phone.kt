@@ -136,6 +136,8 @@ class Phone(
         null
     } catch (refusal: Refused) {
         refusal.message
+    } catch (error: IOException) {
+        "the disk: ${error.message}"
     }
 
     override fun close() = controller.close()
@@ -148,9 +150,25 @@ class Phone(
         identity = new
     }
 
-    /** Where a key signed that this phone has not heard of: the server's keys, if a known one vouches for them. */
+    /**
+     * The server's keys, if a known one vouches for them: where a key signed that this phone has not heard of, and once a
+     * day, so that a key that the server has retired is not believed for ever.
+     */
     private fun learnKeys(client: CloudClient, phone: Identity, jws: String): Identity {
-        if (signer(jws) in phone.keys) return phone
+        if (signer(jws) !in phone.keys) return askForKeys(client, phone)
+        if (System.currentTimeMillis() / 1000 - phone.keysAt < KEYS_LAST_SECONDS) return phone
+        return try {
+            askForKeys(client, phone)
+        } catch (error: Offline) {
+            phone // who keeps the statement from a phone can keep the release from it too
+        } catch (denial: Denied) {
+            phone
+        } catch (error: IOException) {
+            phone
+        }
+    }
+
+    private fun askForKeys(client: CloudClient, phone: Identity): Identity {
         for (statement in client.keyStatements(phone)) {
             val stated = try {
                 KeyStatement.verify(statement, phone.keys)
@@ -240,5 +258,6 @@ class Phone(
     private companion object {
         /** Room for the header of a pack beside its tensors. */
         const val PACK_HEADER_BYTES = 64 * 1024
+        const val KEYS_LAST_SECONDS = 24 * 60 * 60L
     }
 }

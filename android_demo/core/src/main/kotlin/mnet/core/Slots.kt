@@ -2,6 +2,7 @@ package mnet.core
 
 import java.io.File
 import java.io.RandomAccessFile
+import java.nio.Buffer
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 
@@ -29,7 +30,7 @@ fun arranged(slot: Slot, parameter: Tensor): ByteBuffer {
         }
     }
     if (order == order.indices.toList()) to.put(from) else copy(0, 0)
-    to.rewind()
+    (to as Buffer).rewind() // of ByteBuffer itself, it is of Java 9
     return to
 }
 

@@ -21,9 +21,11 @@ class Identity(
     /** The same phone after an update of its app. */
     fun with(bundle: String) = Identity(device, bundle, token, keys, keysAt, retired)
 
-    /** The same phone after it learnt the server's new keys. */
-    fun with(statement: KeyStatement) =
-        Identity(device, bundle, token, statement.keys, statement.at, keys.jwks.objects("keys") + retired)
+    /** The same phone after it learnt the server's keys as they are now. */
+    fun with(statement: KeyStatement): Identity {
+        val before = (keys.jwks.objects("keys") + retired).distinct() - statement.keys.jwks.objects("keys").toSet()
+        return Identity(device, bundle, token, statement.keys, statement.at, before)
+    }
 }
 
 /** A verified release, with the signed text that it was read from. */

@@ -89,7 +89,7 @@ class Vector(private val fields: JsonObject, private val phone: JsonObject) {
         }
     }
 
-    private fun bytes(name: String): ByteArray = decode(fields[name])
+    fun bytes(name: String): ByteArray = decode(fields[name])
 
     private fun decode(text: Any?): ByteArray = Base64.getDecoder().decode(text as String)
 

@@ -54,7 +54,7 @@ class Recommender(
     private val packBytes = bundle.manifest.generatedBytes
     private val latency = LatencyStats()
 
-    // All below belongs to the thread `model`, except that `close` reads `following`.
+    // All below belongs to the thread `model`.
     private val recentFile = File(folder, "recent.json")
     private val recent = restoreRecent()
     private val policy = requestPolicy(if (bundle.policy == null) WITHOUT_POLICY else "shift", bundle, state)
@@ -64,7 +64,6 @@ class Recommender(
     private var lastSwap: PhoneEvent.Swapped? = null
     private var status: Status = Status.Alone
     private var client: CloudClient? = null
-    @Volatile
     private var following: Following? = null
 
     init {
@@ -110,30 +109,40 @@ class Recommender(
     /** Follow a server as long as the app is in front. [server] is checked where it is typed in. */
     fun follow(server: String, enrolmentKey: String) = model.execute {
         if (following == null) {
-            val opened = CloudClient(server)
-            client = opened
-            status = Status.Connecting
-            following = Following(phone, opened, enrolmentKey, ::hear)
+            try {
+                val opened = CloudClient(server)
+                client = opened
+                status = Status.Connecting
+                following = Following(phone, opened, enrolmentKey, ::hear)
+            } catch (error: IllegalArgumentException) {
+                status = Status.Offline
+            }
             render()
         }
     }
 
     /** Stop following. */
-    fun leave() = model.execute {
-        following?.close()
-        following = null
-        client = null
-    }
+    fun leave() = model.execute { hangUp() }
 
     /** Returns when nothing runs any more. */
     override fun close() {
-        val last = following
-        leave()
-        model.execute { phone.close() }
         network.shutdownNow()
+        model.execute {
+            hangUp()?.join()
+            phone.close()
+        }
         model.shutdown()
         model.awaitTermination(CLOSING_SECONDS, TimeUnit.SECONDS)
-        last?.join()
+        network.awaitTermination(CLOSING_SECONDS, TimeUnit.SECONDS)
+    }
+
+    /** What followed the server, which ends soon. */
+    private fun hangUp(): Following? {
+        val last = following
+        last?.close()
+        following = null
+        client = null
+        return last
     }
 
     private val canAsk get() = client != null && phone.enrolled && recent.isNotEmpty() && !uploading
@@ -257,7 +266,7 @@ class Recommender(
     private fun daemon(name: String) = ThreadFactory { Thread(it, name).apply { isDaemon = true } }
 
     private companion object {
-        const val CLOSING_SECONDS = 10L
+        const val CLOSING_SECONDS = 60L // longer than any wait for an answer
         const val ROWS = 20
         const val WITHOUT_POLICY = "every:3"
         const val REMEMBERED = 50
