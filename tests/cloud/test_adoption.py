@@ -11,7 +11,7 @@ from export.packs import pack_digest
 from toolchain.cloud.adoption import Adopted, adopt, parts
 from toolchain.cloud.database import Database
 from toolchain.cloud.keys import create_signing_key, load_public_keys, public_keys
-from toolchain.cloud.ledger import Ledger
+from toolchain.cloud.ledger import Added, Issued, Ledger
 from toolchain.cloud.packs import PackStore
 from toolchain.cloud.registry import Registry
 from toolchain.cloud.release import Release, sign_release
@@ -72,3 +72,23 @@ def test_what_is_damaged_or_of_another_server_is_told(database: Database, tmp_pa
         write()
         with pytest.raises(UserError, match="damaged"):
             adopt(out, part.name, keys, ledger, packs)
+
+
+def test_an_accepted_upload_comes_before_what_was_generated_in_bulk(database: Database) -> None:
+    registry, ledger = Registry(database), Ledger(database)
+    registry.enrol("aa", "hash", "bundle")
+    assert ledger.add_context("aa", [1]) == 1
+    bulk = [Issued(Release("aa", "bundle", 5, "5" * 64, 1, NOW, NOW + 60), "bulk")]
+    assert ledger.adopt(bulk) == Added([], [("aa", "5" * 64)])
+    assert [each.version for each in ledger.wanted(["aa"])] == [1]
+
+
+def test_every_bundle_of_a_device_gets_the_version_that_was_generated(database: Database) -> None:
+    registry, ledger = Registry(database), Ledger(database)
+    registry.enrol("aa", "hash", "bundle")
+    registry.install("aa", ["bundle", "other"])
+    for bundle in ("bundle", "other"):
+        bulk = [Issued(Release("aa", bundle, 1, bundle, 1, NOW, NOW + 60), bundle)]
+        assert ledger.adopt(bulk).published == bulk
+        assert ledger.adopt(bulk) == Added([], [])
+        assert ledger.release_after("aa", bundle, 0, NOW) == bundle

@@ -6,13 +6,16 @@ The number of requests is an option: `pytest tests/cloud/test_fuzz.py -s --mutat
 import json
 import random
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from export.bundle import Bundle
-from tests.cloud.callers import Device
+from tests.cloud.callers import enrol, operator
+from tests.cloud.conftest import BACKENDS
 from toolchain.fleet.processes import ServerProcess
 
 WILD: list[Any] = [
@@ -123,9 +126,32 @@ def _in_a_path(value: Any) -> str:
     return "".join(f"%{byte:02x}" for byte in _text(value)[:300].encode())
 
 
+@pytest.fixture(params=BACKENDS)
+def fuzzed(
+    request: pytest.FixtureRequest, tiny_run: Path, bundle: Bundle, tmp_path: Path
+) -> Iterator[ServerProcess]:
+    """A server on a database of each kind: they differ in what integers and texts they take."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("server")
+        return
+    url = request.getfixturevalue("postgres").new_database()
+    options = ["--uploads", "1000000", "--database", url]
+    with ServerProcess(tiny_run, bundle.path, tmp_path / "server", options=options) as server:
+        yield server
+
+
 def test_no_request_makes_the_server_fail(
-    server: ServerProcess, device: Device, bundle: Bundle, request: pytest.FixtureRequest
+    fuzzed: ServerProcess, bundle: Bundle, request: pytest.FixtureRequest
 ) -> None:
+    server = fuzzed
+    with httpx.Client(base_url=f"{server.url}/v1", timeout=30) as http:
+        device = enrol(http, server, bundle)
+        for number in (2**31, 2**63 - 1, 2**63):
+            assert device.get(f"/devices/{device.id}/release", after=number, timeout=0).status_code == 422
+            report = {"version": number, "outcome": "taken"}
+            assert device.post(f"/devices/{device.id}/reports", report).status_code == 422
+            assert operator(http, server).get(f"/rollouts/{number}").status_code == 422
+            assert operator(http, server).get("/audit", before=number).status_code == 422
     count, statuses = request.config.getoption("--mutations"), Counter[int]()
     document = httpx.get(f"{server.url}/openapi.json").json()
     secrets = {

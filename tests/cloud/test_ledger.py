@@ -1,14 +1,18 @@
 """Versions only rise, what was accepted is never lost, and nothing of a device is found under another."""
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import insert, select, update
 
+from toolchain.cloud import statements
 from toolchain.cloud.database import Database
-from toolchain.cloud.ledger import Issued, Ledger
+from toolchain.cloud.ledger import WAITS_AT_MOST_S, Issued, Ledger
 from toolchain.cloud.registry import Registry
 from toolchain.cloud.release import Release
+from toolchain.cloud.tables import Context, Device, Installation
 
 NOW = 1_700_000_000
 EVER = float("inf")
@@ -93,10 +97,10 @@ def test_a_device_sees_its_newest_valid_release_only(ledger: Ledger) -> None:
 
 
 def test_the_newest_two_releases_of_each_device_and_bundle_are_kept(ledger: Ledger) -> None:
-    assert ledger.add_releases([issued("a", 1), issued("b", 1), issued("a", 1, "other")]) == []
-    assert ledger.add_releases([issued("a", 2), issued("b", 2)]) == []
-    assert ledger.add_releases([issued("a", 5)]) == [("a", "bundle-a1")]
-    assert ledger.add_releases([issued("a", 6), issued("a", 7, "other")]) == [("a", "bundle-a2")]
+    assert ledger.add_releases([issued("a", 1), issued("b", 1), issued("a", 1, "other")]).useless == []
+    assert ledger.add_releases([issued("a", 2), issued("b", 2)]).useless == []
+    assert ledger.add_releases([issued("a", 5)]).useless == [("a", "bundle-a1")]
+    assert ledger.add_releases([issued("a", 6), issued("a", 7, "other")]).useless == [("a", "bundle-a2")]
     assert not ledger.has_pack("a", "bundle-a1")
     assert ledger.has_pack("a", "other-a1")
     assert ledger.named([("a", "bundle-a5"), ("a", "bundle-a1"), ("b", "bundle-a6")]) == {("a", "bundle-a5")}
@@ -113,7 +117,7 @@ def test_the_newest_two_releases_of_each_device_and_bundle_are_kept(ledger: Ledg
 def test_a_release_that_another_replica_made_is_left_as_it_is(ledger: Ledger) -> None:
     ledger.add_releases([issued("a", 1)])
     again = Issued(issued("a", 1).release, "signed again")
-    assert ledger.add_releases([again, issued("b", 1)]) == []
+    assert ledger.add_releases([again, issued("b", 1)]).useless == []
     assert ledger.release_after("a", "bundle", 0, NOW) == "jws-bundle-a-1"
     assert ledger.release_after("b", "bundle", 0, NOW) == "jws-bundle-b-1"
 
@@ -151,7 +155,7 @@ def test_each_bundle_of_a_device_gets_the_version(ledger: Ledger, registry: Regi
 
 def test_contexts_are_forgotten_once_their_weights_are_made(ledger: Ledger) -> None:
     version = ledger.add_context("a", [1])
-    ledger.forget(contexts_before=EVER, releases_before=0)
+    ledger.forget(contexts_before=time.time() + 1, releases_before=0)
     assert len(ledger.wanted(["a"])) == 1, "it is still needed"
     ledger.add_releases([issued("a", version)])
     ledger.forget(contexts_before=None, releases_before=0)
@@ -173,7 +177,7 @@ def test_an_erased_device_leaves_nothing_and_gets_nothing(ledger: Ledger, regist
     assert registry.known("a") is None
     assert ledger.history("a") == []
     # A batch that was under way: the device's pack is handed back to be deleted, the others are released.
-    assert ledger.add_releases([issued("a", 2), issued("b", 1)]) == [("a", "bundle-a2")]
+    assert ledger.add_releases([issued("a", 2), issued("b", 1)]).useless == [("a", "bundle-a2")]
     assert ledger.release_after("b", "bundle", 0, NOW) is not None
     with pytest.raises(LookupError):
         ledger.add_context("a", [2])
@@ -185,3 +189,72 @@ def test_a_revoked_token_is_worth_nothing(registry: Registry) -> None:
     known = registry.known("a")
     assert known is not None
     assert known.token_sha256 is None
+
+
+def contexts(database: Database) -> list[str]:
+    with database.reading() as connection:
+        return list(connection.scalars(select(Context.device)))
+
+
+def test_an_installation_of_what_was_given_asks_for_nothing(
+    database: Database, ledger: Ledger, registry: Registry
+) -> None:
+    ledger.add_releases([issued("a", ledger.add_context("a", [1]))])
+    registry.install("a", ["other"])
+    ledger.add_releases([issued("a", 1, "other")])
+    registry.install("a", ["other", "bundle"])
+    ledger.forget(contexts_before=time.time() + 1, releases_before=0)
+    assert contexts(database) == []
+
+
+def test_a_context_for_a_bundle_that_nobody_serves_is_forgotten_in_the_end(
+    database: Database, ledger: Ledger, registry: Registry
+) -> None:
+    registry.install("a", ["bundle", "gone"])
+    ledger.add_releases([issued("a", ledger.add_context("a", [1]))])
+    ledger.forget(contexts_before=time.time() + 1, releases_before=0)
+    assert contexts(database) == ["a"]
+    ledger.forget(contexts_before=time.time() + 1 + WAITS_AT_MOST_S, releases_before=0)
+    assert contexts(database) == []
+    assert ledger.unreleased(["gone"], EVER) == []
+
+
+def test_an_upload_that_is_being_stored_is_not_forgotten(
+    database: Database, ledger: Ledger, registry: Registry
+) -> None:
+    if database.dialect == "sqlite":
+        pytest.skip("its writers take turns")
+    ledger.add_releases([issued("a", ledger.add_context("a", [1]))])
+    forgetting = threading.Thread(
+        target=ledger.forget, kwargs={"contexts_before": time.time() + 60, "releases_before": 0}
+    )
+    with database.writing() as connection:  # as `add_context` does
+        connection.execute(statements.UPLOADED, {"of": "a", "now": NOW})
+        replaced = {"of": "a", "samples": [2], "uploaded_at": time.time()}
+        connection.execute(statements.REPLACE_CONTEXT, replaced)
+        forgetting.start()
+        forgetting.join(1)
+    forgetting.join()
+    assert [each.samples for each in ledger.wanted(["a"])] == [[2]]
+
+
+def test_what_is_installed_beside_a_batch_is_still_asked_for(
+    database: Database, ledger: Ledger, registry: Registry
+) -> None:
+    if database.dialect == "sqlite":
+        pytest.skip("its writers take turns")
+    version = ledger.add_context("a", [1])
+    adding = threading.Thread(target=ledger.add_releases, args=([issued("a", version)],))
+    with database.writing() as connection:  # as `install` does
+        connection.execute(update(Device).where(Device.id == "a").values(bundle="other", pending=True))
+        connection.execute(insert(Installation).values(device="a", bundle="other"))
+        adding.start()
+        adding.join(1)
+    adding.join()
+    assert [each.bundle for each in ledger.wanted(["a"])] == ["other"]
+
+
+def test_an_erased_device_installs_nothing(registry: Registry) -> None:
+    registry.erase("a", "device")
+    with pytest.raises(LookupError):
+        registry.install("a", ["bundle"])

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from sqlalchemy.exc import InternalError
 from torch.func import functional_call
 
 from export.bundle import Bundle
@@ -16,7 +18,7 @@ from export.packs import read_pack
 from toolchain.cloud.database import Database
 from toolchain.cloud.generation import ROWS, PackGenerator
 from toolchain.cloud.keys import Keyring, create_signing_key
-from toolchain.cloud.ledger import Issued, Ledger
+from toolchain.cloud.ledger import Added, Issued, Ledger
 from toolchain.cloud.metrics import Metrics
 from toolchain.cloud.packs import PackStore
 from toolchain.cloud.publishing import Publisher
@@ -149,7 +151,7 @@ def test_no_release_is_stored_before_its_pack_is_durable(
         name = Path(f"/proc/self/fd/{descriptor}").readlink().name
         events.append("folder" if name == "packs" else "pack" if ".safetensors" in name else "key")
 
-    def added(issued: Sequence[Issued]) -> list[tuple[str, str]]:
+    def added(issued: Sequence[Issued]) -> Added:
         events.append("releases")
         return real_add(issued)
 
@@ -237,3 +239,75 @@ def test_the_probe_is_the_output_of_the_very_weights_in_the_pack(tiny_run: Path,
         pack = read_pack(data, bundle.manifest)
         output = functional_call(run.metanetwork.device_model, pack.parameters, bundle.golden.inputs[0])
         torch.testing.assert_close(torch.tensor(pack.probe), output.flatten()[: len(pack.probe)])
+
+
+def test_the_thread_outlives_a_database_that_cannot_be_written(
+    database: Database, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolchain.cloud.publishing.PAUSE_S", 0.01)
+    failed = threading.Event()
+
+    def read_only(*_: object) -> None:
+        failed.set()
+        raise InternalError("UPDATE", None, Exception("cannot execute UPDATE in a read-only transaction"))
+
+    released = Released()
+    with publishing(ledger, database, tmp_path, FlakyGenerator(), released) as publisher:
+        publisher.start()
+        with monkeypatch.context() as patch:
+            patch.setattr(ledger, "add_releases", read_only)
+            patch.setattr(ledger, "postpone", read_only)
+            publisher.accept("phone", [1])
+            assert failed.wait(30)
+            while not publisher.last_failed:
+                time.sleep(0.01)
+        publisher.accept("phone", [2])
+        released.wait_for(phone=2)
+
+
+def test_a_thread_that_died_is_told(
+    database: Database, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with publishing(ledger, database, tmp_path, FlakyGenerator(), Released()) as publisher:
+        monkeypatch.setattr(publisher, "_work", lambda: None)
+        monkeypatch.setattr(publisher, "_worker", threading.Thread(target=lambda: None))
+        assert not publisher.last_failed, "it is not started yet"
+        publisher.start()
+        publisher._worker.join()
+        assert publisher.last_failed
+
+
+def test_uploads_come_before_what_was_pushed(
+    database: Database, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with publishing(ledger, database, tmp_path, FlakyGenerator(), Released()) as publisher:
+        publisher.queue(["pushed", "both", "another"], later=True)
+        publisher.queue(["phone", "both"])
+        publisher.queue(["phone"], later=True)
+        assert publisher._next_batch() == ["phone", "both", "pushed", "another"]
+
+
+def test_nobody_is_handed_what_was_not_published(
+    database: Database, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch was under way when its roll-out was taken back."""
+    released, rollouts = Released(), Rollouts(database)
+    with publishing(ledger, database, tmp_path, FlakyGenerator(), released) as publisher:
+        publisher.accept("phone", [1])
+        publisher.start()
+        released.wait_for(phone=1)
+        real_add, added = ledger.add_releases, threading.Event()
+
+        def late(issued: Sequence[Issued]) -> Added:
+            if issued[0].rollout is not None:
+                rollouts.roll_back(issued[0].rollout)
+                added.set()
+            return real_add(issued)
+
+        monkeypatch.setattr(ledger, "add_releases", late)
+        publisher.queue(rollouts.start(["phone"], 100, 0).versions, later=True)
+        assert added.wait(30)
+        publisher.accept("other", [9])
+        released.wait_for(other=1)
+    assert released.versions == {"phone": [1], "other": [1]}
+    assert [path.read_text() for path in (tmp_path / "packs").glob("phone-*")] == ["[1] as version 1"]

@@ -178,6 +178,7 @@ def test_a_poll_waits_for_the_release_and_no_longer(device: Device, bundle: Bund
 def test_a_push_releases_anew_from_the_last_context(device: Device, bundle: Bundle, operator: Caller) -> None:
     assert operator.post("/push", {"devices": [device.id]}).status_code == 404
     version = device.upload(CONTEXT)
+    device.release(bundle.id)
     answer = operator.post("/push", {"devices": [device.id]})
     assert (answer.status_code, answer.json()["versions"]) == (202, {device.id: version + 1})
     assert device.release(bundle.id, after=version).version == version + 1

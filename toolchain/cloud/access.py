@@ -35,7 +35,8 @@ def _matches(secret: str, expected_sha256: str) -> bool:
     return hmac.compare_digest(hash_token(secret), expected_sha256)
 
 
-def _unauthorised() -> HTTPException:
+def not_authorised() -> HTTPException:
+    """The answer to whoever shows no right secret, or none that is known."""
     return HTTPException(401, "not authorised", {"WWW-Authenticate": "Bearer"})
 
 
@@ -46,23 +47,23 @@ def _is_operator(service: Service, given: HTTPAuthorizationCredentials) -> bool:
 async def enroller(service: ServiceOf, given: Credentials) -> None:
     """401 without the enrolment key."""
     if not _matches(given.credentials, hash_token(service.keys.enrolment)):
-        raise _unauthorised()
+        raise not_authorised()
 
 
 async def operator(service: ServiceOf, given: Credentials) -> None:
     """401 without the operator key."""
     if not _is_operator(service, given):
-        raise _unauthorised()
+        raise not_authorised()
 
 
 async def caller(service: ServiceOf, given: Credentials) -> Caller:
     """The device whose token this is: `DEVICE.SECRET`, so that its row is found without comparing secrets."""
     device = given.credentials.partition(".")[0]
     if DEVICE_ID.fullmatch(device) is None:
-        raise _unauthorised()
+        raise not_authorised()
     known = await run_in_threadpool(service.registry.known, device)
     if known is None or known.token_sha256 is None or not _matches(given.credentials, known.token_sha256):
-        raise _unauthorised()
+        raise not_authorised()
     return Caller(device, known.bundle)
 
 

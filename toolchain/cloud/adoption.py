@@ -18,7 +18,7 @@ from toolchain.objects import ObjectStore
 
 @dataclass(frozen=True)
 class Adopted:
-    """Users whose phones get what was generated, and those left out: not known, or given something newer since."""
+    """Users whose phones get what was generated, and those left out: not known, waiting, or given something newer."""
 
     published: int
     left_out: int
@@ -43,9 +43,9 @@ def adopt(out: str, name: str, keys: KeySet, ledger: Ledger, packs: PackStore) -
     digests = packs.put_all(data)
     if digests != [each.release.sha256 for each in issued]:
         raise UserError(f"{out}/{name} is damaged: a pack is not the one that its release names")
-    published, useless = ledger.adopt(issued)
-    packs.discard(useless)
-    return Adopted(published, len(issued) - published)
+    added = ledger.adopt(issued)
+    packs.discard(added.useless)
+    return Adopted(len(added.published), len(issued) - len(added.published))
 
 
 def _verified(row: dict[str, Any], keys: KeySet) -> Release:

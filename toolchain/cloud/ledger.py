@@ -10,29 +10,25 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    delete,
-    func,
-    insert,
-    select,
-    true,
-    tuple_,
-    update,
-)
+from sqlalchemy import Connection, delete, false, func, insert, or_, select, tuple_, update
 
 from toolchain.cloud import statements
 from toolchain.cloud.database import Database
 from toolchain.cloud.release import Release
-from toolchain.cloud.tables import Context, Device, IssuedRelease
+from toolchain.cloud.tables import Context, Device, IssuedRelease, Rollout
+
+WAITS_AT_MOST_S = 7 * 24 * 3600
+_AT_ONCE = 1000  # contexts deleted in one transaction
+
+_Rows = dict[tuple[str, str, int], dict[str, Any]]  # by device, bundle and version
 
 
 @dataclass(frozen=True)
 class Wanted:
     """A release that a device waits for.
 
-    `restores` is None for one from `samples`; else the version whose weights are to come back, the pack of
-    which is `sha256` (None: the bundle's default weights).
+    `restores` is None for one from `samples`; else the newest version whose weights may come back, the pack of
+    which is `sha256` (None: the bundle's default weights). `rollout` is what the release is part of.
     """
 
     device: str
@@ -51,6 +47,14 @@ class Issued:
     release: Release
     jws: str
     rollout: int | None = None
+
+
+@dataclass(frozen=True)
+class Added:
+    """The releases that were published, and device and SHA-256 of each pack that is of no use (any more)."""
+
+    published: list[Issued]
+    useless: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class Ledger:
         """Let nobody take up what these devices wait for until that time is over, or they upload anew."""
         later = update(Device).where(Device.id.in_(devices)).values(wanted_at=time.time() + seconds)
         with self._database.writing() as connection:
+            locked_devices(connection, devices)
             connection.execute(later)
 
     def wanted(self, devices: Sequence[str]) -> list[Wanted]:
@@ -102,40 +107,56 @@ class Ledger:
         with self._database.reading() as connection:
             return [Wanted(*row) for row in connection.execute(statements.WANTED, {"devices": devices})]
 
-    def add_releases(self, issued: Sequence[Issued]) -> list[tuple[str, str]]:
+    def add_releases(self, issued: Sequence[Issued]) -> Added:
         """Publish releases, all or none, and forget all but the newest two of each device and bundle.
 
-        Left out are those that another replica was quicker with (its packs have the same bytes) and those of devices
-        that were erased meanwhile. Returns device and SHA-256 of each pack that is of no use any more.
+        Left out are those that another replica was quicker with (its packs have the same bytes), those of a roll-out
+        that is over, and those of devices that were erased meanwhile.
         """
         rows = _rows(issued)
         devices = sorted({device for device, _, _ in rows})
         with self._database.releasing() as connection:
-            known = set(connection.scalars(select(Device.id).where(Device.id.in_(devices))))
-            erased = [_pack(row) for row in rows.values() if row["device"] not in known]
+            over = _over(connection, {row["rollout"] for row in rows.values()})
+            # Locked, so that what is installed at this moment is not taken for released.
+            known = locked_devices(connection, devices)
             given = _already_given(connection, rows)
-            new = [row for key, row in rows.items() if key[0] in known and key not in given]
-            return [*erased, *_insert(connection, new, devices)]
+            new = {
+                key: row
+                for key, row in rows.items()
+                if key[0] in known and key not in given and row["rollout"] not in over
+            }
+            useless = _insert(connection, rows, new, devices)
+        return Added([each for each in issued if _key(each) in new], useless)
 
-    def adopt(self, issued: Sequence[Issued]) -> tuple[int, list[tuple[str, str]]]:
+    def adopt(self, issued: Sequence[Issued]) -> Added:
         """Publish releases that were made elsewhere, as the newest of their devices, all or none.
 
-        Left out are those of devices that are not known, or have been given that version or a newer one. Returns how
-        many were published, and device and SHA-256 of each pack that is of no use.
+        Left out are those of devices that are not known, that wait for a release, or that have been given that version
+        for that bundle or a newer one.
         """
         rows = _rows(issued)
         devices = sorted({device for device, _, _ in rows})
         with self._database.releasing() as connection:
             # Locked, so that an upload at this moment gets the version after.
-            locked = select(Device.id, Device.version).where(Device.id.in_(devices)).order_by(Device.id)
-            given = dict(connection.execute(locked.with_for_update(key_share=True)).tuples().all())
-            new = [row for row in rows.values() if row["version"] > given.get(row["device"], row["version"])]
-            if new:
-                versions = [{"of": row["device"], "version": row["version"]} for row in new]
-                connection.execute(statements.ADOPTED, versions)
-            superseded = _insert(connection, new, devices)
-            left_out = {_pack(row) for row in rows.values() if row not in new}
-            return len(new), [*(left_out - _named(connection, left_out)), *superseded]
+            versions = {
+                device: version
+                for device, (version, pending) in locked_devices(connection, devices).items()
+                if not pending
+            }
+            given = _already_given(connection, rows)
+            new = {
+                key: row
+                for key, row in rows.items()
+                if key not in given and key[0] in versions and key[2] >= max(versions[key[0]], 1)
+            }
+            newest: dict[str, int] = {}
+            for device, _, version in new:
+                newest[device] = max(version, newest.get(device, 0))
+            if newest:
+                adopted = [{"of": device, "version": version} for device, version in newest.items()]
+                connection.execute(statements.ADOPTED, adopted)
+            useless = _insert(connection, rows, new, devices)
+        return Added([each for each in issued if _key(each) in new], useless)
 
     def release_after(self, device: str, bundle: str, version: int, now: int) -> str | None:
         """The newest release of a device for a bundle as JWS, if it is newer than `version` and valid at `now`.
@@ -175,19 +196,59 @@ class Ledger:
             return [dict(row) for row in rows.mappings()]
 
     def forget(self, *, contexts_before: float | None, releases_before: int) -> None:
-        """Delete contexts that are old and were released, and the history of releases that are gone; Unix seconds."""
+        """Delete contexts that are old and were released, and the history of releases that are gone; Unix seconds.
+
+        A context that waits, as for a bundle that no server has any more, is kept for WAITS_AT_MOST_S longer.
+        """
+        while contexts_before is not None and self._forget_contexts(contexts_before) == _AT_ONCE:
+            pass
         with self._database.writing() as connection:
-            if contexts_before is not None:
-                waiting = select(Device.id).where(Device.pending == true())
-                old = delete(Context).where(
-                    Context.uploaded_at <= contexts_before, Context.device.not_in(waiting)
-                )
-                connection.execute(old)
             connection.execute(
                 delete(IssuedRelease).where(
                     IssuedRelease.issued_at < releases_before, IssuedRelease.jws.is_(None)
                 )
             )
+
+    def _forget_contexts(self, before: float) -> int:
+        """Delete some of the contexts of `forget`; returns how many devices had one."""
+        old = (
+            select(Device.id)
+            .join(Context, Context.device == Device.id)
+            .where(Context.uploaded_at <= before)
+            .where(or_(Device.pending == false(), Context.uploaded_at <= before - WAITS_AT_MOST_S))
+            .order_by(Device.id)
+            .limit(_AT_ONCE)
+        )
+        with self._database.writing() as connection:
+            # An upload locks its device first: it comes before, and is seen, or after, with a context of its own.
+            locked = old.with_for_update(of=Device, key_share=True, skip_locked=True)
+            devices = list(connection.scalars(locked))
+            connection.execute(
+                delete(Context).where(Context.device.in_(devices), Context.uploaded_at <= before)
+            )
+            connection.execute(
+                update(Device).where(Device.id.in_(devices), Device.restores.is_(None)).values(pending=False)
+            )
+        return len(devices)
+
+
+def locked_devices(connection: Connection, devices: Collection[str]) -> dict[str, tuple[int, bool]]:
+    """Lock those of these devices that are known, in order: no two wait in a circle. Their version and `pending`."""
+    query = (
+        select(Device.id, Device.version, Device.pending).where(Device.id.in_(devices)).order_by(Device.id)
+    )
+    rows = connection.execute(query.with_for_update(key_share=True))
+    return {device: (version, pending) for device, version, pending in rows}
+
+
+def _over(connection: Connection, rollouts: Collection[int | None]) -> set[int]:
+    """Those of these roll-outs that are over; the others run until the transaction ends."""
+    named = sorted(rollout for rollout in rollouts if rollout is not None)
+    if not named:
+        return set()
+    query = select(Rollout.id, Rollout.state).where(Rollout.id.in_(named)).order_by(Rollout.id)
+    rows = connection.execute(query.with_for_update(read=True))
+    return {rollout for rollout, state in rows if state != statements.RUNNING}
 
 
 def _already_given(
@@ -197,10 +258,10 @@ def _already_given(
     return set(connection.execute(select(*key).where(tuple_(*key).in_(list(wanted)))).tuples())
 
 
-def _rows(issued: Sequence[Issued]) -> dict[tuple[str, str, int], dict[str, Any]]:
+def _rows(issued: Sequence[Issued]) -> _Rows:
     """A row of the table for each, by what it must be the only one of."""
     return {
-        (each.release.device, each.release.bundle, each.release.version): {
+        _key(each): {
             "device": each.release.device,
             "bundle": each.release.bundle,
             "version": each.release.version,
@@ -220,15 +281,16 @@ def _named(connection: Connection, packs: Collection[tuple[str, str]]) -> set[tu
     return set(connection.execute(query).tuples())
 
 
-def _pack(row: dict[str, Any]) -> tuple[str, str]:
-    return row["device"], row["sha256"]
+def _key(issued: Issued) -> tuple[str, str, int]:
+    return issued.release.device, issued.release.bundle, issued.release.version
 
 
-def _insert(
-    connection: Connection, rows: Sequence[dict[str, Any]], devices: Sequence[str]
-) -> list[tuple[str, str]]:
-    """Insert releases of these devices; returns the packs that are superseded."""
-    if rows:
-        connection.execute(insert(IssuedRelease), rows)
+def _insert(connection: Connection, rows: _Rows, new: _Rows, devices: Sequence[str]) -> list[tuple[str, str]]:
+    """Insert those of the rows that are `new`; returns the packs of no use: superseded, or left out."""
+    if new:
+        connection.execute(insert(IssuedRelease), list(new.values()))
     connection.execute(statements.DONE, {"devices": devices})
-    return list(connection.execute(statements.FORGET_SUPERSEDED, {"devices": devices}).tuples())
+    left_out = {(row["device"], row["sha256"]) for key, row in rows.items() if key not in new}
+    useless = list(left_out - _named(connection, left_out)) if left_out else []
+    superseded = connection.execute(statements.FORGET_SUPERSEDED, {"devices": devices})
+    return [*useless, *superseded.tuples()]

@@ -10,13 +10,13 @@ from toolchain.cloud.rollouts import Conflict, Stage
 from toolchain.cloud.service import Service, ServiceOf
 
 Percent = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
-RolloutId = Annotated[int, Field(ge=1, lt=2**63)]
+RolloutId = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class PushRequest(BaseModel):
     """Which devices to push to (all that have uploaded a context, without a list), and what share of them first.
 
-    The roll-out stops by itself when phones refuse more than the share `stop_above` of what it released.
+    The roll-out stops by itself when three phones or more, and surely more than the share `stop_above`, refuse it.
     """
 
     devices: list[Annotated[str, Field(pattern=f"^{DEVICE_ID.pattern}$")]] | None = Field(None, min_length=1)
@@ -58,7 +58,7 @@ router = APIRouter(
 
 
 def _queued(service: Service, stage: Stage) -> Pushed:
-    service.publisher.queue(stage.versions)
+    service.publisher.queue(stage.versions, later=True)
     return Pushed(rollout=stage.rollout, versions=stage.versions)
 
 
@@ -117,7 +117,7 @@ def history(service: ServiceOf, device: DeviceId) -> list[dict[str, Any]]:
 def audit(
     service: ServiceOf,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
+    before: Annotated[int | None, Query(ge=1, lt=2**31)] = None,
 ) -> list[dict[str, Any]]:
     """What was done to the fleet, newest first; older entries with `before` set to the last id seen."""
     return service.audit.newest(limit, before)

@@ -14,7 +14,15 @@ from pydantic import BaseModel, Discriminator, Field, Tag
 from starlette.concurrency import run_in_threadpool
 
 from export.errors import Reason
-from toolchain.cloud.access import AnyDevice, ByOperator, DeviceId, OwnDevice, enroller, hash_token
+from toolchain.cloud.access import (
+    AnyDevice,
+    ByOperator,
+    DeviceId,
+    OwnDevice,
+    enroller,
+    hash_token,
+    not_authorised,
+)
 from toolchain.cloud.rollouts import TAKEN
 from toolchain.cloud.service import Service, ServiceOf
 
@@ -82,7 +90,7 @@ class NewRelease(BaseModel):
 class Report(BaseModel):
     """What a phone did with a release: `taken`, or the name of the reason for which it refused."""
 
-    version: Annotated[int, Field(ge=1, lt=2**63)]
+    version: Annotated[int, Field(ge=1, lt=2**31)]
     outcome: str = Field(max_length=64)
     bundle: BundleId | None = None
 
@@ -126,7 +134,10 @@ def erase(service: ServiceOf, device: DeviceId, by_operator: ByOperator) -> None
 def install(service: ServiceOf, device: OwnDevice, body: Bundles) -> Bundles:
     """Say which bundles the device runs; its last context gives weights for those that are new."""
     _check_served(service, body.bundles)
-    service.registry.install(device.device, body.bundles)
+    try:
+        service.registry.install(device.device, body.bundles)
+    except LookupError as error:  # erased since its token was looked at
+        raise not_authorised() from error
     service.publisher.queue([device.device])
     return body
 
@@ -154,7 +165,7 @@ def upload_context(service: ServiceOf, device: OwnDevice, body: Samples) -> Acce
 async def newest_release(
     service: ServiceOf,
     device: OwnDevice,
-    after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
+    after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
     timeout: Annotated[
         float, Query(ge=0, allow_inf_nan=False, description=f"seconds, at most {MAX_POLL_S:.0f}")
     ] = 25.0,

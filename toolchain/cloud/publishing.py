@@ -24,6 +24,7 @@ MAX_BATCH = 64
 # What a lone upload pays so that a crowd shares one forward pass and one transaction.
 WINDOW_S = 0.003
 RETRY_S = 60.0  # until a context that failed is tried again
+PAUSE_S = 1.0  # after a batch that failed for no known reason
 
 Generators = Mapping[str, PackGenerator]  # by the id of the bundle that each writes packs for
 
@@ -55,12 +56,14 @@ class Publisher:
         self._packs = packs
         self._released = released
         self._metrics = metrics
-        self._queued: dict[str, None] = {}  # devices, first come first served, each once
+        # Devices, first come first served, each once; what an operator pushed waits for what phones ask for.
+        self._queued: dict[str, None] = {}
+        self._later: dict[str, None] = {}
         self._changed = threading.Condition()
         self._closing = False
         self._worker = threading.Thread(target=self._work, name="generation", daemon=True)
-        self.last_failed = False
-        metrics.watch_queue(lambda: len(self._queued))
+        self._last_failed = False
+        metrics.watch_queue(lambda: len(self._queued) + len(self._later))
 
     def start(self) -> None:
         """Start the worker, on what an earlier server accepted but did not release before it died."""
@@ -77,13 +80,24 @@ class Publisher:
 
     def take_up(self, before: float) -> None:
         """Queue every device that has waited since `before`: whoever was to release for it died, or failed."""
-        self.queue(self._ledger.unreleased(self.generators.keys(), before))
+        self.queue(self._ledger.unreleased(self.generators.keys(), before), later=True)
 
-    def queue(self, devices: Iterable[str]) -> None:
-        """Have the newest wanted version of these devices released."""
+    def queue(self, devices: Iterable[str], *, later: bool = False) -> None:
+        """Have the newest wanted version of these devices released; `later`: when no other device waits."""
         with self._changed:
-            self._queued.update(dict.fromkeys(devices))
+            for device in devices:
+                if not later:
+                    self._later.pop(device, None)
+                    self._queued[device] = None
+                elif device not in self._queued:
+                    self._later[device] = None
             self._changed.notify()
+
+    @property
+    def last_failed(self) -> bool:
+        """Whether the last batch failed, or nobody is there to make the next one."""
+        died = self._worker.ident is not None and not self._worker.is_alive() and not self._closing
+        return self._last_failed or died
 
     def accept(self, device: str, samples: Sequence[Any]) -> int:
         """Store a context durably and queue its release; returns the version that it will have.
@@ -103,23 +117,32 @@ class Publisher:
     def _next_batch(self) -> list[str]:
         """Wait for devices, and a moment for more of them; empty when it is time to stop."""
         with self._changed:
-            self._changed.wait_for(lambda: self._queued or self._closing)
-            self._changed.wait_for(lambda: len(self._queued) >= MAX_BATCH or self._closing, WINDOW_S)
+            waiting = lambda: len(self._queued) + len(self._later)  # noqa: E731
+            self._changed.wait_for(lambda: waiting() or self._closing)
+            self._changed.wait_for(lambda: waiting() >= MAX_BATCH or self._closing, WINDOW_S)
             if self._closing:
                 return []
-            batch = list(itertools.islice(self._queued, MAX_BATCH))
+            batch = list(itertools.islice(itertools.chain(self._queued, self._later), MAX_BATCH))
             for device in batch:
-                del self._queued[device]
+                (self._queued if device in self._queued else self._later).pop(device)
             return batch
 
     def _work(self) -> None:
         while batch := self._next_batch():
             try:
-                self.last_failed = not self._publish_or_split(batch)
+                self._last_failed = not self._publish_or_split(batch)
             except OUTAGE as error:
                 # `take_up` finds them again when the database is back.
                 log.warning("the database failed (%s): %d releases wait", type(error).__name__, len(batch))
-                self.last_failed = True
+                self._last_failed = True
+            except Exception as error:
+                # As a database that became read-only; the thread has to outlive whatever it is.
+                log.error(
+                    "no releases for %d devices: %s\n%s", len(batch), type(error).__name__, _where(error)
+                )
+                self._last_failed = True
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closing, PAUSE_S)
 
     def _publish_or_split(self, devices: Sequence[str]) -> bool:
         try:
@@ -140,11 +163,8 @@ class Publisher:
         except OUTAGE:
             raise
         except Exception as error:
-            # Where, not what: an error's message may quote the context.
-            where = "".join(traceback.format_tb(error.__traceback__))
-            log.error(
-                "no release for device %s, its context is kept: %s\n%s", device, type(error).__name__, where
-            )
+            kind = type(error).__name__
+            log.error("no release for device %s, its context is kept: %s\n%s", device, kind, _where(error))
             return False
         return True
 
@@ -167,18 +187,18 @@ class Publisher:
         issued = [
             self._sign(each, len(pack), sha256) for (each, pack), sha256 in zip(packs, digests, strict=True)
         ]
-        superseded = self._ledger.add_releases(issued)
+        added = self._ledger.add_releases(issued)
         took_s = time.perf_counter() - start
-        self._metrics.published(len(issued), took_s)
+        self._metrics.published(len(added.published), took_s)
         self._released(
             {
                 (each.release.device, each.release.bundle): Published(each.release.version, each.jws)
-                for each in issued
+                for each in added.published
             }
         )
-        self._packs.discard(superseded)
-        versions = [f"{each.release.device} version {each.release.version}" for each in issued]
-        log.info("released %d in %.1f ms: %s", len(issued), took_s * 1e3, ", ".join(versions))
+        self._packs.discard(added.useless)
+        versions = [f"{each.release.device} version {each.release.version}" for each in added.published]
+        log.info("released %d in %.1f ms: %s", len(versions), took_s * 1e3, ", ".join(versions))
 
     def _make(self, generator: PackGenerator, wanted: Sequence[Wanted]) -> list[bytes]:
         """The packs of one bundle, in order: generated together, but for those that bring earlier weights back."""
@@ -207,3 +227,8 @@ class Publisher:
             expires_at=now + RELEASE_LIFETIME_S,
         )
         return Issued(release, sign_release(self.keyring.signing, release), wanted.rollout)
+
+
+def _where(error: Exception) -> str:
+    """Where, not what: an error's message may quote the context."""
+    return "".join(traceback.format_tb(error.__traceback__))

@@ -4,16 +4,40 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import BindParameter, Connection, bindparam, delete, exists, insert, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    bindparam,
+    delete,
+    exists,
+    false,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from toolchain.cloud import audit
 from toolchain.cloud.database import Database
+from toolchain.cloud.statements import owed
 from toolchain.cloud.tables import Context, Device, Installation, IssuedRelease
 
 # Every request runs these: building a statement costs more than SQLite takes to answer it.
 _DEVICE: BindParameter[str] = bindparam("device")
 _KNOWN = select(Device.token_sha256, Device.bundle).where(Device.id == _DEVICE)
 _BUNDLES = select(Installation.bundle).where(Installation.device == _DEVICE).order_by(Installation.bundle)
+# By the phone's own wish, whatever its roll-out comes to; but a roll-back that it waits for is left to it.
+_ASKED = (
+    update(Device)
+    .where(
+        Device.id == bindparam("of"),
+        Device.version > 0,
+        exists().where(Context.device == Device.id),
+        owed(),
+        or_(Device.pending == false(), Device.restores.is_(None)),
+    )
+    .values(pending=True, wanted_at=bindparam("now"), restores=None, rollout=None)
+)
 
 
 @dataclass(frozen=True)
@@ -50,12 +74,13 @@ class Registry:
     def install(self, device: str, bundles: Sequence[str]) -> None:
         """Note that a device now runs these bundles and no other, and ask for their packs; the first is its main one.
 
-        What it uploaded before is enough: each new bundle gets a pack of the device's last version.
+        What it uploaded before is enough: each new bundle gets a pack of the device's last version. Raises LookupError
+        for a device that is not known (any more).
         """
         with self._database.writing() as connection:
-            connection.execute(
-                update(Device).where(Device.id == device).values(bundle=bundles[0])
-            )  # and locks the row
+            main = update(Device).where(Device.id == device).values(bundle=bundles[0])  # and locks the row
+            if not connection.execute(main).rowcount:
+                raise LookupError(f"there is no device {device}")
             had = set(connection.scalars(_BUNDLES, {"device": device}))
             new = [bundle for bundle in dict.fromkeys(bundles) if bundle not in had]
             gone = delete(Installation).where(
@@ -66,10 +91,7 @@ class Registry:
                 connection.execute(
                     insert(Installation), [{"device": device, "bundle": bundle} for bundle in new]
                 )
-                asked = update(Device).where(
-                    Device.id == device, Device.version > 0, exists().where(Context.device == device)
-                )
-                connection.execute(asked.values(pending=True, wanted_at=time.time()))
+                connection.execute(_ASKED, {"of": device, "now": time.time()})
             audit.note(connection, "device", "installed", device=device, bundles=list(bundles))
 
     def revoke(self, device: str) -> bool:

@@ -1,22 +1,39 @@
 """An operator's pushes: to some devices or a growing share of all, stopped by what phones report, and rolled back."""
 
 import hashlib
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    and_,
+    exists,
+    false,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.orm import aliased
 
 from export.errors import Reason
 from toolchain.cloud import audit
 from toolchain.cloud.database import Database
-from toolchain.cloud.statements import STOPPED
+from toolchain.cloud.ledger import locked_devices
+from toolchain.cloud.statements import RUNNING, stands
 from toolchain.cloud.tables import Context, Device, IssuedRelease, Rollout
 
-RUNNING, ROLLED_BACK = "running", "rolled back"
+STOPPED, ROLLED_BACK = "stopped", "rolled back"
 TAKEN = "taken"
+REFUSING_AT_LEAST = 3  # devices: one or two may be broken by themselves
+Z = 1.96  # of a standard normal distribution, 95 % is within
 # What a phone refuses for these reasons is bad for every phone; the rest happens on the way, as a cut or a wrong clock.
 BLAMED = (
     Reason.WRONG_BUNDLE,
@@ -28,7 +45,8 @@ BLAMED = (
     Reason.NOT_FINITE,
     Reason.SELF_TEST_FAILED,
 )
-_AT_ONCE = 10_000  # a statement takes only so many parameters
+_AT_ONCE = 1000  # devices in one transaction: uploads wait for no more
+_PAUSE_S = 0.001
 
 
 @dataclass(frozen=True)
@@ -52,21 +70,21 @@ class Rollouts:
     def start(self, devices: Sequence[str] | None, percent: float, stop_above: float) -> Stage:
         """Ask for new weights, from the last context, for `percent` of these devices or of all that have one.
 
-        It stops by itself when more than `stop_above` (a share) of what it released is refused. Raises LookupError,
-        and does nothing, if one of `devices` never uploaded a context.
+        A device that is owed something already, as for an upload, keeps that, and its version. The roll-out stops by
+        itself when surely more than `stop_above` (a share) of the phones refuse it. Raises LookupError, and does
+        nothing, if one of `devices` never uploaded a context.
         """
+        chosen = list(dict.fromkeys(devices)) if devices is not None else None
         with self._database.writing() as connection:
-            chosen = list(dict.fromkeys(devices)) if devices is not None else None
-            values = {"devices": chosen, "percent": percent, "stop_above": stop_above, "state": RUNNING}
-            rollout = connection.scalar(insert(Rollout).values(**values).returning(Rollout.id))
-            assert rollout is not None
             known = _with_context(connection, chosen)
             if missing := sorted(set(chosen or ()) - set(known)):
                 raise LookupError(f"no context was ever uploaded by {', '.join(missing[:10])}")
-            versions = _ask(connection, rollout, (d for d in known if _place(rollout, d) < percent))
+            values = {"devices": chosen, "percent": percent, "stop_above": stop_above, "state": RUNNING}
+            rollout = connection.scalar(insert(Rollout).values(**values).returning(Rollout.id))
+            assert rollout is not None
             scope = "all" if chosen is None else len(chosen)
             audit.note(connection, "operator", "pushed", rollout=rollout, devices=scope, percent=percent)
-        return Stage(rollout, versions)
+        return self._ask(rollout, (device for device in known if _place(rollout, device) < percent))
 
     def extend(self, rollout: int, percent: float) -> Stage:
         """Ask for the devices between the share reached and `percent`; Conflict unless it is running."""
@@ -77,26 +95,28 @@ class Rollouts:
             connection.execute(
                 update(Rollout).where(Rollout.id == rollout).values(percent=max(percent, found.percent))
             )
-            due = (
-                device
-                for device in _with_context(connection, found.devices)
-                if found.percent <= _place(rollout, device) < percent
-            )
-            versions = _ask(connection, rollout, due)
+            known = _with_context(connection, found.devices)
             audit.note(connection, "operator", "extended", rollout=rollout, percent=percent)
-        return Stage(rollout, versions)
+        due = (device for device in known if found.percent <= _place(rollout, device) < percent)
+        return self._ask(rollout, due)
 
     def roll_back(self, rollout: int) -> Stage:
         """Give each device whose newest weights this brought the ones before them, as a new version.
 
-        Devices with newer weights, as from a later context, are left alone; what is not released yet never is.
+        Devices with newer weights, as from a later context, are left alone; what is not released yet never is. A call
+        that was cut off goes on when it is repeated.
         """
         with self._database.writing() as connection:
             _locked(connection, rollout)
-            versions = _restore(connection, rollout)
-            _cancel(connection, rollout)
             connection.execute(update(Rollout).where(Rollout.id == rollout).values(state=ROLLED_BACK))
-            audit.note(connection, "operator", "rolled back", rollout=rollout, devices=len(versions))
+            _cancel(connection, rollout)
+            reached = select(IssuedRelease.device).where(IssuedRelease.rollout == rollout).distinct()
+            devices = list(connection.scalars(reached.order_by(IssuedRelease.device)))
+            audit.note(connection, "operator", "rolled back", rollout=rollout, devices=len(devices))
+        versions: dict[str, int] = {}
+        for some in _some(devices):
+            with self._turn() as connection:
+                versions |= _restore(connection, rollout, some)
         return Stage(rollout, versions)
 
     def status(self, rollout: int) -> dict[str, Any]:
@@ -119,21 +139,40 @@ class Rollouts:
 
     def report(self, device: str, bundle: str, version: int, outcome: str) -> int | None:
         """Note what became of a release on its device; returns the roll-out if that stops it."""
-        with self._database.writing() as connection:
-            reported = (
-                update(IssuedRelease)
-                .where(
-                    IssuedRelease.device == device,
-                    IssuedRelease.bundle == bundle,
-                    IssuedRelease.version == version,
-                )
-                .values(outcome=outcome)
-                .returning(IssuedRelease.rollout)
+        reported = (
+            update(IssuedRelease)
+            .where(
+                IssuedRelease.device == device,
+                IssuedRelease.bundle == bundle,
+                IssuedRelease.version == version,
             )
+            .values(outcome=outcome)
+            .returning(IssuedRelease.rollout)
+        )
+        with self._database.writing() as connection:
             rollout = connection.scalar(reported)
-            if rollout is None or outcome not in BLAMED:
-                return None
+        if rollout is None or outcome not in BLAMED:
+            return None
+        # A transaction of its own: with the release still locked, it would wait in a circle with an erasure.
+        with self._database.writing() as connection:
             return rollout if _stop_if_bad(connection, rollout) else None
+
+    def _ask(self, rollout: int, devices: Iterable[str]) -> Stage:
+        """Raise the version of these devices, sorted by id, for as long as the roll-out is running."""
+        versions: dict[str, int] = {}
+        for some in _some(devices):
+            with self._turn() as connection:
+                if _locked(connection, rollout).state != RUNNING:
+                    break
+                versions |= _ask(connection, rollout, some)
+        return Stage(rollout, versions)
+
+    @contextmanager
+    def _turn(self) -> Iterator[Connection]:
+        """A transaction of a long row of them, before which others have theirs."""
+        time.sleep(_PAUSE_S)
+        with self._database.writing() as connection:
+            yield connection
 
 
 def _place(rollout: int, device: str) -> float:
@@ -173,47 +212,41 @@ def _with_context(connection: Connection, devices: Sequence[str] | None) -> list
     return sorted(found)
 
 
-def _ask(connection: Connection, rollout: int, devices: Iterable[str]) -> dict[str, int]:
-    """Raise the version of these devices, sorted by id, and return it."""
-    versions: dict[str, int] = {}
-    for some in _some(devices):
-        # Locked in order: two pushes at once wait for each other, and not in a circle.
-        connection.execute(
-            select(Device.id).where(Device.id.in_(some)).order_by(Device.id).with_for_update(key_share=True)
-        )
-        asked = (
-            update(Device)
-            .where(Device.id.in_(some))
-            .values(
-                version=Device.version + 1,
-                pending=True,
-                wanted_at=time.time(),
-                restores=None,
-                rollout=rollout,
-            )
-            .returning(Device.id, Device.version)
-        )
-        versions.update(connection.execute(asked).tuples().all())
-    return versions
-
-
-def _restore(connection: Connection, rollout: int) -> dict[str, int]:
-    """Ask for the weights before the last ones, for the devices that have those from this roll-out."""
-    before, last = aliased(IssuedRelease), aliased(IssuedRelease)
-    previous = (
-        select(func.coalesce(func.max(before.version), 0))
-        .where(before.device == Device.id, before.version < Device.version, before.jws.is_not(None))
-        .scalar_subquery()
-    )
-    connection.execute(
-        select(Device.id).where(Device.rollout == rollout).order_by(Device.id).with_for_update(key_share=True)
-    )
+def _ask(connection: Connection, rollout: int, devices: Sequence[str]) -> dict[str, int]:
+    """Raise the version of those of these devices that are owed nothing; returns the version that each is due."""
+    locked = locked_devices(connection, devices)
+    free = or_(Device.pending == false(), Device.rollout.is_not(None))
     asked = (
         update(Device)
-        .where(
-            Device.rollout == rollout,
-            exists().where(last.device == Device.id, last.version == Device.version),
+        .where(Device.id.in_(list(locked)), free)
+        .values(
+            version=Device.version + 1, pending=True, wanted_at=time.time(), restores=None, rollout=rollout
         )
+        .returning(Device.id, Device.version)
+    )
+    versions = {device: version for device, (version, _) in locked.items()}
+    return versions | dict(connection.execute(asked).tuples().all())
+
+
+def _restore(connection: Connection, rollout: int, devices: Sequence[str]) -> dict[str, int]:
+    """Ask for the weights before, for those of these devices whose newest weights are from this roll-out."""
+    before, last, newer = aliased(IssuedRelease), aliased(IssuedRelease), aliased(IssuedRelease)
+    previous = (
+        select(func.coalesce(func.max(before.version), 0))
+        .where(before.device == Device.id, before.version < Device.version)
+        .where(before.jws.is_not(None), stands(before))
+        .scalar_subquery()
+    )
+    newest = (
+        select(func.max(newer.version)).where(newer.device == Device.id).correlate(Device).scalar_subquery()
+    )
+    has = exists().where(last.device == Device.id, last.rollout == rollout, last.version == newest)
+    # An upload, or an earlier roll-back, whose release is still to come.
+    awaits = and_(Device.pending == true(), Device.rollout.is_(None), Device.version > newest)
+    locked_devices(connection, devices)
+    asked = (
+        update(Device)
+        .where(Device.id.in_(devices), has, not_(awaits))
         .values(
             restores=previous, version=Device.version + 1, pending=True, wanted_at=time.time(), rollout=None
         )
@@ -224,17 +257,33 @@ def _restore(connection: Connection, rollout: int) -> dict[str, int]:
 
 def _cancel(connection: Connection, rollout: int) -> None:
     """What the roll-out asked for and was not released yet is not wanted any more."""
-    connection.execute(update(Device).where(Device.rollout == rollout).values(pending=False))
+    waiting = select(Device.id).where(Device.rollout == rollout, Device.pending == true())
+    connection.execute(waiting.order_by(Device.id).with_for_update(key_share=True))
+    connection.execute(
+        update(Device).where(Device.rollout == rollout, Device.pending == true()).values(pending=False)
+    )
 
 
 def _stop_if_bad(connection: Connection, rollout: int) -> bool:
     found = _locked(connection, rollout)
-    of = select(func.count()).select_from(IssuedRelease).where(IssuedRelease.rollout == rollout)
-    released = connection.scalar(of) or 0
-    refused = connection.scalar(of.where(IssuedRelease.outcome.in_(BLAMED))) or 0
-    if found.state != RUNNING or refused <= found.stop_above * released:
+    devices = select(func.count(IssuedRelease.device.distinct())).where(IssuedRelease.rollout == rollout)
+    reported = connection.scalar(devices.where(IssuedRelease.outcome.is_not(None))) or 0
+    refused = connection.scalar(devices.where(IssuedRelease.outcome.in_(BLAMED))) or 0
+    if found.state != RUNNING or refused < REFUSING_AT_LEAST:
+        return False
+    if share_at_least(refused, reported) <= found.stop_above:
         return False
     connection.execute(update(Rollout).where(Rollout.id == rollout).values(state=STOPPED))
     _cancel(connection, rollout)
-    audit.note(connection, "server", "stopped", rollout=rollout, refused=refused, released=released)
+    audit.note(connection, "server", "stopped", rollout=rollout, refused=refused, reported=reported)
     return True
+
+
+def share_at_least(some: int, of: int) -> float:
+    """The lower bound of Wilson's 95 % interval: the share in a population of which `some` of `of` were met.
+
+    E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927) 209-212.
+    """
+    share, z2 = some / of, Z**2
+    spread = Z * math.sqrt(share * (1 - share) / of + z2 / (4 * of**2))
+    return (share + z2 / (2 * of) - spread) / (1 + z2 / of)
