@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 _SYNCING_THREADS = 16
+_OPEN_AT_ONCE = 64  # a process may often have no more than 1,024 files open
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
@@ -23,6 +24,20 @@ def write_all_durably(files: Mapping[Path, bytes], *, mode: int = 0o644) -> None
 
     Every file is fsynced, side by side: a journal (ext4, XFS) commits those that wait for it together.
     """
+    paths = list(files)
+    for start in range(0, len(paths), _OPEN_AT_ONCE):
+        _place({path: files[path] for path in paths[start : start + _OPEN_AT_ONCE]}, mode)
+    for folder in {path.parent for path in paths}:
+        _sync_folder(folder)
+
+
+def unfinished(folder: Path, prefix: str = "") -> list[Path]:
+    """What killed writes of names that begin with `prefix` left in a folder, and writes under way work on."""
+    return list(folder.glob(f".{prefix}*.tmp"))
+
+
+def _place(files: Mapping[Path, bytes], mode: int) -> None:
+    """Write files beside their places, fsync them, and rename them into these."""
     beside = {path: path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp") for path in files}
     try:
         with ExitStack() as opened:
@@ -40,8 +55,6 @@ def write_all_durably(files: Mapping[Path, bytes], *, mode: int = 0o644) -> None
         for part in beside.values():
             part.unlink(missing_ok=True)
         raise
-    for folder in {path.parent for path in files}:
-        _sync_folder(folder)
 
 
 def _sync(descriptors: list[int]) -> None:

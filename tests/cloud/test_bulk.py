@@ -1,5 +1,6 @@
 """A whole population at once: every user once, whatever was killed in between, and the same bytes from each engine."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,3 +149,33 @@ def test_mistakes_are_told_before_anything_is_made(job: Job, tmp_path: Path) -> 
     for contexts in (job.contexts, str(tmp_path / "nowhere"), str(tmp_path / "out")):
         with pytest.raises(UserError):
             bulk.plan(Job(**{**vars(job), "contexts": contexts}))
+
+
+def test_a_user_whose_samples_cannot_be_read_costs_nobody_else_anything(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(USERS, "0007", [999_999])
+    write_contexts(Path(job.contexts) / "a.parquet", list(USERS)[:30])
+    assert generate(job, "local") == Done(generated=49, before=0, refused=1)
+    (left_out,) = Path(job.out).glob("refused-*.json")
+    (refused,) = json.loads(left_out.read_text())
+    assert refused["device"] == "0007"
+    assert "999999" in refused["reason"]
+    rows = pa.concat_tables([pq.read_table(path) for path in Path(job.out).glob("part-*")])
+    assert sorted(rows["device"].to_pylist()) == sorted(set(USERS) - {"0007"})
+    assert generate(job, "local") == Done(generated=0, before=49, refused=1)
+
+
+@pytest.mark.parametrize("device", ["../evil", "a/b", "", None, "a" * 65])
+def test_a_device_that_no_server_admits_is_told_before_anything_is_made(job: Job, device: str | None) -> None:
+    path = Path(job.contexts) / "c.parquet"
+    pq.write_table(pa.table({"device": [device], "samples": [[1]]}), path)
+    with pytest.raises(UserError, match=r"c\.parquet: .* is no device id"):
+        bulk.plan(job)
+
+
+def test_a_version_that_is_none_is_told_before_anything_is_made(job: Job) -> None:
+    path = Path(job.contexts) / "c.parquet"
+    pq.write_table(pa.table({"device": ["x"], "samples": [[1]], "version": [0]}), path)
+    with pytest.raises(UserError, match="device x has version 0"):
+        bulk.plan(job)

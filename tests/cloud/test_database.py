@@ -1,6 +1,8 @@
 """Opening a database: brought to today's schema whatever it was, and refused in one line."""
 
+import socket
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from toolchain.cloud.ledger import Ledger
 from toolchain.cloud.registry import Registry
 from toolchain.cloud.tables import Base
 from toolchain.errors import UserError
+from toolchain.fleet.postgres import PostgresServer
 
 # What a server before migrations made, with two phones: one up to date, one whose release is still to be made.
 BEFORE_MIGRATIONS = """
@@ -70,3 +73,27 @@ def test_what_is_no_database_is_the_users_mistake(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message) as mistake:
             Database(url)
         assert "secret" not in str(mistake.value)
+
+
+def test_a_silent_network_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never says a word
+        start = time.monotonic()
+        with pytest.raises(UserError, match="cannot open the database"):
+            Database(f"postgresql://someone@127.0.0.1:{silent.getsockname()[1]}/mnet")
+        assert time.monotonic() - start < 20
+
+
+def test_a_transaction_that_nobody_ends_is_ended(postgres: PostgresServer) -> None:
+    def shown(url: str) -> object:
+        opened = Database(url)
+        with opened.reading() as connection:
+            value = connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar()
+        opened.close()
+        return value
+
+    url = postgres.new_database()
+    assert shown(url) == "1min"
+    assert shown(f"{url}?options=-c%20idle_in_transaction_session_timeout%3D7000") == "7s", (
+        "the URL has its way"
+    )

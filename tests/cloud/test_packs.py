@@ -1,5 +1,6 @@
 """Packs in a folder and in a real S3 (over HTTP on loopback): whole, by device, and gone when asked to be."""
 
+import os
 import time
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from export.packs import pack_digest
 from toolchain.cloud.packs import PackStore
 from toolchain.errors import UserError
+from toolchain.objects import ObjectStore, StoreAway
 
 DEVICES = ["0a11", "0b22", "ff33"]
 
@@ -62,3 +64,69 @@ def test_a_place_that_cannot_be_had_is_the_users_mistake(tmp_path: Path, s3: str
     for url in (f"file://{tmp_path / 'file'}", "s3://no-such-bucket/packs", "nowhere://x"):
         with pytest.raises(UserError, match="cannot keep files"):
             PackStore(url)
+
+
+def test_no_device_leads_out_of_the_store(store: PackStore, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not a device"):
+        store.put_all([("../evil", b"weights")])
+    with pytest.raises(ValueError, match="no SHA-256"):
+        store.read("a", "../../" + "0" * 58)
+
+
+def test_what_a_kill_left_half_written_goes_with_its_device_or_with_time(tmp_path: Path) -> None:
+    store, now = PackStore(str(tmp_path)), time.time()
+    left = [tmp_path / f".{device}-{'0' * 64}.safetensors.abcd.tmp" for device in ("a", "ab", "b")]
+    for path, age in zip(left, (0, 0, 4000), strict=True):
+        path.write_bytes(b"half")
+        os.utime(path, (now - age, now - age))
+    store.discard_device("a")
+    assert set(tmp_path.iterdir()) == set(left[1:])
+    store.tidy(now - 3600)
+    assert set(tmp_path.iterdir()) == {left[1]}
+
+
+def test_a_large_store_is_listed_in_parts(store: PackStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database takes only so many parameters."""
+    monkeypatch.setattr("toolchain.objects._AT_ONCE", 8)
+    store.put_all([("0a11", bytes([n])) for n in range(20)])
+    assert [len(some) for some in store.older_than(time.time() + 60)] == [8, 8, 4]
+
+
+def test_a_file_that_vanishes_while_it_is_listed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ObjectStore(str(tmp_path))
+    store.write({"a": b"1", "b": b"2"})
+    real = os.scandir
+
+    class Vanishing:
+        def __init__(self, folder: str) -> None:
+            self.entries = list(real(folder))
+            (tmp_path / "a").unlink()
+
+        def __enter__(self) -> list[os.DirEntry[str]]:
+            return self.entries
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(os, "scandir", Vanishing)
+    assert [name for some in store.written("ab") for name, _ in some] == ["b"]
+
+
+def test_a_store_that_is_away_has_one_error(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = PackStore("s3://fleet/away")
+
+    def dead(*_args: object, **_kwargs: object) -> None:
+        raise RuntimeError("EndpointConnectionError, which is no OSError")
+
+    for name in ("pipe", "cat_file", "find", "rm"):
+        monkeypatch.setattr(store._objects._fs, name, dead)
+    for call in (
+        lambda: store.put_all([("a", b"weights")]),
+        lambda: store.read("a", "0" * 64),
+        lambda: store.discard([("a", "0" * 64)]),
+        lambda: listed(store, 0),
+    ):
+        with pytest.raises(StoreAway, match="EndpointConnectionError"):
+            call()

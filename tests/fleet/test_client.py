@@ -3,13 +3,17 @@
 import re
 import socket
 import threading
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from joserfc.jwk import ECKey
 
 from export.errors import Reason, Refused
+from toolchain.cloud.keys import load_public_keys, public_keys, read_statement, signer
+from toolchain.cloud.release import verify_release
 from toolchain.errors import UserError
 from toolchain.fleet.backoff import Backoff
 from toolchain.fleet.client import CloudClient, Denied, Identity, Offline
@@ -107,7 +111,16 @@ def test_a_server_in_trouble_is_offline_and_a_refusal_is_denied() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>Welcome to our Wi-Fi</html>", b"[]", b'{"other": 1}', b"null", b" " * 5_000_000]
+    "body",
+    [
+        b"<html>Welcome to our Wi-Fi</html>",
+        b"[]",
+        b'{"other": 1}',
+        b"null",
+        b" " * 5_000_000,
+        b"[" * 200_000,
+    ],
+    ids=["html", "list", "other", "null", "long", "deep"],
 )
 def test_something_else_that_answers_is_offline(body: bytes) -> None:
     with serving(lambda handler: send(handler, 200, body)) as client, pytest.raises(Offline):
@@ -133,3 +146,45 @@ def test_backoff_grows_to_its_cap_and_starts_over() -> None:
         assert expected / 2 <= backoff.next() <= expected
     backoff.reset()
     assert backoff.next() <= 1.0
+
+
+def test_a_server_that_knows_no_ranges_and_always_cuts_is_offline() -> None:
+    calls: list[int] = []
+
+    def cut(handler: BaseHTTPRequestHandler) -> None:
+        calls.append(1)
+        send(handler, 200, PACK[: 4000 + len(calls) % 2], announced=len(PACK))
+
+    with serving(cut) as client, pytest.raises(Offline):
+        client.fetch_pack(PHONE, "0" * 64, len(PACK))
+    assert len(calls) < 5
+
+
+def test_a_body_that_cannot_be_unpacked_is_offline() -> None:
+    def bad_gzip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Encoding", "gzip")
+        handler.send_header("Content-Length", "5")
+        handler.end_headers()
+        handler.wfile.write(b"hello")
+
+    with serving(bad_gzip) as client, pytest.raises(Offline, match="DecodingError"):
+        client.newest_release(PHONE, 0, 0)
+
+
+def test_a_captive_portal_is_offline() -> None:
+    with serving(lambda handler: send(handler, 302, b"")) as client, pytest.raises(Offline, match="302"):
+        client.newest_release(PHONE, 0, 0)
+
+
+def test_a_release_nested_without_end_is_no_more_than_refused() -> None:
+    header = urlsafe_b64encode(b'{"kid":' + b"[" * 200_000).rstrip(b"=").decode()
+    assert signer(f"{header}.e30.AA") is None
+    keys = public_keys(ECKey.generate_key("P-256"))
+    with pytest.raises(ValueError, match="no statement"):
+        read_statement(f"{header}.e30.AA", keys)
+    with pytest.raises(Refused) as refusal:
+        verify_release(
+            f"{header}.e30.AA", load_public_keys(keys), device="a", bundle="b", newer_than=0, now=0
+        )
+    assert refusal.value.reason is Reason.BAD_SIGNATURE

@@ -21,8 +21,9 @@ from toolchain.cloud.keys import SIGNING, Keyring, create_signing_key, public_ke
 from toolchain.cloud.release import Release, sign_release
 from toolchain.durable import write_durably
 from toolchain.errors import UserError
-from toolchain.fleet.client import CloudClient, Identity, Offline
-from toolchain.fleet.phone import Phone
+from toolchain.fleet.client import CloudClient, Denied, Identity, Offline
+from toolchain.fleet.phone import DAY_S, Phone
+from toolchain.fleet.store import WeightStore
 from toolchain.training.run import load_run
 
 
@@ -60,6 +61,8 @@ class ScriptedClient(CloudClient):
         self.pack = b""
         self.reports: list[tuple[int, str]] = []
         self.statements: list[str] = []
+        self.asked: list[int] = []
+        self.fetched = 0
 
     def offer(self, pack: bytes, release: Release | None = None, jws: str | None = None) -> None:
         claims = release or self.cloud.release(2, pack)
@@ -69,6 +72,7 @@ class ScriptedClient(CloudClient):
         return Identity("phone", bundle, "phone.secret", public_keys(self.cloud.key))
 
     def newest_release(self, phone: Identity, after: int, wait_s: float) -> str | None:
+        self.asked.append(after)
         return self.jws
 
     def report(self, phone: Identity, version: int, outcome: str) -> None:
@@ -78,6 +82,7 @@ class ScriptedClient(CloudClient):
         return self.statements
 
     def fetch_pack(self, phone: Identity, sha256: str, size: int) -> bytes:
+        self.fetched += 1
         return self.pack
 
 
@@ -384,3 +389,83 @@ def test_the_server_hears_what_became_of_a_release(
 
     monkeypatch.setattr(client, "report", away)
     take(phone, client, 4)
+
+
+@pytest.mark.parametrize("polled_between", [False, True])
+def test_a_retired_key_is_forgotten_within_a_day(
+    cloud: Cloud, client: ScriptedClient, tmp_path: Path, polled_between: bool
+) -> None:
+    folder, now = tmp_path / "keys", time.time()
+    folder.mkdir()
+    write_durably(folder / SIGNING, cloud.key.as_pem(private=True), mode=0o600)
+    clock = [now]
+    phone = Phone(cloud.bundle, tmp_path / "phone", lambda event, **fields: None, clock=lambda: clock[0])
+    phone.enrol(client, "key")
+    second = rotate(folder)
+
+    def offer(version: int, key: ECKey) -> None:
+        pack = cloud.pack(version)
+        release = replace(cloud.release(version, pack), expires_at=int(now) + 9 * DAY_S)
+        client.offer(pack, jws=sign_release(key, release))
+        client.statements = Keyring.load(folder).statements(int(clock[0]))
+
+    offer(1, second)
+    assert phone.poll(client, 0) is not None
+    retire(folder)
+    clock[0] += DAY_S + 1
+    if polled_between:
+        client.jws, client.statements = None, Keyring.load(folder).statements(int(clock[0]))
+        assert phone.poll(client, 0) is None
+        again = WeightStore(tmp_path / "phone").identity()
+        assert again is not None
+        assert [key["kid"] for key in again.keys["keys"]] == [second.kid]
+        assert again.retired["keys"] == public_keys(cloud.key)["keys"]
+    offer(2, cloud.key)
+    with pytest.raises(Refused) as refusal:
+        phone.poll(client, 0)
+    assert refusal.value.reason is Reason.BAD_SIGNATURE
+    offer(2, second)
+    assert phone.poll(client, 0) is not None
+
+
+@pytest.mark.parametrize("trouble", [Offline("no route"), Denied(404, "no such path"), None])
+def test_a_known_key_is_believed_where_nobody_tells_of_keys(
+    cloud: Cloud,
+    client: ScriptedClient,
+    phone: Phone,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: Exception | None,
+) -> None:
+    def statements(_phone: Identity) -> list[str]:
+        if trouble is not None:
+            raise trouble
+        return ["no statement"]
+
+    monkeypatch.setattr(phone, "_clock", lambda: time.time() + 2)
+    monkeypatch.setattr(client, "key_statements", statements)
+    take(phone, client, 2)
+
+
+def test_a_refused_release_is_not_fetched_again(client: ScriptedClient, cloud: Cloud, phone: Phone) -> None:
+    LIES["nan"][0](cloud, client)
+    with pytest.raises(Refused):
+        phone.poll(client, 0)
+    before = client.fetched
+    assert phone.poll(client, 0) is None
+    assert (client.fetched, client.asked[-1]) == (before, 2)
+    assert client.reports[-1] == (2, "not_finite")
+    client.jws = None
+    assert phone.poll(client, 0) is None
+    assert client.asked[-2:] == [2, 1], "what a stopped roll-out gives way to is still good"
+    take(phone, client, 2)
+
+
+def test_what_the_network_damaged_is_fetched_again(
+    client: ScriptedClient, cloud: Cloud, phone: Phone
+) -> None:
+    LIES["bit flipped"][0](cloud, client)
+    for _ in range(2):
+        before = client.fetched
+        with pytest.raises(Refused):
+            phone.poll(client, 0)
+        assert (client.fetched, client.asked[-1]) == (before + 1, 1)

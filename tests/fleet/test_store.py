@@ -1,6 +1,7 @@
 """What the phone keeps is whole or absent, whatever moment the power fails at."""
 
 import os
+import resource
 from contextlib import suppress
 from pathlib import Path
 
@@ -140,3 +141,15 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(
     monkeypatch.undo()
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
     assert path.read_bytes() == b"old"
+
+
+def test_more_files_than_may_be_open_are_written(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        write_all_durably({tmp_path / str(n): str(n).encode() for n in range(1024)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert {int(path.name): int(path.read_bytes()) for path in tmp_path.iterdir()} == {
+        n: n for n in range(1024)
+    }

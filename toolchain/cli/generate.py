@@ -73,6 +73,7 @@ def command(
     else:
         Console(highlight=False).print(
             f"{out}: {done.generated:,} users in {seconds:.1f} s, {report['users_per_second']:,} a second, "
-            f"signed and written; {done.before:,} were there",
+            f"signed and written; {done.before:,} were there"
+            + (f"; {done.refused:,} left out: see refused-*.json" if done.refused else ""),
             soft_wrap=True,
         )

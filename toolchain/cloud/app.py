@@ -15,6 +15,7 @@ from toolchain.cloud import operations, phones
 from toolchain.cloud.asgi import BodyLimit, MeasuredRequests
 from toolchain.cloud.database import OUTAGE
 from toolchain.cloud.service import Service, ServiceOf
+from toolchain.objects import StoreAway
 
 log = logging.getLogger(__name__)
 router = APIRouter()
@@ -48,10 +49,13 @@ def create_app(service: Service) -> FastAPI:
     return app
 
 
-@router.get("/v1/healthz", responses={503: {"description": "The database or the generator fails"}})
+@router.get(
+    "/v1/healthz", responses={503: {"description": "The database, the generator or the upkeep fails"}}
+)
 def health(service: ServiceOf, response: Response) -> dict[str, str | list[str]]:
-    """Whether the database answers and the last generation went well."""
+    """Whether the database answers, the last generation went well and the upkeep goes on."""
     state = {"database": "ok", "generation": "failing" if service.publisher.last_failed else "ok"}
+    state["upkeep"] = "ok" if service.upkeep.alive else "ended"
     try:
         service.database.ping()
     except OUTAGE:
@@ -76,5 +80,6 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
 
 async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
     """503: phones try again by themselves, with what they have not got an answer for."""
-    log.warning("a request failed: the database is away (%s)", type(error).__name__)
-    return JSONResponse({"detail": "the database is not available"}, 503, {"Retry-After": "1"})
+    what = "store of packs" if isinstance(error, StoreAway) else "database"
+    log.warning("a request failed: the %s is away (%s)", what, type(error).__name__)
+    return JSONResponse({"detail": f"the {what} is not available"}, 503, {"Retry-After": "1"})

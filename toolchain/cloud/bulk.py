@@ -1,7 +1,8 @@
 """Packs and releases for a whole population at once: contexts in Parquet in, packs and releases in Parquet out.
 
 Input: one Parquet file or a folder of them, with the columns `device` (string), `samples` (list of int64) and,
-where they do not all start at 1, `version` (int64).
+where they do not all start at 1, `version` (int64). A user whose samples the task cannot read costs nobody else
+anything: `refused-….json` beside the part, a list of `device` and `reason`, names those that a part lacks.
 Output: `generation.json` with the facts of the run, and one Parquet file a part: the columns `device`, `bundle`,
 `version`, `sha256`, `size`, `release` (JWS) and `pack` (safetensors). A part is named by the rows that it was made
 from and written in one step; whoever runs the same command again makes the missing parts. So each device has
@@ -28,6 +29,7 @@ import pyarrow.parquet as pq
 from export.bundle import Bundle
 from export.packs import pack_digest
 from toolchain.children import CONTEXT, follow_parent
+from toolchain.cloud.access import DEVICE_ID
 from toolchain.cloud.generation import ROWS_OF_MANY, load_generators
 from toolchain.cloud.keys import load_signing_key
 from toolchain.cloud.publishing import RELEASE_LIFETIME_S
@@ -38,6 +40,17 @@ from toolchain.objects import ObjectStore
 ROWS_A_PART = 1024
 USERS_A_PROCESS = 20_000  # below that, another process costs more time to start than it saves
 FACTS = "generation.json"
+_PART = pa.schema(
+    {
+        "device": pa.string(),
+        "bundle": pa.string(),
+        "version": pa.int64(),
+        "sha256": pa.string(),
+        "size": pa.int64(),
+        "release": pa.string(),
+        "pack": pa.large_binary(),
+    }
+)
 Engine = Literal["local", "ray"]
 
 
@@ -73,10 +86,11 @@ class Unit:
 
 @dataclass(frozen=True)
 class Done:
-    """Users of one call that were generated now, and those that earlier calls had left finished."""
+    """Users of one call that were generated now, those that earlier calls had left finished, and all left out."""
 
     generated: int
     before: int
+    refused: int = 0
 
 
 def plan(job: Job) -> list[Unit]:
@@ -123,7 +137,20 @@ def generate(job: Job, units: Sequence[Unit], engine: Engine, advance: Callable[
     for rows in _locally(job, missing) if engine == "local" else _on_ray(job, missing):
         generated += rows
         advance(rows)
-    return Done(generated, total - generated)
+    refused = _refused(ObjectStore(job.out))
+    now = sum(count for part, count in refused.items() if part not in done)
+    refused_before = sum(refused.values()) - now
+    return Done(generated - now, total - generated - refused_before, now + refused_before)
+
+
+def _refused(store: ObjectStore) -> dict[str, int]:
+    """How many users each part lacks, by its name."""
+    return {
+        f"part-{name.removeprefix('refused-').removesuffix('.json')}.parquet": len(
+            json.loads(store.read(name))
+        )
+        for name in store.names("refused-")
+    }
 
 
 class Worker:
@@ -145,8 +172,28 @@ class Worker:
             table = file.read_row_group(unit.row_group)
         for name, start in missing:
             rows = table.slice(start, ROWS_A_PART)
-            self._store.write({name: self._part(rows)})
+            try:
+                part, refused = self._part(rows), []
+            except (ValueError, TypeError):
+                rows_of_use, refused = self._sorted_out(rows)
+                part = self._part(rows_of_use)
+            if refused:  # first, so that a kill in between loses none of it
+                to = name.replace("part-", "refused-").replace(".parquet", ".json")
+                self._store.write({to: json.dumps(refused, indent=2).encode()})
+            self._store.write({name: part})
             yield rows.num_rows
+
+    def _sorted_out(self, contexts: pa.Table) -> tuple[pa.Table, list[dict[str, str]]]:
+        """The rows that weights can be made of, and the device and what is wrong of each other."""
+        refused: dict[str, str] = {}
+        for device, samples in zip(*contexts.select(["device", "samples"]).to_pydict().values(), strict=True):
+            try:
+                self._generator.check(samples)
+                self._generator.packs([samples], [1])
+            except (ValueError, TypeError) as error:
+                refused[device] = str(error)
+        kept = pa.array([device not in refused for device in contexts.column("device").to_pylist()])
+        return contexts.filter(kept), [{"device": name, "reason": why} for name, why in refused.items()]
 
     def _part(self, contexts: pa.Table) -> bytes:
         devices = contexts.column("device").to_pylist()
@@ -177,8 +224,9 @@ class Worker:
                 "sha256": [release.sha256 for release in releases],
                 "size": [release.size for release in releases],
                 "release": [sign_release(self._key, release) for release in releases],
-                "pack": pa.array(packs, pa.large_binary()),
-            }
+                "pack": packs,
+            },
+            schema=_PART,
         )
         out = pa.BufferOutputStream()  # six times as fast as BytesIO
         pq.write_table(part, out, compression="none", use_dictionary=["bundle"])
@@ -275,17 +323,21 @@ def _units(contexts: str) -> Iterator[Unit]:
 
 
 def _check_devices(units: Iterable[Unit]) -> None:
-    """A device that stood there twice would have two releases."""
+    """A device that stood there twice would have two releases; one that no server enrols could have none."""
     seen: set[str] = set()
     for unit in units:
         with _opened(unit.file) as file:
-            devices = file.read_row_group(unit.row_group, columns=["device"]).column("device").to_pylist()
-        for device in devices:
-            if not isinstance(device, str) or not device:
-                raise UserError(f"{unit.file}: the column device must hold the name of one in every row")
+            named = {"device", "version"} & set(file.schema_arrow.names)
+            rows = file.read_row_group(unit.row_group, columns=sorted(named)).to_pydict()
+        for device in rows["device"]:
+            if not isinstance(device, str) or not DEVICE_ID.fullmatch(device):
+                raise UserError(f"{unit.file}: {device!r} is no device id: up to 64 letters, digits and _")
             if device in seen:
                 raise UserError(f"{unit.file}: device {device} stands in the contexts twice")
             seen.add(device)
+        for device, version in zip(rows["device"], rows.get("version", ())):  # noqa: B905 (it may be missing)
+            if type(version) is not int or version < 1:
+                raise UserError(f"{unit.file}: device {device} has version {version}: they start at 1")
 
 
 @contextmanager

@@ -12,12 +12,22 @@ from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, 
 from sqlalchemy.exc import InterfaceError, NoSuchModuleError, OperationalError, SQLAlchemyError, TimeoutError
 
 from toolchain.errors import UserError
+from toolchain.objects import StoreAway
 
 # SQLAlchemy closes what is over the pool after each use, and opening costs more than a query. SQLite's are file
 # handles: as many as the server has threads. PostgreSQL's are processes, and its default allows a hundred of them.
 _CONNECTIONS = {"sqlite": 48, "postgresql": 20}
-# What a database raises that is away or overloaded, and may be back soon.
-OUTAGE = (OperationalError, InterfaceError, TimeoutError)
+# What a database or a store raises that is away or overloaded, and may be back soon.
+OUTAGE = (OperationalError, InterfaceError, TimeoutError, StoreAway)
+# A network that goes silent would else hold each request for minutes: TCP's patience, not ours.
+_PATIENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "options": "-c idle_in_transaction_session_timeout=60000",
+}
 # Keys of PostgreSQL's advisory locks, of this program alone.
 _MIGRATING, _RELEASING = 0x6D6E6574_0001, 0x6D6E6574_0002
 
@@ -36,10 +46,12 @@ class Database:
                 raise UserError(
                     f"the database is {self.dialect}: give the URL of an SQLite or a PostgreSQL one"
                 )
+            patience = _PATIENCE if self.dialect == "postgresql" else {}
             # The parameters that are hidden from logs hold contexts.
             self._engine = create_engine(
                 parsed,
                 hide_parameters=True,
+                connect_args={name: value for name, value in patience.items() if name not in parsed.query},
                 pool_size=_CONNECTIONS[self.dialect],
                 max_overflow=0,
                 pool_pre_ping=self.dialect == "postgresql",  # a restarted database costs no request
@@ -87,6 +99,12 @@ class Database:
         with self._engine.connect() as connection:
             connection.execute(text("SELECT 1"))
 
+    def scrub(self) -> None:
+        """Empty SQLite's log, where what was deleted would lie until it is written over; as far as nobody reads it."""
+        if self.dialect == "sqlite":
+            with self._turn, self._engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
@@ -117,4 +135,5 @@ def _make_durable(engine: Engine) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")  # a version given out must survive a power loss
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA secure_delete=ON")  # an erased context is overwritten, not just unlinked
         connection.execute("PRAGMA busy_timeout=30000")

@@ -106,7 +106,7 @@ def read_statement(statement: str, known: Mapping[str, Any]) -> tuple[dict[str, 
             raise ValueError("it is signed, but no statement of keys")
         keys, at = {"keys": token.claims["keys"]}, token.claims["iat"]
         load_public_keys(keys)
-    except (JoseError, KeyError, TypeError) as error:
+    except (JoseError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"no statement by a known key: {error}") from error
     if type(at) is not int:
         raise ValueError("the statement's time is not a number of seconds")
@@ -118,7 +118,7 @@ def signer(jws: str) -> str | None:
     try:
         header = json.loads(urlsafe_b64decode(jws.partition(".")[0] + "=="))
         return str(header["kid"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -131,7 +131,7 @@ def load_public_keys(jwks: Mapping[str, Any]) -> KeySet:
     """Read a JWKS of public keys; ValueError where it holds none or is not one."""
     try:
         return KeySet.import_key_set({"keys": list(jwks["keys"])})
-    except (JoseError, KeyError, TypeError, ValueError) as error:
+    except (JoseError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"not a JSON Web Key Set: {error}") from error
 
 

@@ -37,14 +37,22 @@ class PackStore:
 
     def discard_device(self, device: str) -> None:
         """Delete every pack of a device."""
-        self._objects.remove(self._objects.names(f"{device}-"))
+        self._objects.remove_all(f"{device}-")
 
     def older_than(self, before: float) -> Iterator[list[PackName]]:
-        """Packs last written before that moment (Unix seconds), in parts."""
+        """Packs last written before that moment (Unix seconds), in parts of some hundreds at most."""
         for entries in self._objects.written(_FIRST):
             found = [(_NAME.fullmatch(name), written) for name, written in entries]
             yield [(name[1], name[2]) for name, written in found if name and written < before]
 
+    def tidy(self, before: float) -> None:
+        """Delete what writes left behind that were killed before that moment (Unix seconds)."""
+        self._objects.tidy(before)
+
 
 def _name(device: str, sha256: str) -> str:
-    return f"{device}-{sha256}.safetensors"
+    """Raises ValueError for a device or digest that could lead out of the store."""
+    name = f"{device}-{sha256}.safetensors"
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(f"{device!r} is not a device, or {sha256!r} no SHA-256")
+    return name

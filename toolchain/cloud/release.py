@@ -103,7 +103,7 @@ def _read_signed(jws: str, keys: KeySet) -> Release:
         claims = jwt.decode(jws, keys, algorithms=[ALGORITHM]).claims
     except InvalidPayloadError as error:
         raise Refused(Reason.MALFORMED, "the signed payload is not a JSON object") from error
-    except (JoseError, ValueError, TypeError) as error:
+    except (JoseError, ValueError, TypeError, RecursionError) as error:
         raise Refused(
             Reason.BAD_SIGNATURE, f"no good {ALGORITHM} signature by a pinned key: {error}"
         ) from error

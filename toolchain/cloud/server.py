@@ -50,7 +50,7 @@ def build_service(settings: Settings, generators: Generators) -> Service:
         audit=Audit(database),
         packs=packs,
         publisher=publisher,
-        upkeep=Upkeep(ledger, packs, publisher, waiting, settings.retain_days, metrics),
+        upkeep=Upkeep(ledger, packs, publisher, waiting, settings.retain_days, metrics, database.scrub),
         waiting=waiting,
         metrics=metrics,
         limits=settings.limits,
@@ -76,12 +76,15 @@ class Reload:
         with self._turn:
             try:
                 generators, keys = self._load(), self._state.read_keys()
-                self._service.replace(generators, keys)
-                kids = [key.kid for key in (keys.keyring.signing, *keys.keyring.retiring)]
-                self._service.audit.note("server", "reloaded", bundles=sorted(generators), keys=kids)
-            except (UserError, BundleError, *OUTAGE) as error:
+            except (UserError, BundleError) as error:
                 log.error("nothing is replaced: %s", error)
                 return
+            kids = [key.kid for key in (keys.keyring.signing, *keys.keyring.retiring)]
+            try:
+                self._service.replace(generators, keys)
+                self._service.audit.note("server", "reloaded", bundles=sorted(generators), keys=kids)
+            except OUTAGE as error:  # after all was replaced; upkeep takes up the work that waits
+                log.warning("a reload is not in the audit log: %s", type(error).__name__)
         _spare_the_collector()
         log.info("reloaded: %d bundles, signing with %s", len(generators), kids[0])
 

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable
 
 from toolchain.cloud.database import OUTAGE
@@ -18,6 +19,7 @@ SWEEP_S = 3600.0
 # A pack without a release is one of a replica that died in between, or of a batch under way.
 ORPHANED_S = 3600.0
 HISTORY_S = 90 * 24 * 3600
+SCRUB_S = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +35,16 @@ class Upkeep:
         waiting: Waiting,
         retain_days: float | None,
         metrics: Metrics,
+        scrub: Callable[[], None] = lambda: None,
     ) -> None:
+        """`scrub` is called now and then, to wipe what was deleted from where it may still lie."""
         self._ledger = ledger
         self._packs = packs
         self._publisher = publisher
         self._waiting = waiting
         self._retain_days = retain_days
         self._metrics = metrics
+        self._scrub = scrub
         self._seen = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="upkeep", daemon=True)
@@ -55,12 +60,17 @@ class Upkeep:
         if self._thread.ident is not None:
             self._thread.join()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
     def spread_news(self) -> None:
         """Hand the releases of other replicas to the devices that wait here."""
         for new in self._ledger.news(self._seen):
             key = new.device, new.bundle
             if key in self._waiting:
-                jws = self._ledger.release_after(*key, 0, int(time.time()))
+                jws = self._ledger.release_after(*key, new.version - 1, int(time.time()))
                 if jws is not None:
                     self._waiting.wake({key: Published(new.version, jws)})
             self._seen = new.id
@@ -76,12 +86,18 @@ class Upkeep:
         self._ledger.forget(contexts_before=contexts, releases_before=int(now - HISTORY_S))
 
     def sweep(self, older_than_s: float = ORPHANED_S) -> None:
-        """Delete the packs that a killed replica left without a release."""
-        for packs in self._packs.older_than(time.time() - older_than_s):
+        """Delete the packs that a killed replica left without a release, or half written."""
+        before = time.time() - older_than_s
+        self._packs.tidy(before)
+        for packs in self._packs.older_than(before):
             if self._stop.is_set():
                 return
             if packs:
                 self._packs.discard(set(packs) - self._ledger.named(packs))
+
+    def scrub(self) -> None:
+        """Wipe what was deleted from where it may still lie."""
+        self._scrub()
 
     def _work(self) -> None:
         jobs: list[tuple[Callable[[], None], float]] = [
@@ -90,6 +106,7 @@ class Upkeep:
             (self.take_over, TAKE_OVER_S),
             (self.forget, TAKE_OVER_S),
             (self.sweep, SWEEP_S),
+            (self.scrub, SCRUB_S),
         ]
         due = {job: time.monotonic() + period for job, period in jobs}
         while not self._stop.wait(NEWS_S):
@@ -103,3 +120,7 @@ class Upkeep:
             job()
         except (*OUTAGE, OSError) as error:
             log.warning("%s has to wait: %s", job.__name__, type(error).__name__)
+        except Exception as error:  # one that nobody thought of must not end the others for ever
+            # Where, not what: an error's message may quote a context.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error("%s failed: %s\n%s", job.__name__, type(error).__name__, where)

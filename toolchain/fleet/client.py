@@ -75,7 +75,7 @@ class CloudClient(HttpClient):
             return [str(statement) for statement in answer["statements"]]
 
     def fetch_pack(self, phone: Identity, sha256: str, size: int) -> bytes:
-        """The `size` bytes of a pack; a cut download goes on where it broke as long as each try brings some.
+        """The `size` bytes of a pack; a cut download goes on where it broke as long as each try gets further.
 
         Raises Refused with wrong_size if the server sends another number of bytes; what they are is for the
         caller to check.
@@ -86,7 +86,7 @@ class CloudClient(HttpClient):
             try:
                 self._fetch_more(phone, sha256, size, data)
             except Offline:
-                if len(data) == before:
+                if len(data) <= before:
                     raise
                 continue
             if len(data) < size:

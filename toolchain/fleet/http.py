@@ -68,7 +68,7 @@ class HttpClient:
             with self._http.stream(method, path, headers=authorised, **options) as answer:
                 _check(answer)
                 yield answer
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:  # of which bad gzip is one
             raise Offline(f"{type(error).__name__}: {error}") from error
 
 
@@ -84,11 +84,12 @@ def _read(answer: httpx.Response) -> bytes:
 def _check(answer: httpx.Response) -> None:
     if answer.is_success:
         return
-    if answer.status_code >= 500 or answer.status_code == 429:
+    # No mnet server sends a phone elsewhere: a captive portal does.
+    if answer.status_code >= 500 or answer.status_code == 429 or 300 <= answer.status_code < 400:
         raise Offline(f"the server answered HTTP {answer.status_code}")
     try:
         detail = str(json.loads(_read(answer))["detail"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         detail = answer.reason_phrase
     raise Denied(answer.status_code, detail)
 
@@ -98,5 +99,5 @@ def contract() -> Iterator[None]:
     """What does not read as the contract says comes from something else, such as a captive portal."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Offline(f"the answer is not that of an mnet server: {type(error).__name__}") from error

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from export.bundle import Bundle
 from export.errors import Reason, Refused
@@ -17,6 +18,9 @@ from toolchain.fleet.store import Kept, WeightStore, check_bytes
 
 # Room for the header of a pack beside its tensors.
 PACK_HEADER_BYTES = 64 * 1024
+DAY_S = 24 * 3600
+# These may be the network's doing; any other refusal of a release would come again.
+_MENDABLE = {Reason.WRONG_SIZE, Reason.WRONG_HASH}
 
 Report = Callable[..., None]
 
@@ -57,6 +61,8 @@ class Phone:
         self._session = open_session(bundle)
         self._running: Kept | None = None
         self._newest_seen = 0
+        self._refused = (0, "")  # version and SHA-256 of what need not be fetched again
+        self._keys_told_at: float | None = None  # by the phone's own clock
         self._identity = self._store.identity()
         if self._identity is not None:
             if self._identity.bundle != bundle.id:
@@ -109,18 +115,31 @@ class Phone:
         Raises Offline or Denied, and Refused where the new weights fail a check: the running ones stay.
         """
         phone = self._known()
-        jws = client.newest_release(phone, self._newer_than, wait_s)
+        jws = self._offered(client, phone, wait_s)
+        phone = self._learn_keys(client, phone, jws)
         if jws is None:
             return None
-        phone = self._learn_keys(client, phone, jws)
         release = self._verify(phone, jws, newer_than=self._newer_than, now=int(self._clock()))
+        if (release.version, release.sha256) == self._refused:
+            return None
         try:
             swapped = self._take(client, phone, Kept(jws, release))
         except Refused as refusal:
+            if refusal.reason not in _MENDABLE:
+                self._refused = release.version, release.sha256
             self._tell(client, phone, release, refusal.reason)
             raise
         self._tell(client, phone, release, "taken")
         return swapped
+
+    def _offered(self, client: CloudClient, phone: Identity, wait_s: float) -> str | None:
+        """The newest release that is worth a look, as JWS."""
+        refused, _ = self._refused
+        jws = client.newest_release(phone, max(self._newer_than, refused), wait_s)
+        if jws is None and refused > self._newer_than:
+            # A roll-out that was stopped for its refusals gives way to the release before it.
+            jws = client.newest_release(phone, self._newer_than, 0)
+        return jws
 
     def _take(self, client: CloudClient, phone: Identity, new: Kept) -> Swapped:
         """Fetch the pack of a verified release, swap it in and keep it."""
@@ -148,23 +167,45 @@ class Phone:
         except (Offline, Denied) as error:
             self._report("not_reported", version=release.version, detail=str(error))
 
-    def _learn_keys(self, client: CloudClient, phone: Identity, jws: str) -> Identity:
-        """Where a key signed that this phone has not heard of: the server's keys, if a known one vouches for them."""
-        if signer(jws) in {key["kid"] for key in phone.keys["keys"] if "kid" in key}:
+    def _learn_keys(self, client: CloudClient, phone: Identity, jws: str | None) -> Identity:
+        """The server's keys, if a known one vouches for them; asked for daily, and where an unknown one signed `jws`.
+
+        Raises Offline or Denied only where there is an unknown one.
+        """
+        known = {key["kid"] for key in phone.keys["keys"] if "kid" in key}
+        unknown = jws is not None and signer(jws) not in known
+        told_at = phone.keys_at if self._keys_told_at is None else self._keys_told_at
+        if not unknown and 0 <= self._clock() - told_at < DAY_S:
             return phone
-        for statement in client.key_statements(phone):
+        try:
+            statements = client.key_statements(phone)
+        except (Offline, Denied):
+            if unknown:
+                raise
+            return phone
+        for statement in statements:
             try:
                 keys, at = read_statement(statement, phone.keys)
             except ValueError:
                 continue  # by another key than the known ones
             if at > phone.keys_at:
-                retired = {"keys": [*phone.keys["keys"], *phone.retired["keys"]]}
-                learnt = replace(phone, keys=keys, keys_at=at, retired=retired)
-                self._store.save_identity(learnt)
-                self._identity = learnt
-                self._report("keys_learnt", keys=len(keys["keys"]))
-                return learnt
+                self._keys_told_at = self._clock()
+                return self._trust(phone, keys, at)
         return phone
+
+    def _trust(self, phone: Identity, keys: dict[str, Any], at: int) -> Identity:
+        """Go on with these keys only; a full disk costs them at the next start, not now."""
+        before = [*phone.keys["keys"], *phone.retired["keys"]]
+        retired = [key for key in before if key not in keys["keys"]]
+        learnt = replace(phone, keys=keys, keys_at=at, retired={"keys": retired})
+        if keys != phone.keys:
+            self._report("keys_learnt", keys=len(keys["keys"]))
+        self._identity = learnt
+        try:
+            self._store.save_identity(learnt)
+        except OSError as error:
+            self._report("not_persisted", detail=str(error))
+        return learnt
 
     def _known(self) -> Identity:
         assert self._identity is not None, "enrol first"

@@ -48,7 +48,7 @@ class WeightStore:
             return identity
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise UserError(f"{self._identity} is damaged ({error}): delete it to enrol anew") from error
 
     def save_identity(self, identity: Identity) -> None:
