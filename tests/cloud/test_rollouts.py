@@ -1,6 +1,7 @@
 """Roll-outs: in stages, stopped by the phones that they harm, and taken back."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 
 import pytest
 from sqlalchemy import update
@@ -256,3 +257,32 @@ def test_a_push_asks_for_some_devices_at_a_time(
     ledger.forget(contexts_before=float("inf"), releases_before=0)
     with pytest.raises(LookupError, match="no context"):
         rollouts.start(["d00"], 100, 0)
+
+
+def test_a_report_and_an_erasure_never_wait_in_a_circle(
+    database: Database, ledger: Ledger, rollouts: Rollouts
+) -> None:
+    registry, failures = Registry(database), list[BaseException]()
+    stage = rollouts.start(None, 100, 0)
+    publish(ledger, DEVICES)
+
+    def each(work: Callable[[str], object]) -> None:
+        try:
+            for device in DEVICES:
+                work(device)
+        except BaseException as error:
+            failures.append(error)
+
+    def report(device: str) -> object:
+        return rollouts.report(device, "bundle", 2, Reason.SELF_TEST_FAILED)
+
+    threads = [
+        threading.Thread(target=each, args=(work,))
+        for work in (report, lambda device: registry.erase(device, "operator"), report)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert rollouts.roll_back(stage.rollout).versions == {}
