@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +15,9 @@ import pytest
 
 from export.bundle import Bundle
 from tests.cloud.callers import Device, catch_up, enrol, upload_under
+from toolchain.children import CONTEXT
 from toolchain.cloud.keys import rotate
+from toolchain.cloud.workers import _Worker
 from toolchain.fleet.processes import ProcessEnded, ServerProcess
 
 WORKERS, DEVICES, UPLOADS = 2, 4, 15
@@ -126,3 +130,21 @@ def test_a_signal_reaches_every_worker_and_a_phone_hears_of_each(
 def test_workers_that_cannot_start_are_one_line(tiny_bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(ProcessEnded, match=r"(?s)ended with 2 before 'ready'.*error: .*nowhere"):
         ServerProcess(tmp_path / "nowhere", tiny_bundle, tmp_path / "server", options=["--workers", "2"])
+
+
+def test_a_signal_to_a_worker_that_ended_just_now_ends_nothing() -> None:
+    process = CONTEXT.Process(target=time.sleep, args=(0,))
+    process.start()
+    process.join()
+    worker = _Worker.__new__(_Worker)
+    worker.process, worker.ready = process, True
+    worker.reload()
+
+
+def test_a_server_may_have_as_many_files_open_as_the_system_lets_it() -> None:
+    code = (
+        "import resource as r; from toolchain.cloud.workers import allow_many_files as allow;"
+        "r.setrlimit(r.RLIMIT_NOFILE, (256, 512)); allow(); print(r.getrlimit(r.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(512, 512)"

@@ -172,8 +172,9 @@ class Worker:
             table = file.read_row_group(unit.row_group)
         for name, start in missing:
             rows = table.slice(start, ROWS_A_PART)
+            refused: list[dict[str, str]] = []
             try:
-                part, refused = self._part(rows), []
+                part = self._part(rows)
             except (ValueError, TypeError):
                 rows_of_use, refused = self._sorted_out(rows)
                 part = self._part(rows_of_use)

@@ -2,10 +2,12 @@
 
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from tempfile import TemporaryDirectory
 
@@ -43,6 +45,7 @@ def serve(settings: Settings, listener: socket.socket, ready: Ready) -> None:
 
     Raises UserError or BundleError where the server cannot start.
     """
+    allow_many_files()
     if settings.workers > 1:
         with TemporaryDirectory(prefix="mnet-metrics-") as folder:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # what prometheus_client looks for in the workers
@@ -51,6 +54,13 @@ def serve(settings: Settings, listener: socket.socket, ready: Ready) -> None:
         from toolchain.cloud.server import serve_here  # with PyTorch, which the parent of others does without
 
         serve_here(settings, listener, ready)
+
+
+def allow_many_files() -> None:
+    """Let this process and its children have as many files and sockets open as the system lets them."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS calls its limit infinite and takes none so high
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class _Worker:
@@ -67,7 +77,8 @@ class _Worker:
         """Have it read runs, bundles and keys anew; one that is just starting is told once it listens to signals."""
         self.missed_reload = not self.ready
         if self.ready and self.process.pid is not None:
-            os.kill(self.process.pid, signal.SIGHUP)
+            with suppress(ProcessLookupError):  # it ended just now; another one takes its place
+                os.kill(self.process.pid, signal.SIGHUP)
 
     def join(self, timeout_s: float) -> None:
         """Wait for its end, and see to it."""
@@ -125,9 +136,13 @@ class _Workers:
             ready(said)
 
     def _replace(self, worker: _Worker) -> None:
+        served, worker.ready = (
+            worker.ready,
+            False,
+        )  # no signal to a process that is gone, or to its id's next owner
         worker.join(STOP_S)
         how = f"worker {worker.process.pid} ended with {worker.process.exitcode}"
-        if not worker.ready:
+        if not served:
             self._failed(how)
             time.sleep(RESTART_S)
         log.warning("%s: another one takes its place", how)
