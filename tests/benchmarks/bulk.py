@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from toolchain.cloud.bulk import Engine, Job, generate, plan
+from toolchain.cloud.bulk import Engine, generate, plan
+from toolchain.cloud.bulk_parts import Job
 from toolchain.cloud.generation import ROWS_OF_MANY
 from toolchain.cloud.keys import create_signing_key
 from toolchain.fleet.timelines import recommender

@@ -11,8 +11,9 @@ import torch
 
 from export.bundle import Bundle
 from export.packs import pack_digest, read_pack
-from toolchain.cloud import bulk
-from toolchain.cloud.bulk import FACTS, Done, Engine, Job
+from toolchain.cloud import bulk, bulk_parts
+from toolchain.cloud.bulk import FACTS, Done, Engine
+from toolchain.cloud.bulk_parts import Job
 from toolchain.cloud.generation import PackGenerator
 from toolchain.cloud.keys import create_signing_key, load_public_keys, load_signing_key, public_keys
 from toolchain.cloud.release import verify_release
@@ -78,7 +79,7 @@ def test_every_user_gets_the_pack_that_the_service_would_give(job: Job) -> None:
 
 
 def test_a_killed_generation_goes_on_with_what_is_missing(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk, "ROWS_A_PART", 8)
+    monkeypatch.setattr(bulk_parts, "ROWS_A_PART", 8)
     real, writes = ObjectStore.write, iter(range(100))
 
     class Killed(BaseException):
