@@ -114,12 +114,15 @@ class Publisher:
         self.queue([device])
         return version
 
+    @property
+    def _waiting(self) -> int:
+        return len(self._queued) + len(self._later)
+
     def _next_batch(self) -> list[str]:
         """Wait for devices, and a moment for more of them; empty when it is time to stop."""
         with self._changed:
-            waiting = lambda: len(self._queued) + len(self._later)  # noqa: E731
-            self._changed.wait_for(lambda: waiting() or self._closing)
-            self._changed.wait_for(lambda: waiting() >= MAX_BATCH or self._closing, WINDOW_S)
+            self._changed.wait_for(lambda: self._waiting or self._closing)
+            self._changed.wait_for(lambda: self._waiting >= MAX_BATCH or self._closing, WINDOW_S)
             if self._closing:
                 return []
             batch = list(itertools.islice(itertools.chain(self._queued, self._later), MAX_BATCH))
