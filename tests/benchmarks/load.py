@@ -137,6 +137,9 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=50.0, help="uploads a second")
     parser.add_argument("--seconds", type=float, default=10.0, help="of uploads")
     parser.add_argument("--idle", type=float, default=5.0, help="seconds of idle polls")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="of the server; cpu and memory are the first's"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -148,7 +151,7 @@ def main() -> int:
     bundle = json.loads((args.bundle / "manifest.json").read_text())["id"]
     with (
         tempfile.TemporaryDirectory() as state,
-        ServerProcess(args.run, args.bundle, Path(state)) as server,
+        ServerProcess(args.run, args.bundle, Path(state), options=["--workers", str(args.workers)]) as server,
     ):
         found = asyncio.run(measure(server, bundle, items, args))
     if args.json:
