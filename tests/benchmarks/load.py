@@ -138,7 +138,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="of uploads")
     parser.add_argument("--idle", type=float, default=5.0, help="seconds of idle polls")
     parser.add_argument(
-        "--workers", type=int, default=1, help="of the server; cpu and memory are the first's"
+        "--workers", type=int, default=1, help="of the server; cpu and memory are then its parent's"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
