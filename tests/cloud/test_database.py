@@ -9,7 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from toolchain.cloud.database import Database
+from toolchain.cloud.database import Database, _log_ahead
 from toolchain.cloud.ledger import Ledger
 from toolchain.cloud.registry import Registry
 from toolchain.cloud.tables import Base
@@ -97,3 +97,17 @@ def test_a_transaction_that_nobody_ends_is_ended(postgres: PostgresServer) -> No
     assert shown(f"{url}?options=-c%20idle_in_transaction_session_timeout%3D7000") == "7s", (
         "the URL has its way"
     )
+
+
+def test_a_database_that_another_makes_at_the_same_moment_is_waited_for() -> None:
+    """SQLite refuses one of two that switch to WAL at once; which one, and when, no test can choose."""
+    tried: list[str] = []
+
+    class Busy:
+        def execute(self, statement: str) -> None:
+            tried.append(statement)
+            if len(tried) < 3:
+                raise sqlite3.OperationalError("database is locked")
+
+    _log_ahead(Busy())
+    assert tried == ["PRAGMA journal_mode=WAL"] * 3

@@ -78,15 +78,18 @@ def test_a_poll_is_not_woken_for_a_release_that_is_withheld(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger, rollouts = Ledger(database), Rollouts(database)
-    Registry(database).enrol("a1", "hash", "bundle")
-    for _ in range(2):
-        ledger.add_context("a1", [1])
-        released(ledger, "a1")
+    devices = ["a1", "a2", "a3"]
+    for device in devices:
+        Registry(database).enrol(device, f"hash of {device}", "bundle")
+        for _ in range(2):
+            ledger.add_context(device, [1])
+            released(ledger, device)
     upkeep = made(database, tmp_path)
     upkeep._seen = ledger.newest_id()
-    rollouts.start(["a1"], 100, 0.0)
-    released(ledger, "a1")
-    assert rollouts.report("a1", "bundle", 3, "self_test_failed")
+    rollouts.start(devices, 100, 0.0)
+    for device in devices:
+        released(ledger, device)
+    assert [rollouts.report(device, "bundle", 3, "self_test_failed") for device in devices][-1]
     woken: list[object] = []
     monkeypatch.setattr(upkeep._waiting, "wake", woken.append)
 

@@ -67,6 +67,8 @@ def run(script: str, folder: Path) -> str:
 def terminal(script: str, folder: Path, name: str) -> Iterator[Path]:
     """A terminal in which a command runs until the test ends, by Ctrl-C; yields the file that it prints to."""
     log = folder / f"{name}.log"
+    # A shell starts what runs in the background deaf to Ctrl-C, and so would be what this starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("w") as out:
         process = subprocess.Popen(
             ["bash", "-c", f"exec {script}"],

@@ -1,8 +1,10 @@
 """The database behind the service: SQLite in a file, or PostgreSQL by URL, brought to today's schema when opened."""
 
+import sqlite3
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +134,18 @@ class Database:
 def _make_durable(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def set_pragmas(connection: Any, _record: object) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA busy_timeout=30000")
+        _log_ahead(connection)
         connection.execute("PRAGMA synchronous=FULL")  # a version given out must survive a power loss
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute("PRAGMA secure_delete=ON")  # an erased context is overwritten, not just unlinked
-        connection.execute("PRAGMA busy_timeout=30000")
+
+
+def _log_ahead(connection: Any) -> None:
+    """Switch to WAL; where workers make a database together, SQLite refuses all but one of them without waiting."""
+    for wait_s in (0.1, 0.2, 0.4, 0.8, 1.6, 3.2):
+        with suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        time.sleep(wait_s)
+    connection.execute("PRAGMA journal_mode=WAL")

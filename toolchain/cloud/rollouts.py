@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     and_,
+    case,
     exists,
     false,
     func,
@@ -266,9 +267,12 @@ def _cancel(connection: Connection, rollout: int) -> None:
 
 def _stop_if_bad(connection: Connection, rollout: int) -> bool:
     found = _locked(connection, rollout)
-    devices = select(func.count(IssuedRelease.device.distinct())).where(IssuedRelease.rollout == rollout)
-    reported = connection.scalar(devices.where(IssuedRelease.outcome.is_not(None))) or 0
-    refused = connection.scalar(devices.where(IssuedRelease.outcome.in_(BLAMED))) or 0
+    blamed = case((IssuedRelease.outcome.in_(BLAMED), IssuedRelease.device))
+    heard = select(func.count(IssuedRelease.device.distinct()), func.count(blamed.distinct()))
+    # One statement: a report or an erasure between two would have more refuse than report.
+    reported, refused = connection.execute(
+        heard.where(IssuedRelease.rollout == rollout, IssuedRelease.outcome.is_not(None))
+    ).one()
     if found.state != RUNNING or refused < REFUSING_AT_LEAST:
         return False
     if share_at_least(refused, reported) <= found.stop_above:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic, time
 
@@ -103,7 +103,7 @@ class Replayed:
 class Fleet:
     """Phones of one policy, each with an identity, weights and a folder of its own, replayed in step with each other.
 
-    At a chance those whose policy asks upload their context and swap in what comes back. Each next item is ranked on
+    At a chance each whose policy asks uploads its context and swaps in what comes back. Each next item is ranked on
     the phone under `default` (the shipped weights), `first` (the first push, never renewed) and `live`; and by
     `static`, the device model trained alone, in eager PyTorch.
     """
@@ -146,27 +146,46 @@ class Fleet:
         """Accepted uploads whose weights have not come."""
         return sum(replayed.handset.waits for replayed in self.phones)
 
+    def renew(self, turn: int, client: CloudClient) -> list[Event]:
+        """A chance, and what comes of it, one phone after the other; the swaps."""
+        events = []
+        for replayed in self.phones:
+            self._ask(replayed, turn, client)
+            events += self._fetch(replayed, turn, client, patiently=True)
+        return events
+
     def ask(self, turn: int, client: CloudClient) -> None:
         """A chance of those that have not taken it: upload where the policy asks."""
-        for replayed in self._at(turn):
+        for replayed in self.phones:
+            self._ask(replayed, turn, client)
+
+    def fetch(self, turn: int, client: CloudClient, *, patiently: bool) -> list[Event]:
+        """Swap what is waited for: by one look each, or however many it takes; the swaps."""
+        return [
+            event
+            for replayed in self.phones
+            for event in self._fetch(replayed, turn, client, patiently=patiently)
+        ]
+
+    def _ask(self, replayed: Replayed, turn: int, client: CloudClient) -> None:
+        if turn < replayed.timeline.turns:
             sent = replayed.chance(turn, self._judge.task.context_length, client)
             self.requests += sent > 0
             self.context_bytes += sent
 
-    def fetch(self, turn: int, client: CloudClient, *, patiently: bool) -> list[Event]:
-        """Swap what is waited for: by one look each, or however many it takes; the swaps."""
-        events = []
-        for replayed in self.phones:
-            handset = replayed.handset
-            if handset.waits and (swapped := handset.settle(client) if patiently else handset.look(client)):
-                events.append({**replayed.took(swapped, turn), "policy": self.policy})
-        return events
+    def _fetch(self, replayed: Replayed, turn: int, client: CloudClient, *, patiently: bool) -> list[Event]:
+        handset = replayed.handset
+        if handset.waits and (swapped := handset.settle(client) if patiently else handset.look(client)):
+            return [{**replayed.took(swapped, turn), "policy": self.policy}]
+        return []
 
     def predict(self, turn: int) -> list[Event]:
         """Rank what every user took in this turn, and hold the phone's answers against its version's."""
         events: list[Event] = []
-        for replayed in self._at(turn):
+        for replayed in self.phones:
             timeline = replayed.timeline
+            if turn >= timeline.turns:
+                continue
             who = {"user": timeline.user, "policy": self.policy}
             rank = self._judge.ranks(timeline, turn, replayed.versions)
             step = timeline.start + turn - timeline.origin
@@ -177,6 +196,3 @@ class Fleet:
             if turn == timeline.turns - 1:
                 events.append({"event": "replayed", **who})
         return events
-
-    def _at(self, turn: int) -> Iterator[Replayed]:
-        return (replayed for replayed in self.phones if turn < replayed.timeline.turns)

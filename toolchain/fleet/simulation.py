@@ -135,9 +135,7 @@ class _Rounds:
     def round(self, turn: int, fault: str) -> None:
         """The round from this turn on."""
         if fault == CALM:
-            self._hear(
-                [event for fleet in self._fleets for event in self._chance(fleet, turn, patiently=True)]
-            )
+            self._hear([event for fleet in self._fleets for event in fleet.renew(turn, self._client)])
             self._hear(self._predictions(turn))
         else:
             self._disturbed(turn, fault)
@@ -160,7 +158,8 @@ class _Rounds:
             events = []
             with self._site.fault(fault, lambda: self._ask(turn)):
                 for fleet in self._fleets:
-                    events += self._chance(fleet, turn, patiently=False)
+                    fleet.ask(turn, self._client)
+                    events += fleet.fetch(turn, self._client, patiently=False)
                 events += self._predictions(turn)
             self._hear(events)  # only now: what hears them may write to the disk that was full
             self._tell(self._outcome.calm)
@@ -171,11 +170,6 @@ class _Rounds:
     def _ask(self, turn: int) -> None:
         for fleet in self._fleets:
             fleet.ask(turn, self._client)
-
-    def _chance(self, fleet: Fleet, turn: int, *, patiently: bool) -> list[Event]:
-        """One policy after the other, so that none waits for the uploads of another."""
-        fleet.ask(turn, self._client)
-        return fleet.fetch(turn, self._client, patiently=patiently)
 
     def _predictions(self, turn: int) -> list[Event]:
         turns = range(turn, turn + self._outcome.refresh)
