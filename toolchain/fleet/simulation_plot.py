@@ -42,7 +42,7 @@ def plot_simulation(report: dict[str, Any], outcome: Outcome, file: Path) -> Non
         swaps = {policy: tally.swap_us for policy, tally in outcome.tallies.items()}
         waits = {policy: tally.upload_to_swap_ms for policy, tally in outcome.tallies.items()}
         _shares(swap, swaps, colour, "swap, µs")
-        _shares(wait, waits, colour, "upload to swapped, ms; all phones that ask upload first")
+        _shares(wait, waits, colour, "upload to swapped, ms")
         figure.legend(*quality.get_legend_handles_labels(), loc="outside lower center", ncols=8)
         figure.savefig(file, dpi=120)
 
