@@ -2,10 +2,16 @@
 
 import logging
 import sys
+import traceback
 
 from pythonjsonlogger.json import JsonFormatter
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def where(error: Exception) -> str:
+    """Where an error was raised, and not what it says: its message may quote a context."""
+    return "".join(traceback.format_tb(error.__traceback__))
 
 
 def log_to_stderr(as_json: bool) -> None:

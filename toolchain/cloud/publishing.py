@@ -4,7 +4,6 @@ import itertools
 import logging
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -13,6 +12,7 @@ from toolchain.cloud.database import OUTAGE
 from toolchain.cloud.generation import PackGenerator
 from toolchain.cloud.keys import Keyring
 from toolchain.cloud.ledger import Issued, Ledger, Wanted
+from toolchain.cloud.logs import where
 from toolchain.cloud.metrics import Metrics
 from toolchain.cloud.packs import PackStore
 from toolchain.cloud.registry import Registry
@@ -135,13 +135,17 @@ class Publisher:
             try:
                 self._last_failed = not self._publish_or_split(batch)
             except OUTAGE as error:
-                # `take_up` finds them again when the database is back.
-                log.warning("the database failed (%s): %d releases wait", type(error).__name__, len(batch))
+                # `take_up` finds them again when database and store are back.
+                log.warning(
+                    "the database or the store failed (%s): %d releases wait",
+                    type(error).__name__,
+                    len(batch),
+                )
                 self._last_failed = True
             except Exception as error:
                 # As a database that became read-only; the thread has to outlive whatever it is.
                 log.error(
-                    "no releases for %d devices: %s\n%s", len(batch), type(error).__name__, _where(error)
+                    "no releases for %d devices: %s\n%s", len(batch), type(error).__name__, where(error)
                 )
                 self._last_failed = True
                 with self._changed:
@@ -167,7 +171,7 @@ class Publisher:
             raise
         except Exception as error:
             kind = type(error).__name__
-            log.error("no release for device %s, its context is kept: %s\n%s", device, kind, _where(error))
+            log.error("no release for device %s, its context is kept: %s\n%s", device, kind, where(error))
             return False
         return True
 
@@ -230,8 +234,3 @@ class Publisher:
             expires_at=now + RELEASE_LIFETIME_S,
         )
         return Issued(release, sign_release(self.keyring.signing, release), wanted.rollout)
-
-
-def _where(error: Exception) -> str:
-    """Where, not what: an error's message may quote the context."""
-    return "".join(traceback.format_tb(error.__traceback__))

@@ -3,11 +3,11 @@
 import logging
 import threading
 import time
-import traceback
 from collections.abc import Callable
 
 from toolchain.cloud.database import OUTAGE
 from toolchain.cloud.ledger import Ledger
+from toolchain.cloud.logs import where
 from toolchain.cloud.metrics import Metrics
 from toolchain.cloud.packs import PackStore
 from toolchain.cloud.publishing import Publisher
@@ -121,6 +121,4 @@ class Upkeep:
         except (*OUTAGE, OSError) as error:
             log.warning("%s has to wait: %s", job.__name__, type(error).__name__)
         except Exception as error:  # one that nobody thought of must not end the others for ever
-            # Where, not what: an error's message may quote a context.
-            where = "".join(traceback.format_tb(error.__traceback__))
-            log.error("%s failed: %s\n%s", job.__name__, type(error).__name__, where)
+            log.error("%s failed: %s\n%s", job.__name__, type(error).__name__, where(error))
