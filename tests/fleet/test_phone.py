@@ -1,126 +1,23 @@
 """A real session under a server that lies in every way it can: refused by name, still serving."""
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
-from joserfc.jwk import ECKey
 from torch import Tensor
 
-from export.bundle import Bundle
 from export.errors import Reason, Refused
-from export.packs import pack_digest, write_pack
-from toolchain.cloud.generation import PackGenerator
-from toolchain.cloud.keys import SIGNING, Keyring, create_signing_key, public_keys, retire, rotate
-from toolchain.cloud.release import Release, sign_release
-from toolchain.durable import write_durably
+from export.packs import pack_digest
+from tests.fleet.scripted import Cloud, ScriptedClient, start, take
+from toolchain.cloud.release import sign_release
 from toolchain.errors import UserError
-from toolchain.fleet.client import CloudClient, Denied, Identity, Offline
-from toolchain.fleet.phone import DAY_S, Phone
-from toolchain.fleet.store import WeightStore
-from toolchain.training.run import load_run
-
-
-@dataclass
-class Cloud:
-    """A server's knowledge, to make good releases and packs with, and bad ones."""
-
-    bundle: Bundle
-    generator: PackGenerator
-    key: ECKey
-    other_key: ECKey
-
-    def pack(self, version: int) -> bytes:
-        return self.generator.packs([[version, version + 1, version + 2]], [version])[0]
-
-    def release(self, version: int, pack: bytes) -> Release:
-        now = int(time.time())
-        return Release("phone", self.bundle.id, version, pack_digest(pack), len(pack), now, now + 60)
-
-    def packed(self, change: Callable[[dict[str, Tensor]], None], **facts: Any) -> bytes:
-        """A pack of version 2 with its tensors changed, all else as it should be."""
-        parameters = {name: value.clone() for name, value in self.bundle.default_weights.items()}
-        change(parameters)
-        stated = {"bundle_id": self.bundle.id, "version": 2, "generator": "g", "probe": [0.0] * 16} | facts
-        return write_pack(parameters, **stated)
-
-
-class ScriptedClient(CloudClient):
-    """Answers what it is told to."""
-
-    def __init__(self, cloud: Cloud) -> None:
-        super().__init__("http://127.0.0.1:1")
-        self.cloud = cloud
-        self.jws: str | None = None
-        self.pack = b""
-        self.reports: list[tuple[int, str]] = []
-        self.statements: list[str] = []
-        self.asked: list[int] = []
-        self.fetched = 0
-
-    def offer(self, pack: bytes, release: Release | None = None, jws: str | None = None) -> None:
-        claims = release or self.cloud.release(2, pack)
-        self.jws, self.pack = jws or sign_release(self.cloud.key, claims), pack
-
-    def enrol(self, enrolment_key: str, bundle: str) -> Identity:
-        return Identity("phone", bundle, "phone.secret", public_keys(self.cloud.key))
-
-    def newest_release(self, phone: Identity, after: int, wait_s: float) -> str | None:
-        self.asked.append(after)
-        return self.jws
-
-    def report(self, phone: Identity, version: int, outcome: str) -> None:
-        self.reports.append((version, outcome))
-
-    def key_statements(self, phone: Identity) -> list[str]:
-        return self.statements
-
-    def fetch_pack(self, phone: Identity, sha256: str, size: int) -> bytes:
-        self.fetched += 1
-        return self.pack
-
-
-@pytest.fixture(scope="module")
-def cloud(tiny_run: Path, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Cloud:
-    folder = tmp_path_factory.mktemp("cloud")
-    bundle = Bundle.load(tiny_bundle)
-    generator = PackGenerator(load_run(tiny_run), bundle)
-    keys = [create_signing_key(folder / name) for name in ("signing.pem", "other.pem")]
-    return Cloud(bundle, generator, keys[0], keys[1])
-
-
-@pytest.fixture
-def client(cloud: Cloud) -> ScriptedClient:
-    return ScriptedClient(cloud)
-
-
-def start(cloud: Cloud, state: Path) -> tuple[Phone, list[dict[str, Any]]]:
-    events: list[dict[str, Any]] = []
-    phone = Phone(cloud.bundle, state, lambda event, **fields: events.append({"event": event, **fields}))
-    return phone, events
-
-
-@pytest.fixture
-def phone(cloud: Cloud, client: ScriptedClient, tmp_path: Path) -> Phone:
-    """Enrolled, and running version 1."""
-    phone, _ = start(cloud, tmp_path)
-    phone.enrol(client, "key")
-    take(phone, client, 1)
-    return phone
-
-
-def take(phone: Phone, client: ScriptedClient, version: int) -> None:
-    pack = client.cloud.pack(version)
-    client.offer(pack, client.cloud.release(version, pack))
-    swapped = phone.poll(client, 0)
-    assert swapped is not None
-    assert (swapped.version, swapped.bytes, swapped.persisted) == (version, len(pack), True)
+from toolchain.fleet.client import Offline
+from toolchain.fleet.phone import Phone
 
 
 def output(phone: Phone, cloud: Cloud) -> Tensor:
@@ -328,53 +225,6 @@ def test_a_state_of_another_bundle_is_the_users_mistake(cloud: Cloud, phone: Pho
         start(cloud, tmp_path)
 
 
-def test_a_new_key_is_learnt_from_one_that_is_known(
-    cloud: Cloud, client: ScriptedClient, phone: Phone, tmp_path: Path
-) -> None:
-    """Rotation with overlap: the old key vouches for the new one, and is worth nothing once it has been retired."""
-    folder, now = tmp_path / "keys", int(time.time())
-    folder.mkdir()
-    write_durably(folder / SIGNING, cloud.key.as_pem(private=True), mode=0o600)
-
-    def offer(version: int, key: ECKey, statements: list[str]) -> None:
-        pack = cloud.pack(version)
-        client.offer(pack, jws=sign_release(key, cloud.release(version, pack)))
-        client.statements = statements
-
-    second = rotate(folder)
-    for statements in ([], ["no statement"], Keyring(cloud.other_key, (second,)).statements(now)[:1]):
-        offer(2, second, statements)
-        with pytest.raises(Refused) as refusal:
-            phone.poll(client, 0)
-        assert refusal.value.reason is Reason.BAD_SIGNATURE
-    offer(2, second, Keyring.load(folder).statements(now))
-    assert phone.poll(client, 0) is not None
-    assert retire(folder) == [cloud.key.kid]
-    third = rotate(folder)
-    offer(3, third, Keyring.load(folder).statements(now))
-    with pytest.raises(Refused):
-        phone.poll(
-            client, 0
-        )  # not newer than what it knows: it may be an old statement that somebody plays back
-    offer(3, third, Keyring.load(folder).statements(now + 1))
-    assert phone.poll(client, 0) is not None
-    offer(4, cloud.key, Keyring.load(folder).statements(now + 2))
-    with pytest.raises(Refused) as refusal:
-        phone.poll(client, 0)
-    assert refusal.value.reason is Reason.BAD_SIGNATURE
-    assert start(cloud, tmp_path)[0].version == 3
-
-
-def test_what_was_accepted_under_a_retired_key_still_runs(
-    cloud: Cloud, client: ScriptedClient, phone: Phone, tmp_path: Path
-) -> None:
-    second = create_signing_key(tmp_path / "second.pem")
-    identity = json.loads((tmp_path / "identity.json").read_text())
-    changed = {"keys": public_keys(second), "retired": identity["keys"]}
-    (tmp_path / "identity.json").write_text(json.dumps(identity | changed))
-    assert start(cloud, tmp_path)[0].version == 1
-
-
 def test_the_server_hears_what_became_of_a_release(
     cloud: Cloud, client: ScriptedClient, phone: Phone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,61 +239,6 @@ def test_the_server_hears_what_became_of_a_release(
 
     monkeypatch.setattr(client, "report", away)
     take(phone, client, 4)
-
-
-@pytest.mark.parametrize("polled_between", [False, True])
-def test_a_retired_key_is_forgotten_within_a_day(
-    cloud: Cloud, client: ScriptedClient, tmp_path: Path, polled_between: bool
-) -> None:
-    folder, now = tmp_path / "keys", time.time()
-    folder.mkdir()
-    write_durably(folder / SIGNING, cloud.key.as_pem(private=True), mode=0o600)
-    clock = [now]
-    phone = Phone(cloud.bundle, tmp_path / "phone", lambda event, **fields: None, clock=lambda: clock[0])
-    phone.enrol(client, "key")
-    second = rotate(folder)
-
-    def offer(version: int, key: ECKey) -> None:
-        pack = cloud.pack(version)
-        release = replace(cloud.release(version, pack), expires_at=int(now) + 9 * DAY_S)
-        client.offer(pack, jws=sign_release(key, release))
-        client.statements = Keyring.load(folder).statements(int(clock[0]))
-
-    offer(1, second)
-    assert phone.poll(client, 0) is not None
-    retire(folder)
-    clock[0] += DAY_S + 1
-    if polled_between:
-        client.jws, client.statements = None, Keyring.load(folder).statements(int(clock[0]))
-        assert phone.poll(client, 0) is None
-        again = WeightStore(tmp_path / "phone").identity()
-        assert again is not None
-        assert [key["kid"] for key in again.keys["keys"]] == [second.kid]
-        assert again.retired["keys"] == public_keys(cloud.key)["keys"]
-    offer(2, cloud.key)
-    with pytest.raises(Refused) as refusal:
-        phone.poll(client, 0)
-    assert refusal.value.reason is Reason.BAD_SIGNATURE
-    offer(2, second)
-    assert phone.poll(client, 0) is not None
-
-
-@pytest.mark.parametrize("trouble", [Offline("no route"), Denied(404, "no such path"), None])
-def test_a_known_key_is_believed_where_nobody_tells_of_keys(
-    cloud: Cloud,
-    client: ScriptedClient,
-    phone: Phone,
-    monkeypatch: pytest.MonkeyPatch,
-    trouble: Exception | None,
-) -> None:
-    def statements(_phone: Identity) -> list[str]:
-        if trouble is not None:
-            raise trouble
-        return ["no statement"]
-
-    monkeypatch.setattr(phone, "_clock", lambda: time.time() + 2)
-    monkeypatch.setattr(client, "key_statements", statements)
-    take(phone, client, 2)
 
 
 def test_a_refused_release_is_not_fetched_again(client: ScriptedClient, cloud: Cloud, phone: Phone) -> None:
