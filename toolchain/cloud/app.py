@@ -54,8 +54,11 @@ def create_app(service: Service) -> FastAPI:
 )
 def health(service: ServiceOf, response: Response) -> dict[str, str | list[str]]:
     """Whether the database answers, the last generation went well and the upkeep goes on."""
-    state = {"database": "ok", "generation": "failing" if service.publisher.last_failed else "ok"}
-    state["upkeep"] = "ok" if service.upkeep.alive else "ended"
+    state = {
+        "database": "ok",
+        "generation": "failing" if service.publisher.last_failed else "ok",
+        "upkeep": "ok" if service.upkeep.alive else "ended",
+    }
     try:
         service.database.ping()
     except OUTAGE:

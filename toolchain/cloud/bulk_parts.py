@@ -102,7 +102,6 @@ class Worker:
         refused: dict[str, str] = {}
         for device, samples in zip(*contexts.select(["device", "samples"]).to_pydict().values(), strict=True):
             try:
-                self._generator.check(samples)
                 self._generator.packs([samples], [1])
             except (ValueError, TypeError) as error:
                 refused[device] = str(error)

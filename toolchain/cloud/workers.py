@@ -136,10 +136,8 @@ class _Workers:
             ready(said)
 
     def _replace(self, worker: _Worker) -> None:
-        served, worker.ready = (
-            worker.ready,
-            False,
-        )  # no signal to a process that is gone, or to its id's next owner
+        served = worker.ready
+        worker.ready = False  # no signal to a process that is gone, or to its id's next owner
         worker.join(STOP_S)
         how = f"worker {worker.process.pid} ended with {worker.process.exitcode}"
         if not served:
