@@ -11,7 +11,7 @@ demo: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest
 
-lint: .venv/installed
+lint: .venv/installed build/packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -31,6 +31,12 @@ android: .venv/installed
 	$(BIN)/python -m android_demo.hosttest.tools
 	$(BIN)/python -m pytest tests/vectors tests/android --android -rs -s --swaps 1000 --kills 100 -o timeout=3600
 	$(BIN)/python -m android_demo.hosttest.apk
+
+# `mnet` as it is installed, as links: for mypy and for editors, which read no mapping of folders to packages
+build/packages: setup.py
+	rm -rf $@ && mkdir -p $@/mnet
+	for file in mnet/*; do ln -s "$(CURDIR)/$$file" $@/mnet/; done
+	for folder in device_models export toolchain; do ln -s "$(CURDIR)/$$folder" $@/mnet/$$folder; done
 
 clean:
 	rm -rf .venv build *.egg-info $(OUT)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from device_models.next_item import initialize
+from mnet.device_models.next_item import initialize
 
 # Scores at a time where candidates are shared: with width 32, 100 MB of features.
 CHUNK = 1 << 18

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from device_models.next_item import NextItemModel, initialize
+from mnet.device_models.next_item import NextItemModel, initialize
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from device_models.next_item import NextItemModel, initialize
+from mnet.device_models.next_item import NextItemModel, initialize
 
 # Softmax gives exactly 0 for it, in fp16 too; being finite it makes no NaN of a row that is all padding.
 MASKED = -1e4

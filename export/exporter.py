@@ -14,10 +14,9 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from export.bindings import choose_binding
-from export.bundle import Bundle, describe_file, list_files
-from export.errors import BundleError
-from export.golden import (
+from mnet.export.format.bundle import Bundle, describe_file, list_files
+from mnet.export.format.errors import BundleError
+from mnet.export.format.golden import (
     LEAST_CHANGE,
     Golden,
     Reference,
@@ -27,16 +26,17 @@ from export.golden import (
     swap_scales,
     swap_weights,
 )
-from export.manifest import MANIFEST_FILE, SCHEMA, PackDtype, seal
-from export.manifest import Golden as GoldenEntry
-from export.pack_dtypes import choose_pack_dtypes, rounded
-from export.quantization import with_base
-from export.session import open_baked
-from export.slots import place, sentinels
-from export.spec import ExportSpec, describe
-from export.targets import TARGETS, find_target, load_target
-from export.tracing import changing_shape
-from export.verify import verify_bundle
+from mnet.export.format.manifest import MANIFEST_FILE, SCHEMA, PackDtype, seal
+from mnet.export.format.manifest import Golden as GoldenEntry
+from mnet.export.format.pack_dtypes import choose_pack_dtypes, rounded
+from mnet.export.format.slots import place, sentinels
+from mnet.export.lowering.bindings import choose_binding
+from mnet.export.lowering.quantization import with_base
+from mnet.export.lowering.spec import ExportSpec, describe
+from mnet.export.lowering.tracing import changing_shape
+from mnet.export.session import open_baked
+from mnet.export.targets import TARGETS, find_target, load_target
+from mnet.export.verify import verify_bundle
 
 DEFAULT_WEIGHTS_FILE = "default.safetensors"
 GOLDEN_SAMPLES_FILE = "golden.safetensors"

@@ -4,10 +4,10 @@ import math
 from collections import Counter
 from typing import Any
 
-from export.bundle import Bundle
-from export.manifest import Slot, dtype_name, torch_dtype
-from export.packs import pack_digest, unpack
-from export.targets import load_target
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.manifest import Slot, dtype_name, torch_dtype
+from mnet.export.format.packs import pack_digest, unpack
+from mnet.export.targets import load_target
 
 
 def inspect_bundle(bundle: Bundle) -> dict[str, Any]:

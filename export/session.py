@@ -9,11 +9,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from export.bundle import Bundle
-from export.errors import IntegrityError, Reason, Refused
-from export.golden import agrees
-from export.packs import probe_values, read_pack
-from export.targets import Program, Run, load_target
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.errors import IntegrityError, Reason, Refused
+from mnet.export.format.golden import agrees
+from mnet.export.format.packs import probe_values, read_pack
+from mnet.export.targets import Program, Run, load_target
 
 
 @dataclass(frozen=True)

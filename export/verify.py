@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from export.bundle import Bundle
-from export.errors import IntegrityError, Reason, Refused
-from export.golden import LEAST_CHANGE, agrees, max_abs_error
-from export.session import Session, open_session
-from export.swaps import StoredSwaps
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.errors import IntegrityError, Reason, Refused
+from mnet.export.format.golden import LEAST_CHANGE, agrees, max_abs_error
+from mnet.export.format.stored_swaps import StoredSwaps
+from mnet.export.session import Session, open_session
 
 SWAPS = 20
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from toolchain.fleet.processes import ServerProcess
+from mnet.toolchain.fleet.processes import ServerProcess
 
 ITEMS = 300
 
@@ -52,8 +52,8 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder: every stage of training really ran, for one short epoch."""
-    from toolchain.training.config import load_config, parse_config
-    from toolchain.training.recipe import train
+    from mnet.toolchain.training.config import load_config, parse_config
+    from mnet.toolchain.training.recipe import train
 
     folder = tmp_path_factory.mktemp("tiny")
     write_interactions(folder / "u.data")
@@ -66,7 +66,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Android bundle of `tiny_run`."""
-    from toolchain.exporting import export_run
+    from mnet.toolchain.training.export_run import export_run
 
     bundle = tmp_path_factory.mktemp("tiny") / "bundle"
     export_run(tiny_run, "android", bundle)

@@ -15,5 +15,6 @@ ROOT = Path(__file__).parent.parent
     ids=["ruff-check", "ruff-format", "mypy"],
 )
 def test_lint(command: list[str]) -> None:
+    subprocess.run(["make", "build/packages"], cwd=ROOT, capture_output=True, check=True)
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -29,7 +29,7 @@ def test_a_model_of_ones_own_trains_exports_and_swaps(folder: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for command in commands:
         done = subprocess.run(
-            [sys.executable, "-m", "toolchain.cli", *shlex.split(command)],
+            [sys.executable, "-m", "mnet.toolchain.cli", *shlex.split(command)],
             cwd=folder,
             env=environment,
             capture_output=True,

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
-from toolchain.errors import UserError
+from mnet.toolchain.errors import UserError
 
 
 class Strict(BaseModel):

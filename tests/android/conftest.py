@@ -11,8 +11,8 @@ import pytest
 
 from android_demo.hosttest import engine, kotlin
 from android_demo.hosttest.tools import Absent
-from export.bundle import Bundle
-from export.manifest import MANIFEST_FILE, seal
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.manifest import MANIFEST_FILE, seal
 
 REPOSITORY = Path(__file__).parent.parent.parent
 T = TypeVar("T")

@@ -16,13 +16,13 @@ from joserfc.jwk import ECKey
 
 from android_demo.hosttest.kotlin import run_tests, stdlib
 from android_demo.hosttest.tools import java_home
-from export.bundle import Bundle
-from export.packs import pack_digest
-from export.swaps import StoredSwaps
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.packs import pack_digest
+from mnet.export.format.stored_swaps import StoredSwaps
+from mnet.toolchain.contract.keys import public_keys
+from mnet.toolchain.contract.release import Release, sign_release
+from mnet.toolchain.phone.client import Identity
 from tests.android.conftest import HostTests
-from toolchain.cloud.keys import public_keys
-from toolchain.cloud.release import Release, sign_release
-from toolchain.fleet.client import Identity
 
 DEVICE = "0123456789abcdef"
 

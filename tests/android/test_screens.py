@@ -7,9 +7,9 @@ from typing import Any
 
 from android_demo.hosttest import screens
 from android_demo.hosttest.kotlin import compile_tests, run_tests
-from export.bundle import Bundle
+from mnet.export.format.bundle import Bundle
+from mnet.toolchain.attached.android_app import copy_for_device
 from tests.android.conftest import HostTests, or_skip
-from toolchain.fleet.android_app import copy_for_device
 
 
 def test_the_screens_show_what_the_app_does(

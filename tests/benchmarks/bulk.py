@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from toolchain.cloud.bulk import Engine, generate, plan
-from toolchain.cloud.bulk_parts import Job
-from toolchain.cloud.generation import ROWS_OF_MANY
-from toolchain.cloud.keys import create_signing_key
-from toolchain.fleet.timelines import recommender
-from toolchain.training.run import Run, load_run
+from mnet.toolchain.cloud.bulk import Engine, generate, plan
+from mnet.toolchain.cloud.bulk_parts import Job
+from mnet.toolchain.cloud.generation import ROWS_OF_MANY
+from mnet.toolchain.cloud.signing_keys import create_signing_key
+from mnet.toolchain.fleet.timelines import recommender
+from mnet.toolchain.training.run import Run, load_run
 
 SAMPLES = 20
 ROW_GROUP = 2048

@@ -24,8 +24,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from toolchain.fleet.light import LightFleet, LightPhone, room_for
-from toolchain.fleet.processes import ServerProcess
+from mnet.toolchain.fleet.light_phones import LightFleet, LightPhone, room_for
+from mnet.toolchain.fleet.processes import ServerProcess
 
 PHASE_LIMIT_S = 120.0
 
@@ -145,7 +145,7 @@ def main() -> int:
     args = parser.parse_args()
     room_for(args.devices)
 
-    from toolchain.training.run import load_run
+    from mnet.toolchain.training.run import load_run
 
     items = load_run(args.run).task.n_items
     bundle = json.loads((args.bundle / "manifest.json").read_text())["id"]

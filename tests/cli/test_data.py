@@ -5,7 +5,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from toolchain.cli.app import app
+from mnet.toolchain.cli.app import app
 
 
 def test_show_prints_sizes_and_examples(tmp_path: Path) -> None:

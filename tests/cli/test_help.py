@@ -7,7 +7,7 @@ import sys
 import pytest
 import typer
 
-from toolchain.cli.app import app
+from mnet.toolchain.cli.app import app
 
 
 def commands(of: typer.Typer, path: str) -> dict[str, str]:
@@ -30,5 +30,5 @@ def test_the_help_shows_an_example(call: str, text: str) -> None:
 
 def test_the_help_imports_nothing_heavy() -> None:
     heavy = {"torch", "numpy", "pandas", "fastapi", "matplotlib", "executorch"}
-    code = f"import sys, toolchain.cli.app; print({heavy!r} & set(sys.modules))"
+    code = f"import sys, mnet.toolchain.cli.app; print({heavy!r} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"

@@ -12,7 +12,7 @@ import pytest
 
 def mnet(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command as a person would, in a process of its own."""
-    command = [sys.executable, "-m", "toolchain.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "mnet.toolchain.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
@@ -65,7 +65,7 @@ def test_no_bundle_there(verb: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verb", ["verify", "bench"])
 def test_bundle_of_another_schema(verb: str, tiny_bundle: Path, tmp_path: Path) -> None:
-    from export.manifest import seal
+    from mnet.export.format.manifest import seal
 
     bundle = tmp_path / "bundle"
     shutil.copytree(tiny_bundle, bundle)

@@ -7,11 +7,11 @@ from typing import Any
 
 import httpx
 
-from export.bundle import Bundle
-from export.packs import pack_digest
-from toolchain.cloud.keys import load_public_keys
-from toolchain.cloud.release import Release, verify_release
-from toolchain.fleet.processes import ServerProcess
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.packs import pack_digest
+from mnet.toolchain.contract.keys import load_public_keys
+from mnet.toolchain.contract.release import Release, verify_release
+from mnet.toolchain.fleet.processes import ServerProcess
 
 
 class Caller:

@@ -6,13 +6,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from export.bundle import Bundle
+from mnet.export.format.bundle import Bundle
+from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.fleet.postgres import PostgresServer
+from mnet.toolchain.fleet.processes import ServerProcess
 from tests.cloud.callers import Caller, Device, enrol
 from tests.cloud.callers import operator as operator_of
 from tests.cloud.postgres import postgres_server
-from toolchain.cloud.database import Database
-from toolchain.fleet.postgres import PostgresServer
-from toolchain.fleet.processes import ServerProcess
 
 BACKENDS = ("sqlite", "postgresql")
 

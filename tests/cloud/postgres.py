@@ -2,8 +2,8 @@
 
 import pytest
 
-from toolchain.errors import UserError
-from toolchain.fleet.postgres import PostgresServer
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.fleet.postgres import PostgresServer
 
 
 def postgres_server() -> PostgresServer:

@@ -9,17 +9,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from export.bundle import Bundle
-from export.packs import pack_digest, read_pack
-from toolchain.cloud import bulk, bulk_parts
-from toolchain.cloud.bulk import FACTS, Done, Engine
-from toolchain.cloud.bulk_parts import Job
-from toolchain.cloud.generation import PackGenerator
-from toolchain.cloud.keys import create_signing_key, load_public_keys, load_signing_key, public_keys
-from toolchain.cloud.release import verify_release
-from toolchain.errors import UserError
-from toolchain.objects import ObjectStore
-from toolchain.training.run import load_run
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.packs import pack_digest, read_pack
+from mnet.toolchain.cloud import bulk, bulk_parts
+from mnet.toolchain.cloud.bulk import FACTS, Done, Engine
+from mnet.toolchain.cloud.bulk_parts import Job
+from mnet.toolchain.cloud.generation import PackGenerator
+from mnet.toolchain.cloud.signing_keys import create_signing_key, load_signing_key
+from mnet.toolchain.contract.keys import load_public_keys, public_keys
+from mnet.toolchain.contract.release import verify_release
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.object_store import ObjectStore
+from mnet.toolchain.training.run import load_run
 
 NOW = 1_700_000_000
 USERS = {f"{n:04x}": [n % 300 + 1, (7 * n) % 300 + 1, 5] for n in range(50)}

@@ -9,12 +9,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from toolchain.cloud.database import Database, _log_ahead
-from toolchain.cloud.ledger import Ledger
-from toolchain.cloud.registry import Registry
-from toolchain.cloud.tables import Base
-from toolchain.errors import UserError
-from toolchain.fleet.postgres import PostgresServer
+from mnet.toolchain.cloud.database import Database, _log_ahead
+from mnet.toolchain.cloud.ledger import Ledger
+from mnet.toolchain.cloud.registry import Registry
+from mnet.toolchain.cloud.tables import Base
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.fleet.postgres import PostgresServer
 
 # What a server before migrations made, with two phones: one up to date, one whose release is still to be made.
 BEFORE_MIGRATIONS = """

@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from export.bundle import Bundle
+from mnet.export.format.bundle import Bundle
+from mnet.toolchain.fleet.processes import ServerProcess
 from tests.cloud.callers import enrol, operator
 from tests.cloud.conftest import BACKENDS
-from toolchain.fleet.processes import ServerProcess
 
 WILD: list[Any] = [
     *(None, True, -1, 0, 2**31, 2**63 - 1, 2**63, 10**40, 1e308, -0.0, 0.5),

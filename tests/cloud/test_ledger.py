@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import insert, select, update
 
-from toolchain.cloud import statements
-from toolchain.cloud.database import Database
-from toolchain.cloud.ledger import WAITS_AT_MOST_S, Issued, Ledger
-from toolchain.cloud.registry import Registry
-from toolchain.cloud.release import Release
-from toolchain.cloud.tables import Context, Device, Installation
+from mnet.toolchain.cloud import queries
+from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.ledger import WAITS_AT_MOST_S, Issued, Ledger
+from mnet.toolchain.cloud.registry import Registry
+from mnet.toolchain.cloud.tables import Context, Device, Installation
+from mnet.toolchain.contract.release import Release
 
 NOW = 1_700_000_000
 EVER = float("inf")
@@ -229,9 +229,9 @@ def test_an_upload_that_is_being_stored_is_not_forgotten(
         target=ledger.forget, kwargs={"contexts_before": time.time() + 60, "releases_before": 0}
     )
     with database.writing() as connection:  # as `add_context` does
-        connection.execute(statements.UPLOADED, {"of": "a", "now": NOW})
+        connection.execute(queries.UPLOADED, {"of": "a", "now": NOW})
         replaced = {"of": "a", "samples": [2], "uploaded_at": time.time()}
-        connection.execute(statements.REPLACE_CONTEXT, replaced)
+        connection.execute(queries.REPLACE_CONTEXT, replaced)
         forgetting.start()
         forgetting.join(1)
     forgetting.join()

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from export.bundle import Bundle
-from export.packs import read_pack, unpack
-from export.session import open_session
-from toolchain.cloud.generation import PackGenerator, load_generators
-from toolchain.exporting import export_run
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.packs import read_pack, unpack
+from mnet.export.session import open_session
+from mnet.toolchain.cloud.generation import PackGenerator, load_generators
+from mnet.toolchain.training.export_run import export_run
 
 
 @pytest.fixture(scope="module")

@@ -13,21 +13,21 @@ import torch
 from sqlalchemy.exc import InternalError
 from torch.func import functional_call
 
-from export.bundle import Bundle
-from export.packs import read_pack
-from toolchain.cloud.database import Database
-from toolchain.cloud.generation import ROWS, PackGenerator
-from toolchain.cloud.keys import Keyring, create_signing_key
-from toolchain.cloud.ledger import Added, Issued, Ledger
-from toolchain.cloud.metrics import Metrics
-from toolchain.cloud.packs import PackStore
-from toolchain.cloud.publishing import Publisher
-from toolchain.cloud.registry import Registry
-from toolchain.cloud.rollouts import Rollouts
-from toolchain.cloud.upkeep import Upkeep
-from toolchain.cloud.waiting import Key, Published, Waiting
-from toolchain.errors import UserError
-from toolchain.training.run import load_run
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.packs import read_pack
+from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.generation import ROWS, PackGenerator
+from mnet.toolchain.cloud.ledger import Added, Issued, Ledger
+from mnet.toolchain.cloud.long_polls import Key, LongPolls, Published
+from mnet.toolchain.cloud.maintenance import Maintenance
+from mnet.toolchain.cloud.metrics import Metrics
+from mnet.toolchain.cloud.pack_store import PackStore
+from mnet.toolchain.cloud.publishing import Publisher
+from mnet.toolchain.cloud.registry import Registry
+from mnet.toolchain.cloud.rollouts import Rollouts
+from mnet.toolchain.cloud.signing_keys import Keyring, create_signing_key
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.training.run import load_run
 
 EVER = float("inf")
 
@@ -176,7 +176,7 @@ def test_a_pack_that_a_kill_left_without_a_release_is_swept(
         released.wait_for(phone=1)
         packs = PackStore(f"file://{tmp_path / 'packs'}")
         packs.put_all([("phone", b"put, and killed before its release")])
-        upkeep = Upkeep(ledger, packs, publisher, Waiting(), None, Metrics())
+        upkeep = Maintenance(ledger, packs, publisher, LongPolls(), None, Metrics())
         upkeep.sweep()
         assert len(list((tmp_path / "packs").iterdir())) == 2, "it may be of a batch under way"
         upkeep.sweep(older_than_s=-60)
@@ -186,12 +186,14 @@ def test_a_pack_that_a_kill_left_without_a_release_is_swept(
 def test_a_replica_takes_over_what_another_left(
     database: Database, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toolchain.cloud.upkeep.TAKE_OVER_S", 0.0)
+    monkeypatch.setattr("mnet.toolchain.cloud.maintenance.TAKE_OVER_S", 0.0)
     released = Released()
     with publishing(ledger, database, tmp_path, FlakyGenerator(), released) as publisher:
         publisher.start()
         ledger.add_context("phone", [1])  # by a replica that died at once
-        Upkeep(ledger, PackStore(str(tmp_path / "packs")), publisher, Waiting(), None, Metrics()).take_over()
+        Maintenance(
+            ledger, PackStore(str(tmp_path / "packs")), publisher, LongPolls(), None, Metrics()
+        ).take_over()
         released.wait_for(phone=1)
 
 
@@ -244,7 +246,7 @@ def test_the_probe_is_the_output_of_the_very_weights_in_the_pack(tiny_run: Path,
 def test_the_thread_outlives_a_database_that_cannot_be_written(
     database: Database, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toolchain.cloud.publishing.PAUSE_S", 0.01)
+    monkeypatch.setattr("mnet.toolchain.cloud.publishing.PAUSE_S", 0.01)
     failed = threading.Event()
 
     def read_only(*_: object) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from export.bundle import Bundle
+from mnet.export.format.bundle import Bundle
+from mnet.toolchain.fleet.postgres import PostgresServer
+from mnet.toolchain.fleet.processes import ServerProcess
 from tests.cloud.callers import Caller, Device, catch_up, enrol, operator, upload_under
 from tests.cloud.postgres import postgres_server
-from toolchain.fleet.postgres import PostgresServer
-from toolchain.fleet.processes import ServerProcess
 
 DEVICES, UPLOADS = 6, 12
 

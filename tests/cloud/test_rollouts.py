@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 import pytest
 from sqlalchemy import update
 
-from export.errors import Reason
-from toolchain.cloud.audit import Audit
-from toolchain.cloud.database import Database
-from toolchain.cloud.ledger import Issued, Ledger, Wanted
-from toolchain.cloud.registry import Registry
-from toolchain.cloud.release import Release
-from toolchain.cloud.rollouts import Conflict, Rollouts, share_at_least
-from toolchain.cloud.tables import Device
+from mnet.export.format.errors import Reason
+from mnet.toolchain.cloud.audit import Audit
+from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.ledger import Issued, Ledger, Wanted
+from mnet.toolchain.cloud.registry import Registry
+from mnet.toolchain.cloud.rollouts import Conflict, Rollouts, share_at_least
+from mnet.toolchain.cloud.tables import Device
+from mnet.toolchain.contract.release import Release
 
 NOW = 1_700_000_000
 DEVICES = [f"d{n:02}" for n in range(40)]
@@ -247,8 +247,8 @@ def test_phones_that_reported_are_what_refusals_are_counted_against(
 def test_a_push_asks_for_some_devices_at_a_time(
     ledger: Ledger, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toolchain.cloud.rollouts._AT_ONCE", 7)
-    monkeypatch.setattr("toolchain.cloud.ledger._AT_ONCE", 7)
+    monkeypatch.setattr("mnet.toolchain.cloud.rollouts._AT_ONCE", 7)
+    monkeypatch.setattr("mnet.toolchain.cloud.ledger._AT_ONCE", 7)
     stage = rollouts.start(None, 100, 0)
     assert stage.versions == dict.fromkeys(DEVICES, 2)
     publish(ledger, DEVICES)

@@ -12,15 +12,15 @@ import pytest
 import torch
 from prometheus_client.parser import text_string_to_metric_families
 
-from export.bundle import Bundle
-from export.packs import pack_digest, read_pack
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.packs import pack_digest, read_pack
+from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.ledger import Ledger
+from mnet.toolchain.cloud.settings import Limits
+from mnet.toolchain.contract.release import Release
+from mnet.toolchain.fleet.processes import ServerProcess
+from mnet.toolchain.training.run import load_run
 from tests.cloud.callers import Caller, Device, enrol
-from toolchain.cloud.database import Database
-from toolchain.cloud.ledger import Ledger
-from toolchain.cloud.release import Release
-from toolchain.cloud.settings import Limits
-from toolchain.fleet.processes import ServerProcess
-from toolchain.training.run import load_run
 
 LIMITS = Limits()
 CONTEXT = [3, 14, 15, 92, 65, 35]

@@ -13,12 +13,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from export.bundle import Bundle
+from mnet.export.format.bundle import Bundle
+from mnet.toolchain.cloud.signing_keys import rotate
+from mnet.toolchain.cloud.workers import _Worker
+from mnet.toolchain.fleet.processes import ProcessEnded, ServerProcess
+from mnet.toolchain.spawn import CONTEXT
 from tests.cloud.callers import Device, catch_up, enrol, upload_under
-from toolchain.children import CONTEXT
-from toolchain.cloud.keys import rotate
-from toolchain.cloud.workers import _Worker
-from toolchain.fleet.processes import ProcessEnded, ServerProcess
 
 WORKERS, DEVICES, UPLOADS = 2, 4, 15
 
@@ -143,7 +143,7 @@ def test_a_signal_to_a_worker_that_ended_just_now_ends_nothing() -> None:
 
 def test_a_server_may_have_as_many_files_open_as_the_system_lets_it() -> None:
     code = (
-        "import resource as r; from toolchain.cloud.workers import allow_many_files as allow;"
+        "import resource as r; from mnet.toolchain.cloud.workers import allow_many_files as allow;"
         "r.setrlimit(r.RLIMIT_NOFILE, (256, 512)); allow(); print(r.getrlimit(r.RLIMIT_NOFILE))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

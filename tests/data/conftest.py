@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from toolchain.data.download import Source
+from mnet.toolchain.data.download import Source
 
 
 class Site:

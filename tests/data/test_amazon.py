@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from toolchain.data.amazon import load_amazon_video_games
-from toolchain.errors import UserError
+from mnet.toolchain.data.amazon import load_amazon_video_games
+from mnet.toolchain.errors import UserError
 
 ROWS = b"1 30\n1 10\n1 20\n2 10\n2 30\n"
 
@@ -24,7 +24,7 @@ def test_it_is_downloaded_once(
     serve: Callable[[bytes], Any], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = serve(ROWS)
-    monkeypatch.setattr("toolchain.data.amazon.SOURCE", site.source)
+    monkeypatch.setattr("mnet.toolchain.data.amazon.SOURCE", site.source)
     assert [load_amazon_video_games().n_users for _ in range(2)] == [2, 2]
     assert site.requests == 1
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from toolchain.data.cifar10 import fetch, load_cifar10
-from toolchain.errors import UserError
+from mnet.toolchain.data.cifar10 import fetch, load_cifar10
+from mnet.toolchain.errors import UserError
 
 GENERATOR = np.random.default_rng(0)
 PIXELS = {

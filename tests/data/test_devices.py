@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from toolchain.data.devices import Cameras, draw_devices
-from toolchain.data.images import LabelledImages
-from toolchain.errors import UserError
+from mnet.toolchain.data.devices import Cameras, draw_devices
+from mnet.toolchain.data.images import LabelledImages
+from mnet.toolchain.errors import UserError
 
 LABELS = torch.arange(4000) % 4
 IDEAL = Cameras(torch.zeros(2), torch.ones(2, 3), torch.ones(2), torch.ones(2), torch.zeros(2))

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from toolchain.data.download import Source, download
-from toolchain.errors import UserError
+from mnet.toolchain.data.download import Source, download
+from mnet.toolchain.errors import UserError
 
 Serve = Callable[[bytes], Any]
 

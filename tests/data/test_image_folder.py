@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from toolchain.data.image_folder import load_image_folder
-from toolchain.errors import UserError
+from mnet.toolchain.data.image_folder import load_image_folder
+from mnet.toolchain.errors import UserError
 
 
 def write(folder: Path, colour: str, count: int, size: tuple[int, int] = (40, 60)) -> None:

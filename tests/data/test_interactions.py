@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from toolchain.data.interactions import from_columns
+from mnet.toolchain.data.interactions import from_columns
 
 DAY = 86_400
 DATA = from_columns(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from toolchain.data.movielens import load_movielens_100k
-from toolchain.errors import UserError
+from mnet.toolchain.data.movielens import load_movielens_100k
+from mnet.toolchain.errors import UserError
 
 ROWS = "7\t50\t5\t300\n3\t172\t4\t100\n7\t1\t1\t200\n3\t50\t2\t400\n"
 
@@ -68,7 +68,7 @@ def test_it_is_downloaded_once(
     serve: Callable[[bytes], Any], archive: bytes, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = serve(archive)
-    monkeypatch.setattr("toolchain.data.movielens.SOURCE", site.source)
+    monkeypatch.setattr("mnet.toolchain.data.movielens.SOURCE", site.source)
     for _ in range(2):
         assert load_movielens_100k().titles == ("Toy Story (1995)", "Star Wars", "Empire")
     assert site.requests == 1

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from toolchain.data import DATASETS, Interactions, load_data_set, load_interactions
-from toolchain.errors import UserError
+from mnet.toolchain.data import DATASETS, Interactions, load_data_set, load_interactions
+from mnet.toolchain.errors import UserError
 
 OWN = """
-from toolchain.data.interactions import from_columns
+from mnet.toolchain.data.interactions import from_columns
 import numpy as np
 
 class Photos:

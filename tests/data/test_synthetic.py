@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from toolchain.data import load_interactions
-from toolchain.data.interactions import Interactions
-from toolchain.data.synthetic import SyntheticDrift, draw_synthetic_drift
-from toolchain.errors import UserError
+from mnet.toolchain.data import load_interactions
+from mnet.toolchain.data.interactions import Interactions
+from mnet.toolchain.data.synthetic import SyntheticDrift, draw_synthetic_drift
+from mnet.toolchain.errors import UserError
 
 SPEC = SyntheticDrift(users=60)
 

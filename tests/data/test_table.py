@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from toolchain.data.table import load_table
-from toolchain.errors import UserError
+from mnet.toolchain.data.table import load_table
+from mnet.toolchain.errors import UserError
 
 TABLE = pd.DataFrame(
     {

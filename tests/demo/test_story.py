@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from toolchain.demo.story import tell
-from toolchain.training.run import load_run
+from mnet.toolchain.demo.story import tell
+from mnet.toolchain.training.run import load_run
 
 
 @pytest.fixture(scope="module")

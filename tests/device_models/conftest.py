@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from device_models.din import DIN, DINConfig
-from device_models.gru4rec import GRU4Rec, GRU4RecConfig
-from device_models.sasrec import SASRec, SASRecConfig
+from mnet.device_models.din import DIN, DINConfig
+from mnet.device_models.gru4rec import GRU4Rec, GRU4RecConfig
+from mnet.device_models.sasrec import SASRec, SASRecConfig
 
 LENGTH = 6
 MAKERS: dict[str, Callable[[], SASRec | GRU4Rec | DIN]] = {

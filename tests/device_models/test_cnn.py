@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from device_models.cnn import CNN, CNNConfig
+from mnet.device_models.cnn import CNN, CNNConfig
 
 CONFIG = CNNConfig(n_classes=5, width=4, features=12)
 

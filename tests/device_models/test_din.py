@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from device_models.din import DIN, ActivationUnit, DINConfig
+from mnet.device_models.din import DIN, ActivationUnit, DINConfig
 
 CONFIG = DINConfig(n_items=50, width=16, unit=8, history=6, dropout=0.0)
 
@@ -37,7 +37,7 @@ def test_many_queries_over_a_small_catalogue_score_as_each_alone(
     """Weights from the table of all pairs, in chunks, against those of one query's own pairs."""
     hidden = torch.randint(0, 51, (40, CONFIG.history))
     alone = torch.cat([model.head(row[None]) for row in hidden])
-    monkeypatch.setattr("device_models.din.CHUNK", 40 * 7)
+    monkeypatch.setattr("mnet.device_models.din.CHUNK", 40 * 7)
     torch.testing.assert_close(model.head(hidden), alone)
 
 

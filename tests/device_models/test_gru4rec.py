@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from device_models.gru4rec import GRU4RecConfig, RecurrentItemEncoder
+from mnet.device_models.gru4rec import GRU4RecConfig, RecurrentItemEncoder
 
 CONFIG = GRU4RecConfig(n_items=50, width=16, history=6, dropout=0.0)
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from device_models.din import DIN
-from device_models.gru4rec import GRU4Rec
-from device_models.sasrec import SASRec
+from mnet.device_models.din import DIN
+from mnet.device_models.gru4rec import GRU4Rec
+from mnet.device_models.sasrec import SASRec
 
 Model = SASRec | GRU4Rec | DIN
 History = Callable[..., Tensor]

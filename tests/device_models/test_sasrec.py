@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from device_models.sasrec import SASRec, SASRecConfig
+from mnet.device_models.sasrec import SASRec, SASRecConfig
 
 CONFIG = SASRecConfig(n_items=50, width=16, blocks=2, heads=2, history=6, dropout=0.0)
 

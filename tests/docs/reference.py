@@ -9,45 +9,49 @@ from typing import Any
 import typer.main
 from typer.cli import get_docs_for_click
 
+from mnet.toolchain.cli.app import app
 from tests.docs.markdown import ROOT
-from toolchain.cli.app import app
 
 FOLDER = ROOT / "docs" / "reference"
 
 # What code of one's own may build on: section -> names.
 PUBLIC = {
-    "Data": ["toolchain.data:Interactions", "toolchain.data:DataSet", "toolchain.data.images:LabelledImages"],
+    "Data": [
+        "mnet.toolchain.data:Interactions",
+        "mnet.toolchain.data:DataSet",
+        "mnet.toolchain.data.images:LabelledImages",
+    ],
     "Tasks and models": [
-        "toolchain.tasks:Task",
-        "toolchain.tasks.task:Splits",
-        "device_models.next_item:NextItemModel",
+        "mnet.toolchain.tasks:Task",
+        "mnet.toolchain.tasks.task:Splits",
+        "mnet.device_models.next_item:NextItemModel",
     ],
     "MetaNetwork": [
-        "toolchain.metanetwork:MetaNetwork",
-        "toolchain.metanetwork:ContextEncoder",
-        "toolchain.metanetwork:MetaGenerator",
-        "toolchain.metanetwork:MetaStabilizer",
-        "toolchain.metanetwork:under",
-        "toolchain.metanetwork:check_generated",
+        "mnet.toolchain.metanetwork:MetaNetwork",
+        "mnet.toolchain.metanetwork:ContextEncoder",
+        "mnet.toolchain.metanetwork:MetaGenerator",
+        "mnet.toolchain.metanetwork:MetaStabilizer",
+        "mnet.toolchain.metanetwork:under",
+        "mnet.toolchain.metanetwork:check_generated",
     ],
     "Bundles and swaps": [
-        "export.bundle:Bundle",
-        "export.session:open_session",
-        "export.session:Session",
-        "export.session:SwapTimes",
-        "export.packs:read_pack",
-        "export.errors:Reason",
-        "export.errors:Refused",
+        "mnet.export.format.bundle:Bundle",
+        "mnet.export.session:open_session",
+        "mnet.export.session:Session",
+        "mnet.export.session:SwapTimes",
+        "mnet.export.format.packs:read_pack",
+        "mnet.export.format.errors:Reason",
+        "mnet.export.format.errors:Refused",
     ],
     "A runtime of your own": [
-        "export.targets:TargetModule",
-        "export.targets:Program",
-        "export.targets:Target",
+        "mnet.export.targets:TargetModule",
+        "mnet.export.targets:Program",
+        "mnet.export.targets:Target",
     ],
     "A phone": [
-        "toolchain.fleet.phone:Phone",
-        "toolchain.fleet.following:Following",
-        "toolchain.fleet.client:CloudClient",
+        "mnet.toolchain.phone.phone:Phone",
+        "mnet.toolchain.phone.updater:Updater",
+        "mnet.toolchain.phone.client:CloudClient",
     ],
 }
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import typer.main
 
+from mnet.toolchain.cli.app import app
 from tests.docs.markdown import PAGES, ROOT, command_lines, links, spans
-from toolchain.cli.app import app
 
 MNET: Any = typer.main.get_command(app)
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -5,10 +5,10 @@ import sys
 import pytest
 import torch
 
-from export.bundle import Bundle
-from export.exporter import export_bundle
+from mnet.export.exporter import export_bundle
+from mnet.export.format.bundle import Bundle
+from mnet.toolchain.cli.app import main
 from tests.export.ranker import PackFactory, Ranker, ranker_spec
-from toolchain.cli.app import main
 
 
 @pytest.fixture(scope="session")

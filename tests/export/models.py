@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from export.spec import ExportSpec
+from mnet.export.lowering.spec import ExportSpec
 
 
 class ConvNet(nn.Module):

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from export.bundle import Bundle
-from export.golden import Reference
-from export.pack_dtypes import rounded
-from export.spec import ExportSpec
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.golden import Reference
+from mnet.export.format.pack_dtypes import rounded
+from mnet.export.lowering.spec import ExportSpec
 
 GENERATED = ("head_in.weight", "head_in.bias", "head_out.weight", "head_out.bias")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from export.bundle import Bundle
-from export.exporter import export_bundle
-from export.targets import target_names
+from mnet.export.exporter import export_bundle
+from mnet.export.format.bundle import Bundle
+from mnet.export.targets import target_names
 from tests.export.conftest import Mnet
 from tests.export.ranker import Ranker, ranker_spec
 
@@ -95,7 +95,7 @@ def test_bench_says_what_a_place_lacks(
     mnet: Mnet, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("toolchain.fleet.runner._BUILDS", tmp_path)
+    monkeypatch.setattr("mnet.toolchain.attached.native_runner._BUILDS", tmp_path)
     for place, lack in (("native", "make native"), ("adb", "adb is not installed")):
         code, out, err = mnet("bench", bundle.path, "--on", place)
         assert (code, out) == (2, "")
@@ -141,7 +141,7 @@ def test_targets_lists_what_there_is(mnet: Mnet) -> None:
     assert {name for name, row in rows.items() if row["here"] == "checks"} == {"ios"}
     assert rows["ios"]["bindings"] == ["input", "state"]
     assert {name for name, row in rows.items() if "int8" in row["base"]} == {"tflite"}
-    assert "mnet[tflite]" in mnet("targets")[1]
+    assert "mnet-mobile[tflite]" in mnet("targets")[1]
 
 
 def test_inspect_shows_slots_and_who_runs_which_operation(mnet: Mnet, bundle: Bundle) -> None:

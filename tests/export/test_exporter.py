@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from export.bundle import Bundle
-from export.errors import BundleError
-from export.exporter import export_bundle
-from export.spec import ExportSpec
-from export.targets import target_names
-from export.verify import verify_bundle
+from mnet.export.exporter import export_bundle
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.errors import BundleError
+from mnet.export.lowering.spec import ExportSpec
+from mnet.export.targets import target_names
+from mnet.export.verify import verify_bundle
 from tests.export.ranker import Ranker, ranker_spec
 
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from export.bundle import Bundle
-from export.errors import IntegrityError, Reason, Refused
-from export.exporter import export_bundle
-from export.golden import LEAST_CHANGE, agrees, max_abs_error
-from export.packs import write_pack
-from export.session import Session, open_baked, open_session
-from export.targets import Program, Run, load_target, target_names
+from mnet.export.exporter import export_bundle
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.errors import IntegrityError, Reason, Refused
+from mnet.export.format.golden import LEAST_CHANGE, agrees, max_abs_error
+from mnet.export.format.packs import write_pack
+from mnet.export.session import Session, open_baked, open_session
+from mnet.export.targets import Program, Run, load_target, target_names
 from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec
 
 

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from export.bundle import Bundle
-from toolchain.fleet.faults import Outcome, Trial, fault_report, fault_rows, plot_faults
-from toolchain.training.run import load_run
+from mnet.export.format.bundle import Bundle
+from mnet.toolchain.fleet.faults import Outcome, Trial, fault_report, fault_rows, plot_faults
+from mnet.toolchain.training.run import load_run
 
 
 def test_no_fault_costs_more_than_time(tiny_run: Path, tiny_bundle: Path, tmp_path: Path) -> None:

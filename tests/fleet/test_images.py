@@ -9,15 +9,15 @@ import pytest
 import torch
 from rich.console import Console
 
-from export.bundle import Bundle
+from mnet.export.format.bundle import Bundle
+from mnet.toolchain.cloud.signing_keys import read_key
+from mnet.toolchain.fleet.processes import PhoneProcess, ServerProcess
+from mnet.toolchain.tasks.classification import Classification
+from mnet.toolchain.training.config import parse_config
+from mnet.toolchain.training.export_run import export_run
+from mnet.toolchain.training.recipe import train
+from mnet.toolchain.training.run import Run, load_run
 from tests.tasks.images import grey_images
-from toolchain.cloud.keys import read_key
-from toolchain.exporting import export_run
-from toolchain.fleet.processes import PhoneProcess, ServerProcess
-from toolchain.tasks.classification import Classification
-from toolchain.training.config import parse_config
-from toolchain.training.recipe import train
-from toolchain.training.run import Run, load_run
 
 CONFIG = {
     "task": {"name": "classification", "context": 3, "serves": 2}

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from export.bundle import Bundle
-from export.packs import read_pack
-from toolchain.cloud.keys import read_key
-from toolchain.fleet.operator import Operator
-from toolchain.fleet.processes import Event, PhoneProcess, ServerProcess
-from toolchain.training.run import load_run
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.packs import read_pack
+from mnet.toolchain.cloud.operator_client import Operator
+from mnet.toolchain.cloud.signing_keys import read_key
+from mnet.toolchain.fleet.processes import Event, PhoneProcess, ServerProcess
+from mnet.toolchain.training.run import load_run
 
 TOLERANCE = 1e-4
 
@@ -63,7 +63,7 @@ def percentiles(values: list[float]) -> str:
 
 
 def run_verb(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "toolchain.cli", *arguments]
+    command = [sys.executable, "-m", "mnet.toolchain.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -213,7 +213,7 @@ def test_a_phone_starts_without_any_server(server: ServerProcess, tiny_bundle: P
     """It serves the default weights and goes on trying."""
     arguments = ["--bundle", str(tiny_bundle), "--state", str(tmp_path), "--json"]
     arguments += ["--enrolment-key", str(server.enrolment_key), "--server", "http://127.0.0.1:1"]
-    command = [sys.executable, "-m", "toolchain.cli", "device", *arguments]
+    command = [sys.executable, "-m", "mnet.toolchain.cli", "device", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         seen = [process.stdout.readline() for _ in range(3)]

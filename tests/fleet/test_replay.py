@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from export.bundle import Bundle
-from toolchain.fleet.processes import ServerProcess
-from toolchain.fleet.simulation import Outcome, Plan, simulate
-from toolchain.fleet.simulation_report import simulation_report
-from toolchain.fleet.timelines import Timeline, draw_timelines, recommender
-from toolchain.training.run import load_run
+from mnet.export.format.bundle import Bundle
+from mnet.toolchain.fleet.processes import ServerProcess
+from mnet.toolchain.fleet.simulation import Outcome, Plan, simulate
+from mnet.toolchain.fleet.simulation_report import simulation_report
+from mnet.toolchain.fleet.timelines import Timeline, draw_timelines, recommender
+from mnet.toolchain.training.run import load_run
 
 Events = list[dict[str, Any]]
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from export.bundle import Bundle
-from toolchain.cli.simulate import command
-from toolchain.errors import UserError
-from toolchain.fleet import site
-from toolchain.fleet.simulation import Plan, simulate
-from toolchain.fleet.simulation_report import fault_rows
-from toolchain.fleet.site import FAULTS, chosen_faults, spread
-from toolchain.fleet.timelines import draw_timelines
-from toolchain.training.run import load_run
+from mnet.export.format.bundle import Bundle
+from mnet.toolchain.cli.simulate import command
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.fleet import faulty_server
+from mnet.toolchain.fleet.faulty_server import FAULTS, chosen_faults, spread
+from mnet.toolchain.fleet.simulation import Plan, simulate
+from mnet.toolchain.fleet.simulation_report import fault_rows
+from mnet.toolchain.fleet.timelines import draw_timelines
+from mnet.toolchain.training.run import load_run
 
 POLICIES = ("always", "never")
 
@@ -32,7 +32,7 @@ def events(tiny_run: Path, tiny_bundle: Path, out: Path) -> list[dict[str, Any]]
     words = ["simulate", str(tiny_run), "-b", str(tiny_bundle), "--out", str(out), "--json"]
     words += ["--devices", "2", "--light", "20", "--drift", "3", "--faults", "server killed"]
     words += [word for policy in POLICIES for word in ("--policy", policy)]
-    command = [sys.executable, "-m", "toolchain.cli", *words]
+    command = [sys.executable, "-m", "mnet.toolchain.cli", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -92,7 +92,7 @@ def test_without_postgresql_it_stands_on_sqlite_and_says_what_it_skips(
     def missing() -> None:
         raise UserError("PostgreSQL is not here")
 
-    monkeypatch.setattr(site, "PostgresServer", missing)
+    monkeypatch.setattr(faulty_server, "PostgresServer", missing)
     run = load_run(tiny_run)
     plan = Plan(draw_timelines(run)[:1], ["always"], 0, ["database restarted"])
     outcome = simulate(run, Bundle.load(tiny_bundle), plan, lambda event: None, lambda done, of: None)
@@ -134,6 +134,6 @@ def test_mistakes_are_named(tiny_run: Path, tiny_bundle: Path, tmp_path: Path) -
     with pytest.raises(UserError, match="only 0 test users have more than 1000 predictions"):
         command(tiny_run, tiny_bundle, drift=1000)
     words = ["simulate", tiny_run, "-b", tiny_bundle, "--faults", "fire"]
-    done = subprocess.run([sys.executable, "-m", "toolchain.cli", *map(str, words)], capture_output=True)
+    done = subprocess.run([sys.executable, "-m", "mnet.toolchain.cli", *map(str, words)], capture_output=True)
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolchain.errors import UserError
-from toolchain.fleet import timelines
-from toolchain.fleet.timelines import Timeline, change_hands, draw_timelines, shards
-from toolchain.training.build import load_data
-from toolchain.training.run import load_run
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.fleet import timelines
+from mnet.toolchain.fleet.timelines import Timeline, change_hands, draw_timelines, shards
+from mnet.toolchain.training.build import load_data
+from mnet.toolchain.training.run import load_run
 
 AFTER = 3
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from toolchain.metanetwork import MetaNetwork, SetContext, check_generated
+from mnet.toolchain.metanetwork import MetaNetwork, SetContext, check_generated
 
 IMAGE = torch.randn(2, 3, 8, 8)
 

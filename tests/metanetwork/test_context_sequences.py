@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from toolchain.metanetwork import SEQUENCE_ENCODERS, ItemContextEncoder, MovingAverages, SelfAttentionContext
+from mnet.toolchain.metanetwork import (
+    SEQUENCE_ENCODERS,
+    ItemContextEncoder,
+    MovingAverages,
+    SelfAttentionContext,
+)
 
 LENGTH = 8
 

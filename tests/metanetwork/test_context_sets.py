@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from toolchain.metanetwork import SetContext
+from mnet.toolchain.metanetwork import SetContext
 
 
 @pytest.fixture

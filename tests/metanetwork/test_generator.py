@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from toolchain.metanetwork import Form, MetaGenerator
+from mnet.toolchain.metanetwork import Form, MetaGenerator
 
 WIDTH, CONTEXTS = 32, 500
 

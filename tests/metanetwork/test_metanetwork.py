@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from device_models.sasrec import SASRec, SASRecConfig
-from toolchain.metanetwork import Form, MetaNetwork, MovingAverages, SetContext
+from mnet.device_models.sasrec import SASRec, SASRecConfig
+from mnet.toolchain.metanetwork import Form, MetaNetwork, MovingAverages, SetContext
 
 ITEMS, PACKS, ROWS, LENGTH = 30, 5, 3, 8
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from toolchain.metanetwork import call, call_alike, under
+from mnet.toolchain.metanetwork import call, call_alike, under
 
 PACKS, ROWS = 3, 4
 

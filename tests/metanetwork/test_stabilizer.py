@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from toolchain.metanetwork import MetaStabilizer, smooth
+from mnet.toolchain.metanetwork import MetaStabilizer, smooth
 
 
 def test_no_context_moves_a_weight_beyond_the_bound() -> None:

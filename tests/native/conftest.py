@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from export.bundle import Bundle
-from export.exporter import export_bundle
+from mnet.export.exporter import export_bundle
+from mnet.export.format.bundle import Bundle
 from tests.export.models import ConvNet, Separable, image_spec
 from tests.export.ranker import PackFactory, Ranker, ranker_spec
 

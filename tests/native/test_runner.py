@@ -15,19 +15,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.bench import bench_bundle
-from export.bench_figures import bench_rows
-from export.bundle import Bundle
-from export.errors import BundleError, IntegrityError, Refused
-from export.exporter import export_bundle
-from export.manifest import PackDtype, canonical_json, seal
-from export.packs import write_pack
-from export.session import open_session
-from export.slots import pytorch_layout
-from export.verify import verify_bundle
+from mnet.export.bench.latency import bench_bundle
+from mnet.export.bench.latency_tables import bench_rows
+from mnet.export.exporter import export_bundle
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.errors import BundleError, IntegrityError, Refused
+from mnet.export.format.manifest import PackDtype, canonical_json, seal
+from mnet.export.format.packs import write_pack
+from mnet.export.format.slots import pytorch_layout
+from mnet.export.session import open_session
+from mnet.export.verify import verify_bundle
+from mnet.toolchain.attached.native_runner import bench_native
 from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec
 from tests.native.conftest import Program
-from toolchain.fleet.runner import bench_native
 
 TOLERANCE = 1e-4
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -345,7 +345,7 @@ def test_mnet_bench_gives_the_same_figures_in_native_code(
     bundle: Bundle, runner: Program, build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "native").symlink_to(build / "mnet")
-    monkeypatch.setattr("toolchain.fleet.runner._BUILDS", tmp_path)
+    monkeypatch.setattr("mnet.toolchain.attached.native_runner._BUILDS", tmp_path)
     found, here = bench_native(bundle, 2), bench_bundle(bundle, 2).report(bundle)
     assert found.keys() == here.keys()
     parts = ("load", "inference", "swap", "time_to_effect")

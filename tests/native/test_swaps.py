@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from export.bundle import Bundle
-from export.executorch_split import patch
-from export.golden import swap_weights
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.golden import swap_weights
+from mnet.export.targets.executorch import patch
 from tests.native.conftest import Program
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from mnet.toolchain.report.figures import Line, bars, histograms, lines
+from mnet.toolchain.report.page import Card, Page, Section, Table
 from tests.report.browser import Tab, browsing, find_browser
-from toolchain.report.figures import Line, bars, histograms, lines
-from toolchain.report.page import Card, Page, Section, Table
 
 PHONE, DESK = 390, 1280
 

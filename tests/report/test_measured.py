@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from mnet.toolchain.report.measured import measured_page
+from mnet.toolchain.training.evaluate import evaluate
 from tests.cli.test_mistakes import assert_mistake, mnet
-from toolchain.report.measured import measured_page
-from toolchain.training.evaluate import evaluate
 
 
 def test_a_page_of_a_run_and_a_bundle(tiny_run: Path, tiny_bundle: Path, tmp_path: Path) -> None:

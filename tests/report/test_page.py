@@ -1,7 +1,7 @@
 """The page escapes what it is given and keeps figures as they are."""
 
-from toolchain.report.figures import Line, histograms, lines
-from toolchain.report.page import Card, Page, Section, Table
+from mnet.toolchain.report.figures import Line, histograms, lines
+from mnet.toolchain.report.page import Card, Page, Section, Table
 
 
 def test_text_is_escaped_and_figures_are_not() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from toolchain.data.interactions import Interactions, from_columns
+from mnet.toolchain.data.interactions import Interactions, from_columns
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from toolchain.data.images import LabelledImages
+from mnet.toolchain.data.images import LabelledImages
 
 
 def grey_images() -> LabelledImages:

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from device_models.cnn import CNN
+from mnet.device_models.cnn import CNN
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.metanetwork import MetaNetwork
+from mnet.toolchain.settings import Part
+from mnet.toolchain.tasks import find_task
+from mnet.toolchain.tasks.classification import Classification, ClassificationSettings
+from mnet.toolchain.tasks.photos import Photos
 from tests.tasks.images import grey_images
-from toolchain.errors import UserError
-from toolchain.metanetwork import MetaNetwork
-from toolchain.settings import Part
-from toolchain.tasks import find_task
-from toolchain.tasks.classification import Classification, ClassificationSettings
-from toolchain.tasks.photos import Photos
 
 MODEL = Part.model_validate({"name": "cnn", "width": 4, "features": 6})
 ENCODER = Part.model_validate({"name": "set", "width": 8})

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from toolchain.data.interactions import Interactions, from_columns
-from toolchain.tasks.protocols import split_interactions
-from toolchain.tasks.windows import Windows
+from mnet.toolchain.data.interactions import Interactions, from_columns
+from mnet.toolchain.tasks.protocols import split_interactions
+from mnet.toolchain.tasks.windows import Windows
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_epochs_are_selected_on_a_fixed_part_of_many_users(
     data: Interactions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     everyone = torch.cat([packs.user for packs in windows(data).validation(100)])
-    monkeypatch.setattr("toolchain.tasks.windows.VALIDATION_USERS", 6)
+    monkeypatch.setattr("mnet.toolchain.tasks.windows.VALIDATION_USERS", 6)
     some, again = (torch.cat([packs.user for packs in windows(data).validation(100)]) for _ in range(2))
     assert torch.equal(some, again)
     assert set(some.tolist()) < set(everyone.tolist())

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.tasks.photos import MOVES, PHONES, TIMES, DeviceSplits, Photos
 from tests.tasks.images import grey_images
-from toolchain.errors import UserError
-from toolchain.tasks.photos import MOVES, PHONES, TIMES, DeviceSplits, Photos
 
 DATA = grey_images()
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from toolchain.data.interactions import Interactions, from_columns
-from toolchain.tasks.protocols import split_interactions
+from mnet.toolchain.data.interactions import Interactions, from_columns
+from mnet.toolchain.tasks.protocols import split_interactions
 
 
 def test_leave_one_out_holds_back_the_last_two_of_each_user(data: Interactions) -> None:

@@ -3,7 +3,7 @@
 import torch
 from torchmetrics.retrieval import RetrievalAUROC, RetrievalHitRate, RetrievalMRR, RetrievalNormalizedDCG
 
-from toolchain.tasks.ranking import METRICS, SAMPLE, full_values, ranks, sampled_ranks, sampled_values
+from mnet.toolchain.tasks.ranking import METRICS, SAMPLE, full_values, ranks, sampled_ranks, sampled_values
 
 
 def torchmetrics_of(logits: torch.Tensor, column: torch.Tensor) -> dict[str, torch.Tensor]:

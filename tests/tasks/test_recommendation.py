@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from toolchain.tasks.recommendation import Recommendation
-from toolchain.tasks.windows import Packs
+from mnet.toolchain.tasks.recommendation import Recommendation
+from mnet.toolchain.tasks.windows import Packs
 
 TASK = Recommendation(n_items=20, history=3, context_length=5, candidates=4)
 

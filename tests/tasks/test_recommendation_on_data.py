@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from toolchain.data.interactions import Interactions, from_columns
-from toolchain.errors import UserError
-from toolchain.metanetwork import MetaNetwork
-from toolchain.settings import Part
-from toolchain.tasks.ranking import METRICS
-from toolchain.tasks.recommendation import Recommendation, RecommendationSettings
-from toolchain.tasks.windows import Packs
+from mnet.toolchain.data.interactions import Interactions, from_columns
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.metanetwork import MetaNetwork
+from mnet.toolchain.settings import Part
+from mnet.toolchain.tasks.ranking import METRICS
+from mnet.toolchain.tasks.recommendation import Recommendation, RecommendationSettings
+from mnet.toolchain.tasks.windows import Packs
 
 SIZES: Mapping[str, Any] = {"width": 8, "history": 4, "dropout": 0.0}
 

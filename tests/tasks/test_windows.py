@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from toolchain.data.interactions import Interactions, from_columns
-from toolchain.tasks.protocols import Split, split_interactions
-from toolchain.tasks.windows import Packs, Windows
+from mnet.toolchain.data.interactions import Interactions, from_columns
+from mnet.toolchain.tasks.protocols import Split, split_interactions
+from mnet.toolchain.tasks.windows import Packs, Windows
 
 K, T, L = 2, 6, 3
 

@@ -47,7 +47,7 @@ def train_command(config_file: Path) -> Callable[[str], list[str]]:
 
     def command(out: str) -> list[str]:
         folder = config_file.parent / out
-        return [sys.executable, "-m", "toolchain.cli", "train", str(config_file), "--out", str(folder)]
+        return [sys.executable, "-m", "mnet.toolchain.cli", "train", str(config_file), "--out", str(folder)]
 
     return command
 

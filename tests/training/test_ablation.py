@@ -6,13 +6,13 @@ import pytest
 import torch
 from rich.console import Console
 
-from toolchain.errors import UserError
-from toolchain.training.ablation import PARTS, VARIANTS, ablate, variant
-from toolchain.training.build import build_task, load_data
-from toolchain.training.config import load_config
-from toolchain.training.releases import ReleasedScorer, top_columns, without_newest
-from toolchain.training.run import load_run
-from toolchain.training.scorers import GeneratedScorer
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.training.ablation import PARTS, VARIANTS, ablate, variant
+from mnet.toolchain.training.build import build_task, load_data
+from mnet.toolchain.training.config import load_config
+from mnet.toolchain.training.run import load_run
+from mnet.toolchain.training.scorers import GeneratedScorer
+from mnet.toolchain.training.successive_releases import ReleasedScorer, top_columns, without_newest
 
 QUIET = Console(quiet=True)
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from toolchain.errors import UserError
-from toolchain.training.config import builtin_configs, load_config
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.training.config import builtin_configs, load_config
 
 MINIMAL = """\
 data: {name: synthetic-drift}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from toolchain.training.cost import cost
+from mnet.toolchain.training.cost import cost
 
 
 def test_every_method_is_timed_and_adapting_compared(small_run: Path) -> None:

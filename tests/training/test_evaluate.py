@@ -9,15 +9,15 @@ import pytest
 import torch
 from rich.console import Console
 
-from toolchain.errors import UserError
-from toolchain.tasks.ranking import full_values, ranks
-from toolchain.tasks.recommendation import Recommendation
-from toolchain.training.build import load_data
-from toolchain.training.evaluate import evaluate, score
-from toolchain.training.gains import bootstrap_gain
-from toolchain.training.run import load_run
-from toolchain.training.scorers import FineTunedScorer, GeneratedScorer
-from toolchain.training.staleness import staleness
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.tasks.ranking import full_values, ranks
+from mnet.toolchain.tasks.recommendation import Recommendation
+from mnet.toolchain.training.bootstrap import bootstrap_gain
+from mnet.toolchain.training.build import load_data
+from mnet.toolchain.training.evaluate import evaluate, score
+from mnet.toolchain.training.run import load_run
+from mnet.toolchain.training.scorers import FineTunedScorer, GeneratedScorer
+from mnet.toolchain.training.staleness import staleness
 
 QUIET = Console(quiet=True)
 

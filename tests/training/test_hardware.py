@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from toolchain.errors import UserError
-from toolchain.training.config import Config, load_config
-from toolchain.training.hardware import Hardware
-from toolchain.training.recipe import train
-from toolchain.training.run import load_run
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.training.config import Config, load_config
+from mnet.toolchain.training.hardware import Hardware
+from mnet.toolchain.training.recipe import train
+from mnet.toolchain.training.run import load_run
 
 # A static model alone, in smaller steps than the other tests take, so that curves can be compared.
 STATIC_ALONE = [

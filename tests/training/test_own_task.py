@@ -6,11 +6,11 @@ import pytest
 import torch
 from rich.console import Console
 
-from toolchain.exporting import export_run
-from toolchain.training.config import parse_config
-from toolchain.training.evaluate import evaluate
-from toolchain.training.recipe import train
-from toolchain.training.run import load_run
+from mnet.toolchain.training.config import parse_config
+from mnet.toolchain.training.evaluate import evaluate
+from mnet.toolchain.training.export_run import export_run
+from mnet.toolchain.training.recipe import train
+from mnet.toolchain.training.run import load_run
 
 QUIET = Console(quiet=True)
 

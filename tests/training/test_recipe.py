@@ -15,10 +15,10 @@ import yaml
 from rich.console import Console
 from safetensors.torch import load_file
 
-from toolchain.errors import UserError
-from toolchain.training.config import Config, load_config, parse_config
-from toolchain.training.recipe import train
-from toolchain.training.run import load_run, read_config
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.training.config import Config, load_config, parse_config
+from mnet.toolchain.training.recipe import train
+from mnet.toolchain.training.run import load_run, read_config
 
 QUIET = Console(quiet=True)
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from toolchain.training import shift
-from toolchain.training.policies import policies, policy_rows
-from toolchain.training.run import POLICY, load_run, read_policy
-from toolchain.training.shift import served_by
+from mnet.toolchain.training import shift
+from mnet.toolchain.training.compare_policies import policies, policy_rows
+from mnet.toolchain.training.run import POLICY, load_run, read_policy
+from mnet.toolchain.training.shift import served_by
 
 DEVICE = np.array([0, 0, 0, 0, 1, 1, 1])
 KNOWN = np.array([False, True, True, True, True, True, True])

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from toolchain.metanetwork import ContextEncoder, MetaNetwork
-from toolchain.settings import Part, Strict
-from toolchain.tasks import Task
+from mnet.toolchain.metanetwork import ContextEncoder, MetaNetwork
+from mnet.toolchain.settings import Part, Strict
+from mnet.toolchain.tasks import Task
 
 CONTEXT, SERVED = 32, 8
 

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterator
 
-from export.bundle import Bundle
-from export.manifest import MANIFEST_FILE, seal
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.manifest import MANIFEST_FILE, seal
 from tests.vectors.vector import Vector, base64_text
 
 

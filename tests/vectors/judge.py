@@ -5,17 +5,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from export.bundle import Bundle
-from export.errors import BundleError, IntegrityError, Refused
-from export.manifest import parse_manifest
-from export.packs import read_pack
-from export.session import open_session
-from export.shift import Shift
-from toolchain.cloud.keys import load_public_keys, read_statement
-from toolchain.cloud.release import Release, verify_release
-from toolchain.errors import UserError
-from toolchain.fleet.policies import STATISTIC, request_policy
-from toolchain.fleet.store import check_bytes
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.errors import BundleError, IntegrityError, Refused
+from mnet.export.format.manifest import parse_manifest
+from mnet.export.format.packs import read_pack
+from mnet.export.format.shift import Shift
+from mnet.export.session import open_session
+from mnet.toolchain.contract.keys import load_public_keys, read_statement
+from mnet.toolchain.contract.release import Release, verify_release
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.phone.request_policies import STATISTIC, request_policy
+from mnet.toolchain.phone.store import check_bytes
 
 
 def verdict(vector: dict[str, Any], phone: dict[str, Any], bundle: Path, scratch: Path) -> str:
@@ -50,7 +50,7 @@ def _pack(vector: dict[str, Any], _: dict[str, Any], bundle: Path, __: Path) -> 
 
 
 def _install(vector: dict[str, Any], phone: dict[str, Any], bundle: Path, _: Path) -> None:
-    """As `toolchain.fleet.phone.Phone` does, up to the swap."""
+    """As `mnet.toolchain.phone.phone.Phone` does, up to the swap."""
     release = _verified(vector["jws"], phone, bundle, newer_than=0, now=phone["now"])
     check_bytes(base64.b64decode(vector["pack"]), release)
 

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from export.bundle import Bundle
-from export.golden import Reference
-from export.pack_dtypes import narrowed
-from export.packs import probe_values, write_pack
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.golden import Reference
+from mnet.export.format.pack_dtypes import narrowed
+from mnet.export.format.packs import probe_values, write_pack
 from tests.export.ranker import PackFactory, random_weights
 from tests.vectors.vector import Vector, base64_text
 

@@ -10,11 +10,11 @@ import torch
 from joserfc.jwk import ECKey
 from torch import Tensor
 
-from export.bundle import Bundle
-from export.packs import pack_digest, probe_values, write_pack
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.packs import pack_digest, probe_values, write_pack
+from mnet.toolchain.contract.release import Release, sign_release
 from tests.export.ranker import PackFactory, random_weights
 from tests.vectors.vector import DEVICE, NOW, Vector, base64_text
-from toolchain.cloud.release import Release, sign_release
 
 Entries = list[dict[str, Any]]
 

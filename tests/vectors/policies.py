@@ -9,9 +9,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from export.shift import Shift
+from mnet.export.format.shift import Shift
+from mnet.toolchain.training.shift import asks_by_shift
 from tests.vectors.vector import Vector, base64_text
-from toolchain.training.shift import asks_by_shift
 
 # What the bundle `ranker` carries, of ids 1 to 9, and `convnet`, of vectors of three numbers.
 IDS = Shift("ids", torch.tensor([[0.0, 0.0], *([k / 8, 1.0 - k / 8] for k in range(9))]), 2.0, 0.05)

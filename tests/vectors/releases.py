@@ -9,9 +9,9 @@ from joserfc import jws as jose_jws
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from export.bundle import Bundle
+from mnet.export.format.bundle import Bundle
+from mnet.toolchain.contract.release import Release, sign_release
 from tests.vectors.vector import DEVICE, NOW, Vector
-from toolchain.cloud.release import Release, sign_release
 
 
 def release_vectors(bundle: Bundle, key: ECKey, other: ECKey) -> Iterator[Vector]:

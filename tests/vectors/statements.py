@@ -7,10 +7,11 @@ from typing import Any
 from joserfc import jws as jose_jws
 from joserfc.jwk import ECKey
 
-from export.bundle import Bundle
+from mnet.export.format.bundle import Bundle
+from mnet.toolchain.cloud.signing_keys import Keyring
+from mnet.toolchain.contract.keys import public_keys
+from mnet.toolchain.contract.release import Release, sign_release
 from tests.vectors.vector import DEVICE, NOW, Vector
-from toolchain.cloud.keys import Keyring, public_keys
-from toolchain.cloud.release import Release, sign_release
 
 TYPE = "mnet-keys+jwt"
 

@@ -30,11 +30,12 @@ from pathlib import Path
 import torch
 from joserfc.jwk import ECKey
 
-from export.bundle import Bundle
-from export.exporter import export_bundle
-from export.manifest import PackDtype
-from export.shift import Shift
-from export.spec import ExportSpec
+from mnet.export.exporter import export_bundle
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.manifest import PackDtype
+from mnet.export.format.shift import Shift
+from mnet.export.lowering.spec import ExportSpec
+from mnet.toolchain.contract.keys import public_keys
 from tests.export.models import ConvNet, Separable, image_spec
 from tests.export.ranker import PackFactory, Ranker, ranker_spec
 from tests.vectors import policies
@@ -44,7 +45,6 @@ from tests.vectors.packs import install_vectors, pack_vectors, swap_vectors
 from tests.vectors.releases import release_vectors
 from tests.vectors.statements import statement_vectors
 from tests.vectors.vector import DEVICE, NOW, Vector
-from toolchain.cloud.keys import public_keys
 
 FOLDER = Path(__file__).parent
 

@@ -1,5 +1,5 @@
-"""`python -m toolchain.cli` is `mnet`: what starts a sibling process without relying on PATH."""
+"""`python -m mnet.toolchain.cli` is `mnet`: what starts a sibling process without relying on PATH."""
 
-from toolchain.cli.app import main
+from mnet.toolchain.cli.app import main
 
 main()

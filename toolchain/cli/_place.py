@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from export.bundle import Bundle
+    from mnet.export.format.bundle import Bundle
 
 
 class Place(StrEnum):
@@ -16,8 +16,8 @@ class Place(StrEnum):
 
     def measure(self, bundle: "Bundle", swaps: int) -> dict[str, Any]:
         """What `Bench.report` holds, as measured there."""
-        from export.bench import bench_bundle
-        from toolchain.fleet.runner import bench_native, bench_on_phone
+        from mnet.export.bench.latency import bench_bundle
+        from mnet.toolchain.attached.native_runner import bench_native, bench_on_phone
 
         if self is Place.HOST:
             return bench_bundle(bundle, swaps).report(bundle)

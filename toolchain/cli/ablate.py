@@ -29,8 +29,8 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from toolchain.cli.train import read_settings
-    from toolchain.training.ablation import ablate
+    from mnet.toolchain.cli.train import read_settings
+    from mnet.toolchain.training.ablation import ablate
 
     settings = read_settings(config, data, set_, seed)
     folder = out or Path("runs") / f"{settings.name.replace('/', '-')}-ablation-{settings.seed}"

@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-import toolchain.cli
-from export.errors import BundleError
-from toolchain.errors import UserError
+import mnet.toolchain.cli
+from mnet.export.format.errors import BundleError
+from mnet.toolchain.errors import UserError
 
 app = typer.Typer(
     name="mnet",
@@ -22,9 +22,9 @@ app = typer.Typer(
 
 # A verb is a module of this package with a `command`, a function or a group of them. Its top imports only typer and
 # the standard library: torch and friends load inside the call, so that `mnet --help` stays quick.
-for module in pkgutil.iter_modules(toolchain.cli.__path__):
+for module in pkgutil.iter_modules(mnet.toolchain.cli.__path__):
     if module.name != "app" and not module.name.startswith("_"):
-        command = importlib.import_module(f"toolchain.cli.{module.name}").command
+        command = importlib.import_module(f"mnet.toolchain.cli.{module.name}").command
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=module.name)
         else:

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from toolchain.cli._place import Place
-from toolchain.cli._table import text_table
+from mnet.toolchain.cli._place import Place
+from mnet.toolchain.cli._table import text_table
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from export.bench import Bench
-    from export.bundle import Bundle
+    from mnet.export.bench.latency import Bench
+    from mnet.export.format.bundle import Bundle
 
 
 def command(
@@ -47,8 +47,8 @@ def command(
     from rich.console import Console
     from rich.progress import Progress
 
-    from export.bench_figures import bench_table
-    from export.bundle import Bundle
+    from mnet.export.bench.latency_tables import bench_table
+    from mnet.export.format.bundle import Bundle
 
     counts = _counts(threads, on)
     if out:
@@ -72,7 +72,7 @@ def command(
 
 
 def _counts(text: str, on: Place) -> list[int]:
-    from toolchain.errors import UserError
+    from mnet.toolchain.errors import UserError
 
     counts = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
     if min(counts) < 1 or len(set(counts)) < len(counts):
@@ -87,8 +87,8 @@ def _counts(text: str, on: Place) -> list[int]:
 def _on_host(
     bundles: "list[Bundle]", swaps: int, counts: list[int], out: Path | None, progress: "Progress"
 ) -> list[dict[str, Any]]:
-    from export.bench_figures import plot_benches
-    from export.memory import measure_memory
+    from mnet.export.bench.latency_tables import plot_benches
+    from mnet.export.bench.memory import measure_memory
 
     columns = [(bundle, count) for bundle in bundles for count in counts]
     benches = [_bench(bundle, swaps, count, counts, progress) for bundle, count in columns]
@@ -103,8 +103,8 @@ def _bench(bundle: "Bundle", swaps: int, threads: int, counts: list[int], progre
     """One column; in this process, where a bar can show each swap, or in its own where threads vary."""
     from functools import partial
 
-    from export.alone import alone
-    from export.bench import bench_bundle
+    from mnet.export.bench.isolated import alone
+    from mnet.export.bench.latency import bench_bundle
 
     title = f"{bundle.manifest.model.name} for {bundle.manifest.target}"
     if counts == [1]:
@@ -119,6 +119,6 @@ def _bench(bundle: "Bundle", swaps: int, threads: int, counts: list[int], progre
 def _fine_tuning(run: Path) -> dict[str, Any]:
     from rich.console import Console
 
-    from toolchain.training.cost import ROUNDS, cost_of_adapting
+    from mnet.toolchain.training.cost import ROUNDS, cost_of_adapting
 
     return cost_of_adapting(run, ROUNDS, Console(stderr=True))

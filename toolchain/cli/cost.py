@@ -20,7 +20,7 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from toolchain.training.cost import cost
+    from mnet.toolchain.training.cost import cost
 
     report = cost(run, rounds, Console(stderr=True))
     if json:

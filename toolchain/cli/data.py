@@ -18,8 +18,8 @@ def get(name: Name) -> None:
     """
     from rich.console import Console
 
-    from toolchain.data import load_data_set
-    from toolchain.data.download import folder_of
+    from mnet.toolchain.data import load_data_set
+    from mnet.toolchain.data.download import folder_of
 
     load_data_set(name)
     folder = folder_of(name)
@@ -45,7 +45,7 @@ def show(
     from rich.console import Console
     from rich.table import Table
 
-    from toolchain.data import Interactions, Pictures, load_data_set
+    from mnet.toolchain.data import Interactions, Pictures, load_data_set
 
     data = load_data_set(name, path)
     summary = data.summary()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from toolchain.cli._table import text_table
+from mnet.toolchain.cli._table import text_table
 
 
 def command(
@@ -27,10 +27,10 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from toolchain.cli.train import data_overrides
-    from toolchain.demo.page import quality_header, quality_rows
-    from toolchain.demo.story import tell
-    from toolchain.training.config import load_config
+    from mnet.toolchain.cli.train import data_overrides
+    from mnet.toolchain.demo.page import quality_header, quality_rows
+    from mnet.toolchain.demo.story import tell
+    from mnet.toolchain.training.config import load_config
 
     name = data.partition("=")[0] if data else "synthetic-drift"
     config = load_config(f"{name}/sasrec", data_overrides([data] if data else []))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from toolchain.fleet.client import Context
+    from mnet.toolchain.phone.client import Context
 
 
 def command(
@@ -40,12 +40,12 @@ def command(
 
     import torch
 
-    from export.bundle import Bundle
-    from toolchain.cloud.keys import read_key
-    from toolchain.fleet.following import Following
-    from toolchain.fleet.phone import Phone
-    from toolchain.fleet.policies import request_policy
-    from toolchain.fleet.serving import serve_phone
+    from mnet.export.format.bundle import Bundle
+    from mnet.toolchain.cloud.signing_keys import read_key
+    from mnet.toolchain.phone.phone import Phone
+    from mnet.toolchain.phone.request_policies import request_policy
+    from mnet.toolchain.phone.serving import serve_phone
+    from mnet.toolchain.phone.updater import Updater
 
     torch.set_num_threads(1)
     report = _print_json if as_json else _print_line
@@ -53,7 +53,7 @@ def command(
     contexts = _read_contexts(samples)
     key = None if enrolment_key is None else read_key(enrolment_key)
     phone = Phone(loaded, state, report)
-    following = Following(
+    following = Updater(
         phone,
         server,
         report,
@@ -86,7 +86,7 @@ def _print_line(event: str, **fields: Any) -> None:
 
 def _read_contexts(samples: str) -> "list[Context]":
     """Contexts from the command line or from a file; UserError where one is no list of numbers or vectors."""
-    from toolchain.errors import UserError
+    from mnet.toolchain.errors import UserError
 
     given = Path(samples)
     if samples.replace(",", "").replace(" ", "").isdigit():

@@ -34,8 +34,8 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from toolchain.training.evaluate import evaluate
-    from toolchain.training.gains import gain_text
+    from mnet.toolchain.training.bootstrap import gain_text
+    from mnet.toolchain.training.evaluate import evaluate
 
     if bundle is not None:
         _on_bundle(runs, bundle, packs, json)
@@ -72,10 +72,10 @@ def _on_bundle(runs: list[Path], path: Path, packs: int, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from export.bundle import Bundle
-    from toolchain.errors import UserError
-    from toolchain.served import evaluate_bundle
-    from toolchain.training.gains import gain_text
+    from mnet.export.format.bundle import Bundle
+    from mnet.toolchain.errors import UserError
+    from mnet.toolchain.training.bootstrap import gain_text
+    from mnet.toolchain.training.evaluate_bundle import evaluate_bundle
 
     if len(runs) != 1:
         raise UserError("a bundle belongs to one run: name that one alone")

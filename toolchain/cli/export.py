@@ -36,9 +36,9 @@ def command(
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from toolchain.exporting import export_run
-    from toolchain.fleet.android_app import put_into_app
-    from toolchain.training.run import read_config
+    from mnet.toolchain.attached.android_app import put_into_app
+    from mnet.toolchain.training.export_run import export_run
+    from mnet.toolchain.training.run import read_config
 
     columns = (SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(file=sys.stderr)) as progress:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from toolchain.cli._table import text_table
+from mnet.toolchain.cli._table import text_table
 
 
 def command(
@@ -29,9 +29,9 @@ def command(
     from rich.console import Console
     from rich.progress import track
 
-    from export.bundle import Bundle
-    from toolchain.fleet.faults import Trial, fault_report, fault_rows, plot_faults
-    from toolchain.training.run import load_run
+    from mnet.export.format.bundle import Bundle
+    from mnet.toolchain.fleet.faults import Trial, fault_report, fault_rows, plot_faults
+    from mnet.toolchain.training.run import load_run
 
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)

@@ -16,8 +16,8 @@ def command(
 
     Example: `mnet forget 3f2a9c10d4e5b687 --server URL --operator-key server/keys/operator.key`
     """
-    from toolchain.cloud.keys import read_key
-    from toolchain.fleet.operator import Operator
+    from mnet.toolchain.cloud.operator_client import Operator
+    from mnet.toolchain.cloud.signing_keys import read_key
 
     with Operator(server, read_key(operator_key)) as operator:
         for each in device:

@@ -43,8 +43,8 @@ def command(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from toolchain.cloud.bulk import begun_at, generate, plan
-    from toolchain.cloud.bulk_parts import Job
+    from mnet.toolchain.cloud.bulk import begun_at, generate, plan
+    from mnet.toolchain.cloud.bulk_parts import Job
 
     torch.set_num_threads(1)
     job = Job(

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from toolchain.cli._place import Place
-from toolchain.cli._table import text_table
+from mnet.toolchain.cli._place import Place
+from mnet.toolchain.cli._table import text_table
 
 
 def command(
@@ -31,12 +31,12 @@ def command(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from export.bench import machine
-    from export.growth import against_the_rule, knees, measure_point, sweep
-    from export.growth_figures import growth_table, knee_lines, plot_growth
-    from export.matrix import markdown_table
-    from export.targets import load_target
-    from toolchain.fleet.runner import check_target
+    from mnet.export.bench.growth import against_the_rule, knees, measure_point, sweep
+    from mnet.export.bench.growth_tables import growth_table, knee_lines, plot_growth
+    from mnet.export.bench.latency import machine
+    from mnet.export.bench.matrix import markdown_table
+    from mnet.export.targets import load_target
+    from mnet.toolchain.attached.native_runner import check_target
 
     points = sweep(target)
     runtime = load_target(target).runtime()

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toolchain.cli._table import text_table
+from mnet.toolchain.cli._table import text_table
 
 
 def command(
@@ -25,8 +25,8 @@ def command(
 
     from rich.console import Console
 
-    from toolchain.cloud.keys import read_key
-    from toolchain.fleet.operator import Operator
+    from mnet.toolchain.cloud.operator_client import Operator
+    from mnet.toolchain.cloud.signing_keys import read_key
 
     with Operator(server, read_key(operator_key)) as operator:
         if device is not None:

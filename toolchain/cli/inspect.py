@@ -21,10 +21,10 @@ def command(
 
     from rich.console import Console
 
-    from export.bundle import Bundle
-    from export.errors import Refused
-    from export.inspection import inspect_bundle, inspect_pack
-    from toolchain.errors import UserError
+    from mnet.export.format.bundle import Bundle
+    from mnet.export.format.errors import Refused
+    from mnet.export.inspection import inspect_bundle, inspect_pack
+    from mnet.toolchain.errors import UserError
 
     if path.is_dir():
         found = inspect_bundle(Bundle.load(path))

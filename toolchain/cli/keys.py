@@ -18,7 +18,7 @@ def create(state: State) -> None:
 
     Example: `mnet keys create --state server`
     """
-    from toolchain.cloud.state import ServerState
+    from mnet.toolchain.cloud.state import ServerState
 
     ServerState.open(state)
     _show(state)
@@ -39,8 +39,8 @@ def rotate(state: State) -> None:
 
     Example: `mnet keys rotate --state server`
     """
-    from toolchain.cloud.keys import rotate
-    from toolchain.cloud.state import ServerState
+    from mnet.toolchain.cloud.signing_keys import rotate
+    from mnet.toolchain.cloud.state import ServerState
 
     rotate(ServerState(state).keys)
     _show(state)
@@ -52,8 +52,8 @@ def retire(state: State) -> None:
 
     Example: `mnet keys retire --state server`
     """
-    from toolchain.cloud.keys import retire
-    from toolchain.cloud.state import ServerState
+    from mnet.toolchain.cloud.signing_keys import retire
+    from mnet.toolchain.cloud.state import ServerState
 
     for kid in retire(ServerState(state).keys):
         typer.echo(f"retired   {kid}")
@@ -61,8 +61,8 @@ def retire(state: State) -> None:
 
 
 def _show(state: Path) -> None:
-    from toolchain.cloud.keys import Keyring
-    from toolchain.cloud.state import ServerState
+    from mnet.toolchain.cloud.signing_keys import Keyring
+    from mnet.toolchain.cloud.state import ServerState
 
     keyring = Keyring.load(ServerState(state).keys)
     typer.echo(f"signing   {keyring.signing.kid}")

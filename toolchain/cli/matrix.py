@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from toolchain.cli._table import text_table
+from mnet.toolchain.cli._table import text_table
 
 
 def command(
@@ -29,10 +29,10 @@ def command(
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from export.matrix import COLUMNS, cell_texts, markdown, measure_cell
-    from export.targets import TARGETS, load_target
-    from toolchain.exporting import export_spec
-    from toolchain.training.run import load_run
+    from mnet.export.bench.matrix import COLUMNS, cell_texts, markdown, measure_cell
+    from mnet.export.targets import TARGETS, load_target
+    from mnet.toolchain.training.export_run import export_spec
+    from mnet.toolchain.training.run import load_run
 
     targets = target or [name for name, known in TARGETS.items() if known.installed]
     for name in targets:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from toolchain.cli._table import text_table
+from mnet.toolchain.cli._table import text_table
 
 
 def command(
@@ -25,7 +25,7 @@ def command(
 
     from rich.console import Console
 
-    from toolchain.training.policies import policies, policy_rows
+    from mnet.toolchain.training.compare_policies import policies, policy_rows
 
     report = policies(run, every, Console(stderr=True))
     if json:

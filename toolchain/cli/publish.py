@@ -28,12 +28,12 @@ def command(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from toolchain.cloud.adoption import adopt, parts
-    from toolchain.cloud.database import Database
-    from toolchain.cloud.keys import load_public_keys
-    from toolchain.cloud.ledger import Ledger
-    from toolchain.cloud.packs import PackStore
-    from toolchain.cloud.state import ServerState
+    from mnet.toolchain.cloud.bulk_import import adopt, parts
+    from mnet.toolchain.cloud.database import Database
+    from mnet.toolchain.cloud.ledger import Ledger
+    from mnet.toolchain.cloud.pack_store import PackStore
+    from mnet.toolchain.cloud.state import ServerState
+    from mnet.toolchain.contract.keys import load_public_keys
 
     server = ServerState(state)
     keys = load_public_keys(server.read_keys().keyring.jwks)

@@ -37,10 +37,10 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from toolchain.cloud.keys import read_key
-    from toolchain.errors import UserError
-    from toolchain.fleet.android_app import push_over_adb
-    from toolchain.fleet.operator import Operator
+    from mnet.toolchain.attached.android_app import push_over_adb
+    from mnet.toolchain.cloud.operator_client import Operator
+    from mnet.toolchain.cloud.signing_keys import read_key
+    from mnet.toolchain.errors import UserError
 
     if adb is not None:
         Console(highlight=False).print(f"sent {adb} to {push_over_adb(adb)}", soft_wrap=True)

@@ -23,11 +23,11 @@ def command(
     from rich.console import Console
     from rich.progress import Progress
 
-    from export.bench import bench_bundle
-    from export.bundle import Bundle
-    from export.manifest import MANIFEST_FILE
-    from export.memory import measure_memory
-    from toolchain.report.measured import measured_page
+    from mnet.export.bench.latency import bench_bundle
+    from mnet.export.bench.memory import measure_memory
+    from mnet.export.format.bundle import Bundle
+    from mnet.export.format.manifest import MANIFEST_FILE
+    from mnet.toolchain.report.measured import measured_page
 
     bundles = [Bundle.load(folder) for folder in folders if (folder / MANIFEST_FILE).is_file()]
     runs = [folder for folder in folders if not (folder / MANIFEST_FILE).is_file()]

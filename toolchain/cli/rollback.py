@@ -21,8 +21,8 @@ def command(
 
     from rich.console import Console
 
-    from toolchain.cloud.keys import read_key
-    from toolchain.fleet.operator import Operator
+    from mnet.toolchain.cloud.operator_client import Operator
+    from mnet.toolchain.cloud.signing_keys import read_key
 
     with Operator(server, read_key(operator_key)) as operator:
         pushed = operator.roll_back(rollout)

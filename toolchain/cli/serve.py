@@ -54,11 +54,11 @@ def command(
 
     from rich.console import Console
 
-    from toolchain.cloud.logs import log_to_stderr
-    from toolchain.cloud.settings import Limits, Settings
-    from toolchain.cloud.state import ServerState
-    from toolchain.cloud.workers import listen, serve
-    from toolchain.errors import UserError
+    from mnet.toolchain.cloud.logs import log_to_stderr
+    from mnet.toolchain.cloud.settings import Limits, Settings
+    from mnet.toolchain.cloud.state import ServerState
+    from mnet.toolchain.cloud.workers import listen, serve
+    from mnet.toolchain.errors import UserError
 
     if (tls_certificate is None) != (tls_key is None):
         raise UserError("HTTPS needs both --tls-certificate and --tls-key")

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from toolchain.cli._table import text_table
+from mnet.toolchain.cli._table import text_table
 
 if TYPE_CHECKING:
-    from toolchain.fleet.timelines import Timeline
-    from toolchain.training.run import Run
+    from mnet.toolchain.fleet.timelines import Timeline
+    from mnet.toolchain.training.run import Run
 
 DEVICES = 24
 
@@ -75,12 +75,12 @@ def command(
     from rich.console import Console
     from rich.progress import Progress
 
-    from export.bundle import Bundle
-    from toolchain.fleet import simulation_report as tables
-    from toolchain.fleet.simulation import Plan, simulate
-    from toolchain.fleet.simulation_plot import plot_simulation
-    from toolchain.fleet.site import chosen_faults
-    from toolchain.training.run import load_run
+    from mnet.export.format.bundle import Bundle
+    from mnet.toolchain.fleet import simulation_report as tables
+    from mnet.toolchain.fleet.faulty_server import chosen_faults
+    from mnet.toolchain.fleet.simulation import Plan, simulate
+    from mnet.toolchain.fleet.simulation_plot import plot_simulation
+    from mnet.toolchain.training.run import load_run
 
     place = _place(server, enrolment_key, {"--light": light, "--faults": faults})
     chosen = chosen_faults(faults)
@@ -128,7 +128,7 @@ def command(
 
 def _place(server: str | None, enrolment_key: Path | None, own: dict[str, object]) -> tuple[str, Path] | None:
     """The server that was named, with its key; None for one of its own, which the options `own` need."""
-    from toolchain.errors import UserError
+    from mnet.toolchain.errors import UserError
 
     if server is None and enrolment_key is None:
         return None
@@ -142,8 +142,8 @@ def _place(server: str | None, enrolment_key: Path | None, own: dict[str, object
 
 def _timelines(run: "Run", seed: int, drift: int | None, skip: int, devices: int | None) -> list["Timeline"]:
     """The users to replay. Raises UserError where there are not so many."""
-    from toolchain.errors import UserError
-    from toolchain.fleet.timelines import change_hands, draw_timelines
+    from mnet.toolchain.errors import UserError
+    from mnet.toolchain.fleet.timelines import change_hands, draw_timelines
 
     everyone = draw_timelines(run, seed)
     if drift is not None:

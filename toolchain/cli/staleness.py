@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from toolchain.cli._table import text_table
+from mnet.toolchain.cli._table import text_table
 
 
 def command(
@@ -23,8 +23,8 @@ def command(
 
     from rich.console import Console
 
-    from toolchain.errors import UserError
-    from toolchain.training.staleness import staleness, staleness_rows
+    from mnet.toolchain.errors import UserError
+    from mnet.toolchain.training.staleness import staleness, staleness_rows
 
     try:
         steps = [int(step) for step in every.split(",")]

@@ -17,7 +17,7 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from export.targets import TARGETS
+    from mnet.export.targets import TARGETS
 
     rows = [
         {
@@ -28,7 +28,7 @@ def command(
             "tolerance": target.tolerance,
             "bindings": list(target.bindings),
             "base": ["fp32", "int8"] if target.quantizes else ["fp32"],
-            "extra": f"mnet[{target.extra}]",
+            "extra": f"mnet-mobile[{target.extra}]",
         }
         for name, target in TARGETS.items()
     ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from toolchain.training.config import Config
+    from mnet.toolchain.training.config import Config
 
 
 def command(
@@ -39,8 +39,8 @@ def command(
 
     from rich.console import Console
 
-    from toolchain.training.hardware import Hardware, is_first_process
-    from toolchain.training.recipe import train
+    from mnet.toolchain.training.hardware import Hardware, is_first_process
+    from mnet.toolchain.training.recipe import train
 
     settings = read_settings(config, data, set_, seed)
     folder = out or Path("runs") / f"{settings.name.replace('/', '-')}-{settings.seed}"
@@ -54,7 +54,7 @@ def command(
 
 def read_settings(config: str, data: list[str] | None, set_: list[str] | None, seed: int | None) -> "Config":
     """The config with what the options put over it. Raises UserError."""
-    from toolchain.training.config import load_config
+    from mnet.toolchain.training.config import load_config
 
     overrides = list(set_ or [])
     if seed is not None:
@@ -65,7 +65,7 @@ def read_settings(config: str, data: list[str] | None, set_: list[str] | None, s
 
 def data_overrides(entries: list[str], reads: str | None = None) -> list[str]:
     """`NAME=PATH` entries as config overrides; UserError on any other form, or data that the config does not read."""
-    from toolchain.errors import UserError
+    from mnet.toolchain.errors import UserError
 
     overrides = []
     for entry in entries:

@@ -20,10 +20,10 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from export.bundle import Bundle
-    from export.errors import IntegrityError
-    from export.targets import find_target
-    from export.verify import verify_bundle
+    from mnet.export.format.bundle import Bundle
+    from mnet.export.format.errors import IntegrityError
+    from mnet.export.targets import find_target
+    from mnet.export.verify import verify_bundle
 
     try:
         loaded = Bundle.load(bundle)

@@ -11,11 +11,11 @@ from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
-from toolchain.cloud import operations, phones
-from toolchain.cloud.asgi import BodyLimit, MeasuredRequests
-from toolchain.cloud.database import OUTAGE
-from toolchain.cloud.service import Service, ServiceOf
-from toolchain.objects import StoreAway
+from mnet.toolchain.cloud import operator_api, phone_api
+from mnet.toolchain.cloud.asgi import BodyLimit, MeasuredRequests
+from mnet.toolchain.cloud.database import OUTAGE
+from mnet.toolchain.cloud.service import Service, ServiceOf
+from mnet.toolchain.object_store import StoreAway
 
 log = logging.getLogger(__name__)
 router = APIRouter()
@@ -43,8 +43,8 @@ def create_app(service: Service) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     for outage in OUTAGE:
         app.add_exception_handler(outage, _unavailable)
-    app.include_router(phones.router)
-    app.include_router(operations.router)
+    app.include_router(phone_api.router)
+    app.include_router(operator_api.router)
     app.include_router(router)
     return app
 

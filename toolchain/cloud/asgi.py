@@ -6,7 +6,7 @@ from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from toolchain.cloud.metrics import Metrics
+from mnet.toolchain.cloud.metrics import Metrics
 
 
 class MeasuredRequests:

@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, insert, select
 
-from toolchain.cloud.database import Database
-from toolchain.cloud.tables import AuditEntry
+from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.tables import AuditEntry
 
 Actor = Literal["operator", "device", "server"]
 

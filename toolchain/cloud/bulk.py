@@ -22,13 +22,13 @@ from typing import Any, Literal
 import fsspec
 import pyarrow as pa
 
-from export.bundle import Bundle
-from toolchain.children import CONTEXT, follow_parent
-from toolchain.cloud.access import DEVICE_ID
-from toolchain.cloud.bulk_parts import ROWS_A_PART, Job, Unit, Worker, opened
-from toolchain.cloud.keys import load_signing_key
-from toolchain.errors import UserError
-from toolchain.objects import ObjectStore
+from mnet.export.format.bundle import Bundle
+from mnet.toolchain.cloud.auth import DEVICE_ID
+from mnet.toolchain.cloud.bulk_parts import ROWS_A_PART, Job, Unit, Worker, opened
+from mnet.toolchain.cloud.signing_keys import load_signing_key
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.object_store import ObjectStore
+from mnet.toolchain.spawn import CONTEXT, follow_parent
 
 USERS_A_PROCESS = 20_000  # below that, another process costs more time to start than it saves
 FACTS = "generation.json"
@@ -163,7 +163,7 @@ def _on_ray(job: Job, units: list[Unit]) -> Iterator[int]:
     try:
         import ray
     except ImportError as error:
-        raise UserError("--engine ray needs Ray: pip install 'mnet[ray]'") from error
+        raise UserError("--engine ray needs Ray: pip install 'mnet-mobile[ray]'") from error
     ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False, logging_level="warning")
     workers = max(1, min(len(units), int(ray.cluster_resources().get("CPU", 1)) - 1))
     ray.data.DataContext.get_current().enable_progress_bars = False

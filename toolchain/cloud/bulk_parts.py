@@ -15,12 +15,12 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from export.packs import pack_digest
-from toolchain.cloud.generation import ROWS_OF_MANY, load_generators
-from toolchain.cloud.keys import load_signing_key
-from toolchain.cloud.publishing import RELEASE_LIFETIME_S
-from toolchain.cloud.release import Release, sign_release
-from toolchain.objects import ObjectStore
+from mnet.export.format.packs import pack_digest
+from mnet.toolchain.cloud.generation import ROWS_OF_MANY, load_generators
+from mnet.toolchain.cloud.publishing import RELEASE_LIFETIME_S
+from mnet.toolchain.cloud.signing_keys import load_signing_key
+from mnet.toolchain.contract.release import Release, sign_release
+from mnet.toolchain.object_store import ObjectStore
 
 ROWS_A_PART = 1024
 _PART = pa.schema(

@@ -13,8 +13,8 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, make_url, select, text
 from sqlalchemy.exc import InterfaceError, NoSuchModuleError, OperationalError, SQLAlchemyError, TimeoutError
 
-from toolchain.errors import UserError
-from toolchain.objects import StoreAway
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.object_store import StoreAway
 
 # SQLAlchemy closes what is over the pool after each use, and opening costs more than a query. SQLite's are file
 # handles: as many as the server has threads. PostgreSQL's are processes, and its default allows a hundred of them.
@@ -65,7 +65,7 @@ class Database:
             shown = url.rpartition("@")[2]  # without the password
             reason = str(error).splitlines()[0]
             if isinstance(error, ModuleNotFoundError | NoSuchModuleError):
-                reason += "; pip install 'mnet[postgres]'"
+                reason += "; pip install 'mnet-mobile[postgres]'"
             raise UserError(f"cannot open the database {shown}: {reason}") from error
         self._turn = threading.Lock()
 

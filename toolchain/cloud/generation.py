@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from export.bundle import Bundle
-from export.manifest import MANIFEST_FILE
-from export.pack_dtypes import narrowed, widened
-from export.packs import probe_values, read_pack, write_pack
-from export.quantization import with_base
-from toolchain.errors import UserError
-from toolchain.metanetwork import call_alike
-from toolchain.training.run import CONFIG, Run, load_run
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.manifest import MANIFEST_FILE
+from mnet.export.format.pack_dtypes import narrowed, widened
+from mnet.export.format.packs import probe_values, read_pack, write_pack
+from mnet.export.lowering.quantization import with_base
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.metanetwork import call_alike
+from mnet.toolchain.training.run import CONFIG, Run, load_run
 
 # Every forward pass has this many rows, the last one filled up: BLAS picks its kernel by the shape, and another one
 # differs in the last bit, which would make a pack's bytes depend on its company. 16 rows cost 1.3 times 8, half of 64:

@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, false, func, insert, or_, select, tuple_, update
 
-from toolchain.cloud import statements
-from toolchain.cloud.database import Database
-from toolchain.cloud.release import Release
-from toolchain.cloud.tables import Context, Device, IssuedRelease, Rollout
+from mnet.toolchain.cloud import queries
+from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.tables import Context, Device, IssuedRelease, Rollout
+from mnet.toolchain.contract.release import Release
 
 WAITS_AT_MOST_S = 7 * 24 * 3600
 _AT_ONCE = 1000  # contexts deleted in one transaction
@@ -80,20 +80,18 @@ class Ledger:
         """
         now = time.time()
         with self._database.writing() as connection:
-            version = connection.scalar(statements.UPLOADED, {"of": device, "now": now})
+            version = connection.scalar(queries.UPLOADED, {"of": device, "now": now})
             if version is None:
                 raise LookupError(f"there is no device {device}")
             values = {"samples": list(samples), "uploaded_at": now}
-            if not connection.execute(statements.REPLACE_CONTEXT, {"of": device, **values}).rowcount:
+            if not connection.execute(queries.REPLACE_CONTEXT, {"of": device, **values}).rowcount:
                 connection.execute(insert(Context), {"device": device, **values})
         return version
 
     def unreleased(self, bundles: Collection[str], before: float) -> list[str]:
         """Devices that have waited since `before` (Unix seconds) for a release for one of these bundles."""
         with self._database.reading() as connection:
-            return list(
-                connection.scalars(statements.UNRELEASED, {"bundles": list(bundles), "before": before})
-            )
+            return list(connection.scalars(queries.UNRELEASED, {"bundles": list(bundles), "before": before}))
 
     def postpone(self, devices: Collection[str], seconds: float) -> None:
         """Let nobody take up what these devices wait for until that time is over, or they upload anew."""
@@ -105,7 +103,7 @@ class Ledger:
     def wanted(self, devices: Sequence[str]) -> list[Wanted]:
         """What to release next for these devices; nothing for those whose last version is released."""
         with self._database.reading() as connection:
-            return [Wanted(*row) for row in connection.execute(statements.WANTED, {"devices": devices})]
+            return [Wanted(*row) for row in connection.execute(queries.WANTED, {"devices": devices})]
 
     def add_releases(self, issued: Sequence[Issued]) -> Added:
         """Publish releases, all or none, and forget all but the newest two of each device and bundle.
@@ -154,7 +152,7 @@ class Ledger:
                 newest[device] = max(version, newest.get(device, 0))
             if newest:
                 adopted = [{"of": device, "version": version} for device, version in newest.items()]
-                connection.execute(statements.ADOPTED, adopted)
+                connection.execute(queries.ADOPTED, adopted)
             useless = _insert(connection, rows, new, devices)
         return Added([each for each in issued if _key(each) in new], useless)
 
@@ -165,12 +163,12 @@ class Ledger:
         """
         asked = {"device": device, "bundle": bundle, "after": version, "now": now}
         with self._database.reading() as connection:
-            return connection.scalar(statements.RELEASE_AFTER, asked)
+            return connection.scalar(queries.RELEASE_AFTER, asked)
 
     def has_pack(self, device: str, sha256: str) -> bool:
         """Whether a kept release of this device names this pack."""
         with self._database.reading() as connection:
-            return connection.scalar(statements.HAS_PACK, {"device": device, "sha256": sha256}) is not None
+            return connection.scalar(queries.HAS_PACK, {"device": device, "sha256": sha256}) is not None
 
     def named(self, packs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of these packs, by device and SHA-256, that a kept release names."""
@@ -185,7 +183,7 @@ class Ledger:
     def news(self, after: int) -> list[News]:
         """Releases with an id above `after`, oldest first, some thousands at a time."""
         with self._database.reading() as connection:
-            return [News(*row) for row in connection.execute(statements.NEWS, {"after": after})]
+            return [News(*row) for row in connection.execute(queries.NEWS, {"after": after})]
 
     def history(self, device: str) -> list[dict[str, Any]]:
         """The releases of a device, newest first, with what it reported of each."""
@@ -248,7 +246,7 @@ def _over(connection: Connection, rollouts: Collection[int | None]) -> set[int]:
         return set()
     query = select(Rollout.id, Rollout.state).where(Rollout.id.in_(named)).order_by(Rollout.id)
     rows = connection.execute(query.with_for_update(read=True))
-    return {rollout for rollout, state in rows if state != statements.RUNNING}
+    return {rollout for rollout, state in rows if state != queries.RUNNING}
 
 
 def _already_given(
@@ -289,8 +287,8 @@ def _insert(connection: Connection, rows: _Rows, new: _Rows, devices: Sequence[s
     """Insert those of the rows that are `new`; returns the packs of no use: superseded, or left out."""
     if new:
         connection.execute(insert(IssuedRelease), list(new.values()))
-    connection.execute(statements.DONE, {"devices": devices})
+    connection.execute(queries.DONE, {"devices": devices})
     left_out = {(row["device"], row["sha256"]) for key, row in rows.items() if key not in new}
     useless = list(left_out - _named(connection, left_out)) if left_out else []
-    superseded = connection.execute(statements.FORGET_SUPERSEDED, {"devices": devices})
+    superseded = connection.execute(queries.FORGET_SUPERSEDED, {"devices": devices})
     return [*useless, *superseded.tuples()]

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from toolchain.cloud.database import OUTAGE
-from toolchain.cloud.generation import PackGenerator
-from toolchain.cloud.keys import Keyring
-from toolchain.cloud.ledger import Issued, Ledger, Wanted
-from toolchain.cloud.logs import where
-from toolchain.cloud.metrics import Metrics
-from toolchain.cloud.packs import PackStore
-from toolchain.cloud.registry import Registry
-from toolchain.cloud.release import Release, sign_release
-from toolchain.cloud.waiting import Published
+from mnet.toolchain.cloud.database import OUTAGE
+from mnet.toolchain.cloud.generation import PackGenerator
+from mnet.toolchain.cloud.ledger import Issued, Ledger, Wanted
+from mnet.toolchain.cloud.logs import where
+from mnet.toolchain.cloud.long_polls import Published
+from mnet.toolchain.cloud.metrics import Metrics
+from mnet.toolchain.cloud.pack_store import PackStore
+from mnet.toolchain.cloud.registry import Registry
+from mnet.toolchain.cloud.signing_keys import Keyring
+from mnet.toolchain.contract.release import Release, sign_release
 
 RELEASE_LIFETIME_S = 30 * 24 * 3600
 MAX_BATCH = 64

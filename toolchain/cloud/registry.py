@@ -17,10 +17,10 @@ from sqlalchemy import (
     update,
 )
 
-from toolchain.cloud import audit
-from toolchain.cloud.database import Database
-from toolchain.cloud.statements import owed
-from toolchain.cloud.tables import Context, Device, Installation, IssuedRelease
+from mnet.toolchain.cloud import audit
+from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.queries import owed
+from mnet.toolchain.cloud.tables import Context, Device, Installation, IssuedRelease
 
 # Every request runs these: building a statement costs more than SQLite takes to answer it.
 _DEVICE: BindParameter[str] = bindparam("device")

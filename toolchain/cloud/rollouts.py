@@ -24,12 +24,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from export.errors import Reason
-from toolchain.cloud import audit
-from toolchain.cloud.database import Database
-from toolchain.cloud.ledger import locked_devices
-from toolchain.cloud.statements import RUNNING, stands
-from toolchain.cloud.tables import Context, Device, IssuedRelease, Rollout
+from mnet.export.format.errors import Reason
+from mnet.toolchain.cloud import audit
+from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.ledger import locked_devices
+from mnet.toolchain.cloud.queries import RUNNING, stands
+from mnet.toolchain.cloud.tables import Context, Device, IssuedRelease, Rollout
 
 STOPPED, ROLLED_BACK = "stopped", "rolled back"
 TAKEN = "taken"

@@ -11,23 +11,23 @@ from collections.abc import Callable
 import torch
 import uvicorn
 
-from export.errors import BundleError
-from toolchain.cloud.app import create_app
-from toolchain.cloud.audit import Audit
-from toolchain.cloud.database import OUTAGE, Database
-from toolchain.cloud.generation import load_generators
-from toolchain.cloud.ledger import Ledger
-from toolchain.cloud.metrics import Metrics
-from toolchain.cloud.packs import PackStore
-from toolchain.cloud.publishing import Generators, Publisher
-from toolchain.cloud.registry import Registry
-from toolchain.cloud.rollouts import Rollouts
-from toolchain.cloud.service import Rates, Service
-from toolchain.cloud.settings import Ready, Settings
-from toolchain.cloud.state import ServerState
-from toolchain.cloud.upkeep import Upkeep
-from toolchain.cloud.waiting import Waiting
-from toolchain.errors import UserError
+from mnet.export.format.errors import BundleError
+from mnet.toolchain.cloud.app import create_app
+from mnet.toolchain.cloud.audit import Audit
+from mnet.toolchain.cloud.database import OUTAGE, Database
+from mnet.toolchain.cloud.generation import load_generators
+from mnet.toolchain.cloud.ledger import Ledger
+from mnet.toolchain.cloud.long_polls import LongPolls
+from mnet.toolchain.cloud.maintenance import Maintenance
+from mnet.toolchain.cloud.metrics import Metrics
+from mnet.toolchain.cloud.pack_store import PackStore
+from mnet.toolchain.cloud.publishing import Generators, Publisher
+from mnet.toolchain.cloud.registry import Registry
+from mnet.toolchain.cloud.rollouts import Rollouts
+from mnet.toolchain.cloud.service import Rates, Service
+from mnet.toolchain.cloud.settings import Ready, Settings
+from mnet.toolchain.cloud.state import ServerState
+from mnet.toolchain.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def build_service(settings: Settings, generators: Generators) -> Service:
     packs = PackStore(settings.packs or state.packs_url())
     database = Database(settings.database or state.database_url())
     registry, ledger = Registry(database), Ledger(database)
-    waiting, metrics = Waiting(), Metrics()
+    waiting, metrics = LongPolls(), Metrics()
     publisher = Publisher(registry, ledger, packs, generators, keys.keyring, waiting.wake, metrics)
     return Service(
         keys=keys,
@@ -50,7 +50,7 @@ def build_service(settings: Settings, generators: Generators) -> Service:
         audit=Audit(database),
         packs=packs,
         publisher=publisher,
-        upkeep=Upkeep(ledger, packs, publisher, waiting, settings.retain_days, metrics, database.scrub),
+        upkeep=Maintenance(ledger, packs, publisher, waiting, settings.retain_days, metrics, database.scrub),
         waiting=waiting,
         metrics=metrics,
         limits=settings.limits,
@@ -132,7 +132,7 @@ def serve_here(settings: Settings, listener: socket.socket, ready: Ready) -> Non
 class _Server(uvicorn.Server):
     """uvicorn that says when it is ready, and lets go of the long polls before it waits for them."""
 
-    def __init__(self, config: uvicorn.Config, waiting: Waiting, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, waiting: LongPolls, ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._waiting = waiting
         self._ready = ready

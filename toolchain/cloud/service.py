@@ -8,18 +8,18 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
-from toolchain.cloud.audit import Audit
-from toolchain.cloud.database import Database
-from toolchain.cloud.ledger import Ledger
-from toolchain.cloud.metrics import Metrics
-from toolchain.cloud.packs import PackStore
-from toolchain.cloud.publishing import Generators, Publisher
-from toolchain.cloud.registry import Registry
-from toolchain.cloud.rollouts import Rollouts
-from toolchain.cloud.settings import Limits
-from toolchain.cloud.state import Keys
-from toolchain.cloud.upkeep import Upkeep
-from toolchain.cloud.waiting import Waiting
+from mnet.toolchain.cloud.audit import Audit
+from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.ledger import Ledger
+from mnet.toolchain.cloud.long_polls import LongPolls
+from mnet.toolchain.cloud.maintenance import Maintenance
+from mnet.toolchain.cloud.metrics import Metrics
+from mnet.toolchain.cloud.pack_store import PackStore
+from mnet.toolchain.cloud.publishing import Generators, Publisher
+from mnet.toolchain.cloud.registry import Registry
+from mnet.toolchain.cloud.rollouts import Rollouts
+from mnet.toolchain.cloud.settings import Limits
+from mnet.toolchain.cloud.state import Keys
 
 
 class Rates:
@@ -46,8 +46,8 @@ class Service:
     audit: Audit
     packs: PackStore
     publisher: Publisher
-    upkeep: Upkeep
-    waiting: Waiting
+    upkeep: Maintenance
+    waiting: LongPolls
     metrics: Metrics
     limits: Limits
     rates: Rates

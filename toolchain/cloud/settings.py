@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from toolchain.cloud.state import ServerState
+from mnet.toolchain.cloud.state import ServerState
 
 Ready = Callable[[Sequence[str]], None]  # told the ids of the bundles once requests are answered
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolchain.cloud.keys import SIGNING, Keyring, create_key, create_signing_key, read_key
-from toolchain.errors import UserError
+from mnet.toolchain.cloud.signing_keys import SIGNING, Keyring, create_key, create_signing_key, read_key
+from mnet.toolchain.errors import UserError
 
 
 @dataclass(frozen=True)

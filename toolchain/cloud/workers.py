@@ -13,11 +13,11 @@ from tempfile import TemporaryDirectory
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from export.errors import BundleError
-from toolchain.children import CONTEXT, follow_parent
-from toolchain.cloud.logs import log_to_stderr
-from toolchain.cloud.settings import Ready, Settings
-from toolchain.errors import UserError
+from mnet.export.format.errors import BundleError
+from mnet.toolchain.cloud.logs import log_to_stderr
+from mnet.toolchain.cloud.settings import Ready, Settings
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.spawn import CONTEXT, follow_parent
 
 STOP_S = 30.0  # for what is under way; the rest is found again by the next start
 RESTART_S = 1.0  # before another try for a worker that cannot start
@@ -51,7 +51,9 @@ def serve(settings: Settings, listener: socket.socket, ready: Ready) -> None:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # what prometheus_client looks for in the workers
             _Workers(settings, listener).run(ready)
     else:
-        from toolchain.cloud.server import serve_here  # with PyTorch, which the parent of others does without
+        from mnet.toolchain.cloud.server import (
+            serve_here,  # with PyTorch, which the parent of others does without
+        )
 
         serve_here(settings, listener, ready)
 
@@ -158,7 +160,7 @@ def _work(settings: Settings, listener: socket.socket, say: Connection) -> None:
     follow_parent()
     log_to_stderr(settings.log_as_json)
     try:
-        from toolchain.cloud.server import serve_here
+        from mnet.toolchain.cloud.server import serve_here
 
         serve_here(settings, listener, lambda bundles: say.send(list(bundles)))
     except (UserError, BundleError) as error:

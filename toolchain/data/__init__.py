@@ -3,20 +3,20 @@
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from toolchain.data.interactions import Interactions
-from toolchain.errors import UserError
-from toolchain.settings import find_part
+from mnet.toolchain.data.interactions import Interactions
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.settings import find_part
 
 __all__ = ["DATASETS", "DataSet", "Interactions", "Pictures", "load_data_set", "load_interactions"]
 
 # Each loads from a path, or, given None, from the cache, after a download where need be.
 DATASETS = {
-    "synthetic-drift": "toolchain.data.synthetic:load_synthetic_drift",
-    "movielens-100k": "toolchain.data.movielens:load_movielens_100k",
-    "amazon-video-games": "toolchain.data.amazon:load_amazon_video_games",
-    "table": "toolchain.data.table:load_table",
-    "cifar10": "toolchain.data.cifar10:load_cifar10",
-    "image-folder": "toolchain.data.image_folder:load_image_folder",
+    "synthetic-drift": "mnet.toolchain.data.synthetic:load_synthetic_drift",
+    "movielens-100k": "mnet.toolchain.data.movielens:load_movielens_100k",
+    "amazon-video-games": "mnet.toolchain.data.amazon:load_amazon_video_games",
+    "table": "mnet.toolchain.data.table:load_table",
+    "cifar10": "mnet.toolchain.data.cifar10:load_cifar10",
+    "image-folder": "mnet.toolchain.data.image_folder:load_image_folder",
 }
 
 

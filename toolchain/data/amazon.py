@@ -6,10 +6,10 @@ Kang and McAuley kept users and items with five reviews or more of the raw set
 
 from pathlib import Path
 
-from toolchain.data.download import Source, download, folder_of
-from toolchain.data.interactions import Interactions
-from toolchain.data.table import read_undated
-from toolchain.errors import UserError
+from mnet.toolchain.data.download import Source, download, folder_of
+from mnet.toolchain.data.interactions import Interactions
+from mnet.toolchain.data.table import read_undated
+from mnet.toolchain.errors import UserError
 
 NAME = "amazon-video-games"
 REPOSITORY = "https://github.com/kang205/SASRec"

@@ -14,9 +14,9 @@ import pyarrow.parquet
 import torch
 from torch import Tensor
 
-from toolchain.data.download import Source, download, folder_of
-from toolchain.data.images import LabelledImages, decode
-from toolchain.errors import UserError
+from mnet.toolchain.data.download import Source, download, folder_of
+from mnet.toolchain.data.images import LabelledImages, decode
+from mnet.toolchain.errors import UserError
 
 NAME = "cifar10"
 SOURCE = Source(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from toolchain.errors import UserError
+from mnet.toolchain.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from toolchain.errors import UserError
+from mnet.toolchain.errors import UserError
 
 
 @dataclass(frozen=True)

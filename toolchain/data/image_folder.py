@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from toolchain.data.images import LabelledImages, decode
-from toolchain.errors import UserError
+from mnet.toolchain.data.images import LabelledImages, decode
+from mnet.toolchain.errors import UserError
 
 SIZE = 32
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm")

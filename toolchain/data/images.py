@@ -10,8 +10,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from toolchain.data.devices import draw_devices
-from toolchain.errors import UserError
+from mnet.toolchain.data.devices import draw_devices
+from mnet.toolchain.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from toolchain.data.download import Source, download, folder_of
-from toolchain.data.interactions import Interactions, from_columns
-from toolchain.errors import UserError
+from mnet.toolchain.data.download import Source, download, folder_of
+from mnet.toolchain.data.interactions import Interactions, from_columns
+from mnet.toolchain.errors import UserError
 
 NAME = "movielens-100k"
 SOURCE = Source(

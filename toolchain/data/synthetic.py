@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from toolchain.data.interactions import Interactions, from_columns
-from toolchain.errors import UserError
+from mnet.toolchain.data.interactions import Interactions, from_columns
+from mnet.toolchain.errors import UserError
 
 HOUR = 3600
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from toolchain.data.interactions import Interactions, from_columns
-from toolchain.errors import UserError
+from mnet.toolchain.data.interactions import Interactions, from_columns
+from mnet.toolchain.errors import UserError
 
 NAME = "table"
 

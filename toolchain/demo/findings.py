@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from toolchain.fleet.percentiles import percentiles
-from toolchain.fleet.processes import Event
-from toolchain.tasks.ranking import METRICS, full_values
-from toolchain.training.gains import bootstrap_gain
+from mnet.toolchain.fleet.percentiles import percentiles
+from mnet.toolchain.fleet.processes import Event
+from mnet.toolchain.tasks.ranking import METRICS, full_values
+from mnet.toolchain.training.bootstrap import bootstrap_gain
 
 VERSIONS = ("static", "default", "first", "live")
 NDCG = METRICS[0]

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from export.bench import Bench
-from export.bench_figures import bench_rows
-from toolchain.demo.findings import Findings
-from toolchain.report.figures import Line, histograms, lines
-from toolchain.report.measured import device_cards, inference_figure
-from toolchain.report.page import Card, Page, Section, Table
-from toolchain.training.gains import gain_text
+from mnet.export.bench.latency import Bench
+from mnet.export.bench.latency_tables import bench_rows
+from mnet.toolchain.demo.findings import Findings
+from mnet.toolchain.report.figures import Line, histograms, lines
+from mnet.toolchain.report.measured import device_cards, inference_figure
+from mnet.toolchain.report.page import Card, Page, Section, Table
+from mnet.toolchain.training.bootstrap import gain_text
 
 NAMES = {"static": "static model", "first": "first push kept", "live": "swapped at every push"}
 STRETCH = 5

@@ -9,17 +9,17 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from export.bench import bench_bundle
-from toolchain.demo.findings import Findings
-from toolchain.demo.page import demo_page, quality_figure
-from toolchain.errors import UserError
-from toolchain.exporting import export_run
-from toolchain.fleet.processes import Event, ServerProcess, SimulateProcess
-from toolchain.fleet.timelines import draw_timelines, recommender, shards
-from toolchain.report.figures import standalone
-from toolchain.training.config import Config
-from toolchain.training.recipe import train
-from toolchain.training.run import load_run
+from mnet.export.bench.latency import bench_bundle
+from mnet.toolchain.demo.findings import Findings
+from mnet.toolchain.demo.page import demo_page, quality_figure
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.fleet.processes import Event, ServerProcess, SimulateProcess
+from mnet.toolchain.fleet.timelines import draw_timelines, recommender, shards
+from mnet.toolchain.report.figures import standalone
+from mnet.toolchain.training.config import Config
+from mnet.toolchain.training.export_run import export_run
+from mnet.toolchain.training.recipe import train
+from mnet.toolchain.training.run import load_run
 
 SWAPS = 400
 PROCESSES = 2

@@ -18,13 +18,13 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from export.bundle import Bundle
-from toolchain.cloud.keys import read_key
-from toolchain.fleet.client import CloudClient
-from toolchain.fleet.handset import Handset
-from toolchain.fleet.site import CALM, FAULTS, Site
-from toolchain.fleet.timelines import recommender
-from toolchain.training.run import Run
+from mnet.export.format.bundle import Bundle
+from mnet.toolchain.cloud.signing_keys import read_key
+from mnet.toolchain.fleet.counted_phone import CountedPhone
+from mnet.toolchain.fleet.faulty_server import CALM, FAULTS, FaultyServer
+from mnet.toolchain.fleet.timelines import recommender
+from mnet.toolchain.phone.client import CloudClient
+from mnet.toolchain.training.run import Run
 
 SAMPLES = 20
 
@@ -63,14 +63,15 @@ class Trial:
         self._bundle, self._folder, self._count = bundle, folder, phones
         self._items = recommender(run).n_items
         self._draw = random.Random(seed)  # noqa: S311 (no secret)
-        self._site = Site(run.path, bundle.path, folder, seed)
+        self._site = FaultyServer(run.path, bundle.path, folder, seed)
 
     def __enter__(self) -> "Trial":
         with ExitStack() as running:
             site = running.enter_context(self._site)
             self._client = running.enter_context(CloudClient(site.url))
             self._handsets = [
-                Handset(self._bundle, self._folder / f"phone-{n}", site.clock) for n in range(self._count)
+                CountedPhone(self._bundle, self._folder / f"phone-{n}", site.clock)
+                for n in range(self._count)
             ]
             for handset in self._handsets:
                 handset.phone.enrol(self._client, read_key(site.enrolment_key))
@@ -108,13 +109,13 @@ class Trial:
             self._settle(handset, outcome)
         return outcome
 
-    def _settle(self, handset: Handset, outcome: Outcome) -> None:
+    def _settle(self, handset: CountedPhone, outcome: Outcome) -> None:
         """Until it runs what its last accepted upload gives."""
         handset.settle(self._client)
         outcome.lost += handset.waits
         self._infer(handset, outcome)
 
-    def _infer(self, handset: Handset, outcome: Outcome) -> None:
+    def _infer(self, handset: CountedPhone, outcome: Outcome) -> None:
         wrong, fell = handset.answers()
         outcome.wrong += wrong
         outcome.backwards += fell

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from toolchain.errors import UserError
+from mnet.toolchain.errors import UserError
 
 _USER = "postgres"
 
@@ -36,7 +36,7 @@ class PostgresServer:
         try:
             import psycopg
         except ImportError as error:
-            raise UserError("PostgreSQL needs a driver: pip install 'mnet[postgres]'") from error
+            raise UserError("PostgreSQL needs a driver: pip install 'mnet-mobile[postgres]'") from error
         self._driver = psycopg
         self._postgres = postgres
         self._user = _USER if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root

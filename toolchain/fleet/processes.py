@@ -24,10 +24,10 @@ class JsonProcess:
     `events` is all that it printed so far; its stderr goes to the file `log`.
     """
 
-    def __init__(self, arguments: list[str], log: Path, module: str = "toolchain.cli") -> None:
+    def __init__(self, arguments: list[str], log: Path, module: str = "mnet.toolchain.cli") -> None:
         self.events: list[Event] = []
         self._unread: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        self._name = f"mnet {arguments[0]}" if module == "toolchain.cli" else module
+        self._name = f"mnet {arguments[0]}" if module == "mnet.toolchain.cli" else module
         self._log = log
         command = [sys.executable, "-m", module, *arguments, "--json"]
         with log.open("ab") as stderr:
@@ -145,13 +145,13 @@ class SimulateProcess(JsonProcess):
 
 
 class LightProcess(JsonProcess):
-    """`count` light phones of the server at `url`, see `toolchain.fleet.light`; returns once all are enrolled."""
+    """`count` light phones of the server at `url` (`mnet.toolchain.fleet.light_phones`); returns once all enrolled."""
 
     def __init__(
         self, url: str, enrolment_key: Path, bundle: str, items: int, count: int, seed: int, log: Path
     ) -> None:
         words = [url, str(enrolment_key), bundle, str(items), str(count), str(seed)]
-        super().__init__(words, log, "toolchain.fleet.light")
+        super().__init__(words, log, "mnet.toolchain.fleet.light_phones")
         try:
             self.next_event("ready", timeout_s=30.0 + count)
         except ProcessEnded:

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from export.bundle import Bundle
-from export.session import Snapshot
-from toolchain.errors import UserError
-from toolchain.fleet.client import CloudClient, Denied, Offline
-from toolchain.fleet.handset import Handset
-from toolchain.fleet.phone import Swapped
-from toolchain.fleet.policies import RequestPolicy, request_policy
-from toolchain.fleet.processes import Event
-from toolchain.fleet.timelines import Timeline, recommender
-from toolchain.tasks.ranking import ranks
-from toolchain.training.run import Run
+from mnet.export.format.bundle import Bundle
+from mnet.export.session import Snapshot
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.fleet.counted_phone import CountedPhone
+from mnet.toolchain.fleet.processes import Event
+from mnet.toolchain.fleet.timelines import Timeline, recommender
+from mnet.toolchain.phone.client import CloudClient, Denied, Offline
+from mnet.toolchain.phone.phone import Swapped
+from mnet.toolchain.phone.request_policies import RequestPolicy, request_policy
+from mnet.toolchain.tasks.ranking import ranks
+from mnet.toolchain.training.run import Run
 
 
 class Judge:
@@ -59,7 +59,9 @@ class Judge:
 class Replayed:
     """One phone that is replayed: what its user takes, when it asks, and the weights to compare."""
 
-    def __init__(self, timeline: Timeline, handset: Handset, policy: RequestPolicy, static: Snapshot) -> None:
+    def __init__(
+        self, timeline: Timeline, handset: CountedPhone, policy: RequestPolicy, static: Snapshot
+    ) -> None:
         self.timeline, self.handset = timeline, handset
         self._policy = policy
         self._last_chance = -1
@@ -122,7 +124,7 @@ class Fleet:
         self.phones = []
         for timeline in timelines:
             state = folder / str(timeline.user)
-            handset = Handset(bundle, state, clock)
+            handset = CountedPhone(bundle, state, clock)
             asking = request_policy(policy, bundle, state)
             self.phones.append(Replayed(timeline, handset, asking, judge.static))
         self.turns = max(timeline.turns for timeline in timelines)

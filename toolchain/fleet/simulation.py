@@ -8,16 +8,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from export.bundle import Bundle
-from toolchain.cloud.keys import read_key
-from toolchain.fleet.client import CloudClient
-from toolchain.fleet.light import room_for
-from toolchain.fleet.processes import Event, LightProcess
-from toolchain.fleet.replay import Fleet, Judge
-from toolchain.fleet.site import CALM, Site, spread
-from toolchain.fleet.tally import Tally
-from toolchain.fleet.timelines import Timeline
-from toolchain.training.run import Run
+from mnet.export.format.bundle import Bundle
+from mnet.toolchain.cloud.signing_keys import read_key
+from mnet.toolchain.fleet.faulty_server import CALM, FaultyServer, spread
+from mnet.toolchain.fleet.light_phones import room_for
+from mnet.toolchain.fleet.policy_totals import PolicyTotals
+from mnet.toolchain.fleet.processes import Event, LightProcess
+from mnet.toolchain.fleet.replay import Fleet, Judge
+from mnet.toolchain.fleet.timelines import Timeline
+from mnet.toolchain.phone.client import CloudClient
+from mnet.toolchain.training.run import Run
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Outcome:
     stands_on: str
     refresh: int
     fleets: dict[str, Fleet]
-    tallies: dict[str, Tally]
+    tallies: dict[str, PolicyTotals]
     disturbances: list[Disturbance] = field(default_factory=list)
     calm: Counter[str] = field(default_factory=Counter)
     light: Event | None = None
@@ -87,7 +87,7 @@ def simulate(
     judge = Judge(run)
     with ExitStack() as running:
         folder = Path(running.enter_context(TemporaryDirectory(prefix="mnet-fleet-")))
-        site = None if server else Site(run.path, bundle.path, folder / "site", plan.seed)
+        site = None if server else FaultyServer(run.path, bundle.path, folder / "site", plan.seed)
         clock = {"clock": site.clock} if site else {}
         fleets = {
             policy: Fleet(judge, bundle, policy, plan.timelines, folder / policy, **clock)
@@ -109,7 +109,7 @@ def simulate(
             stands_on=site.stands_on if site else url,
             refresh=judge.task.settings.refresh,
             fleets=fleets,
-            tallies={policy: Tally(len(plan.timelines)) for policy in fleets},
+            tallies={policy: PolicyTotals(len(plan.timelines)) for policy in fleets},
         )
         light = None
         if plan.light:
@@ -127,7 +127,9 @@ def simulate(
 class _Rounds:
     """A round is a chance of every phone, and its predictions until the next chance."""
 
-    def __init__(self, outcome: Outcome, client: CloudClient, site: Site | None, report: Report) -> None:
+    def __init__(
+        self, outcome: Outcome, client: CloudClient, site: FaultyServer | None, report: Report
+    ) -> None:
         self._outcome, self._client, self._site, self._report = outcome, client, site, report
         self._fleets = list(outcome.fleets.values())
         self._tell(outcome.calm)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from toolchain.fleet.simulation import Outcome
+from mnet.toolchain.fleet.simulation import Outcome
 
 _COLOURS = ("#2f6fed", "#1a9c6b", "#b5479d", "#e08a1e", "#6b4fbb", "#b03a2e")
 _STATIC = "#7f8c9b"

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from toolchain.fleet.simulation import Disturbance, Outcome, Plan
-from toolchain.fleet.tally import NDCG
-from toolchain.training.run import Run
+from mnet.toolchain.fleet.policy_totals import NDCG
+from mnet.toolchain.fleet.simulation import Disturbance, Outcome, Plan
+from mnet.toolchain.training.run import Run
 
 STRETCH = 10  # turns that a point of quality over time is of
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from toolchain.errors import UserError
-from toolchain.tasks.recommendation import Recommendation
-from toolchain.training.build import load_data
-from toolchain.training.run import Run
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.tasks.recommendation import Recommendation
+from mnet.toolchain.training.build import load_data
+from mnet.toolchain.training.run import Run
 
 LONGEST = 60
 SHORTEST = 5

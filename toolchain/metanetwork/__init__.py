@@ -1,19 +1,19 @@
 """MetaGenerator, MetaStabilizer and MetaNetwork. Know tensors and modules; no task, no file format."""
 
-from toolchain.metanetwork.check import check_generated
-from toolchain.metanetwork.context import ContextEncoder
-from toolchain.metanetwork.context_sequences import (
+from mnet.toolchain.metanetwork.check import check_generated
+from mnet.toolchain.metanetwork.context import ContextEncoder
+from mnet.toolchain.metanetwork.context_sequences import (
     SEQUENCE_ENCODERS,
     GRUContext,
     ItemContextEncoder,
     MovingAverages,
     SelfAttentionContext,
 )
-from toolchain.metanetwork.context_sets import SetContext
-from toolchain.metanetwork.generator import Form, MetaGenerator
-from toolchain.metanetwork.network import MetaNetwork
-from toolchain.metanetwork.per_pack import call, call_alike, under
-from toolchain.metanetwork.stabilizer import MetaStabilizer, smooth
+from mnet.toolchain.metanetwork.context_sets import SetContext
+from mnet.toolchain.metanetwork.generator import Form, MetaGenerator
+from mnet.toolchain.metanetwork.network import MetaNetwork
+from mnet.toolchain.metanetwork.per_pack import call, call_alike, under
+from mnet.toolchain.metanetwork.stabilizer import MetaStabilizer, smooth
 
 __all__ = [
     "SEQUENCE_ENCODERS",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from toolchain.metanetwork.context import ContextEncoder
+from mnet.toolchain.metanetwork.context import ContextEncoder
 
 
 class ItemContextEncoder(ContextEncoder):

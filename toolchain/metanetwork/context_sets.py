@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from toolchain.metanetwork.context import ContextEncoder
+from mnet.toolchain.metanetwork.context import ContextEncoder
 
 
 class SetContext(ContextEncoder):

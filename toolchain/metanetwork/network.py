@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from toolchain.metanetwork.check import generated_parameters
-from toolchain.metanetwork.context import ContextEncoder
-from toolchain.metanetwork.generator import Form, MetaGenerator
-from toolchain.metanetwork.per_pack import PerPack, call, under
-from toolchain.metanetwork.stabilizer import MetaStabilizer
+from mnet.toolchain.metanetwork.check import generated_parameters
+from mnet.toolchain.metanetwork.context import ContextEncoder
+from mnet.toolchain.metanetwork.generator import Form, MetaGenerator
+from mnet.toolchain.metanetwork.per_pack import PerPack, call, under
+from mnet.toolchain.metanetwork.stabilizer import MetaStabilizer
 
 
 class MetaNetwork(nn.Module):
@@ -66,14 +66,14 @@ class MetaNetwork(nn.Module):
     def under(self, parameters: Mapping[str, Tensor]) -> PerPack:
         """The quick way to run the device model: a context manager in which pack m has row m of `parameters`.
 
-        See `toolchain.metanetwork.under`, which does it for any module.
+        See `mnet.toolchain.metanetwork.under`, which does it for any module.
         """
         return under(self.device_model, parameters)
 
     def call(self, parameters: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
         """The general way: run the device model on `inputs` [M, k, ...], row m under row m of `parameters`.
 
-        See `toolchain.metanetwork.call`, which does it for any module.
+        See `mnet.toolchain.metanetwork.call`, which does it for any module.
         """
         return call(self.device_model, parameters, *inputs)
 

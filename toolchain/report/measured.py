@@ -6,16 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from export import growth_figures
-from export.bench import Bench
-from export.bench_figures import bench_table
-from export.growth import curves
-from export.matrix import COLUMNS, cell_texts
-from toolchain.errors import UserError
-from toolchain.report.figures import Line, bars, histograms, lines
-from toolchain.report.page import Card, Page, Section, Table
-from toolchain.training.gains import gain_text
-from toolchain.training.staleness import staleness_rows
+from mnet.export.bench import growth_tables
+from mnet.export.bench.growth import curves
+from mnet.export.bench.latency import Bench
+from mnet.export.bench.latency_tables import bench_table
+from mnet.export.bench.matrix import COLUMNS, cell_texts
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.report.figures import Line, bars, histograms, lines
+from mnet.toolchain.report.page import Card, Page, Section, Table
+from mnet.toolchain.training.bootstrap import gain_text
+from mnet.toolchain.training.staleness import staleness_rows
 
 Benched = tuple[Bench, dict[str, Any]]
 """Raw figures of a bundle, and its `Bench.report`."""
@@ -205,15 +205,15 @@ def _growth(report: Mapping[str, Any]) -> Section:
             )
             for binding, curve in bindings.items()
         ]
-        name = growth_figures.AXES[axis]
+        name = growth_tables.AXES[axis]
         figures.append(lines(series, x=name, y="inference, swappable ÷ constant", logarithmic=True))
     place = "native code" if report["on"] == "native" else "Python"
     return Section(
         title="How the cost grows",
         text=f"Made-up models for target {report['target']}, {report['runtime']}, timed in {place}.",
         tables=[
-            Table(["the knees"], [[line] for line in growth_figures.knee_lines(report)]),
-            Table(*growth_figures.growth_table(points)),
+            Table(["the knees"], [[line] for line in growth_tables.knee_lines(report)]),
+            Table(*growth_tables.growth_table(points)),
         ],
         figures=figures,
         command=f"mnet growth --target {report['target']} --on {report['on']} -o FOLDER",

@@ -45,7 +45,7 @@ class Page:
     def html(self) -> str:
         """The page as one HTML document; every text is escaped, figures are our own SVG."""
         environment = Environment(
-            loader=PackageLoader("toolchain.report", "."),
+            loader=PackageLoader("mnet.toolchain.report", "."),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,

@@ -1,11 +1,11 @@
 """What a sample, a context, a loss and a metric are. A new task is one module here and a line in `TASKS`."""
 
-from toolchain.settings import find_part
-from toolchain.tasks.task import Task
+from mnet.toolchain.settings import find_part
+from mnet.toolchain.tasks.task import Task
 
 TASKS = {
-    "classification": "toolchain.tasks.classification:Classification",
-    "recommendation": "toolchain.tasks.recommendation:Recommendation",
+    "classification": "mnet.toolchain.tasks.classification:Classification",
+    "recommendation": "mnet.toolchain.tasks.recommendation:Recommendation",
 }
 
 

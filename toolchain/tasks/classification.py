@@ -10,13 +10,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from toolchain.data import load_data_set
-from toolchain.data.images import LabelledImages
-from toolchain.errors import UserError
-from toolchain.metanetwork import MetaNetwork
-from toolchain.settings import Part, Strict
-from toolchain.tasks.photos import DeviceSplits, Photos
-from toolchain.tasks.task import Seen, Splits, Task
+from mnet.toolchain.data import load_data_set
+from mnet.toolchain.data.images import LabelledImages
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.metanetwork import MetaNetwork
+from mnet.toolchain.settings import Part, Strict
+from mnet.toolchain.tasks.photos import DeviceSplits, Photos
+from mnet.toolchain.tasks.task import Seen, Splits, Task
 
 
 class ClassificationSettings(Strict):
@@ -24,7 +24,7 @@ class ClassificationSettings(Strict):
 
     `context` is how many images a device uploads, `serves` how many it then classifies with the pack that it gets;
     `upload` is what of an image it sends: the `embedding` (features and soft predictions) or the `image` itself.
-    `concentration` and `camera` say how different the devices are, see `toolchain.data.devices`.
+    `concentration` and `camera` say how different the devices are, see `mnet.toolchain.data.devices`.
     """
 
     context: int = Field(32, gt=0)
@@ -42,7 +42,7 @@ class Classification(Task[Photos]):
     """Image classification.
 
     A device model of it has `encode(image) -> fp32 [B, P, e]`, e features at each of P places that no generated
-    parameter has touched, and `head(hidden) -> logits`; see `device_models.cnn.CNN`.
+    parameter has touched, and `head(hidden) -> logits`; see `mnet.device_models.cnn.CNN`.
 
     Attributes:
         classes: their names.
@@ -59,8 +59,8 @@ class Classification(Task[Photos]):
     input_names: ClassVar[tuple[str, ...]] = ("image",)
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     Settings: ClassVar[type[Strict]] = ClassificationSettings
-    models: ClassVar[Mapping[str, str]] = {"cnn": "device_models.cnn:CNN"}
-    encoders: ClassVar[Mapping[str, str]] = {"set": "toolchain.metanetwork.context_sets:SetContext"}
+    models: ClassVar[Mapping[str, str]] = {"cnn": "mnet.device_models.cnn:CNN"}
+    encoders: ClassVar[Mapping[str, str]] = {"set": "mnet.toolchain.metanetwork.context_sets:SetContext"}
 
     @classmethod
     def create(

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from toolchain.metanetwork import MovingAverages
+from mnet.toolchain.metanetwork import MovingAverages
 
 
 class CloudRecommender(nn.Module):
@@ -34,5 +34,5 @@ class CloudRecommender(nn.Module):
         return self.encoder.at_every_item(history, last)
 
     def head(self, hidden: Tensor, candidates: Tensor | None = None) -> Tensor:
-        """Score items, as `device_models.next_item.NextItemModel.head` does."""
+        """Score items, as `mnet.device_models.next_item.NextItemModel.head` does."""
         return self.encoder.scores(hidden, candidates)

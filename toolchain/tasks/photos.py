@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from toolchain.data.devices import draw_devices
-from toolchain.data.images import LabelledImages
+from mnet.toolchain.data.devices import draw_devices
+from mnet.toolchain.data.images import LabelledImages
 
 # Which devices there are belongs to the data, as a published split does: every run sees the same ones.
 SEED = 1000

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from toolchain.data.interactions import IntArray, Interactions
+from mnet.toolchain.data.interactions import IntArray, Interactions
 
 Protocol = Literal["rolling", "leave-one-out"]
 

@@ -12,15 +12,15 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from toolchain.data import Interactions, load_interactions
-from toolchain.errors import UserError
-from toolchain.metanetwork import ItemContextEncoder, MetaNetwork
-from toolchain.settings import Part, Strict
-from toolchain.tasks.competition import MASKED, against_negatives, without_seen
-from toolchain.tasks.protocols import Protocol, split_interactions
-from toolchain.tasks.ranking import METRICS, full_values, ranks, sampled_ranks, sampled_values
-from toolchain.tasks.task import Seen, Task
-from toolchain.tasks.windows import Packs, Ranking, Windows, draw_items
+from mnet.toolchain.data import Interactions, load_interactions
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.metanetwork import ItemContextEncoder, MetaNetwork
+from mnet.toolchain.settings import Part, Strict
+from mnet.toolchain.tasks.candidates import MASKED, against_negatives, without_seen
+from mnet.toolchain.tasks.protocols import Protocol, split_interactions
+from mnet.toolchain.tasks.ranking import METRICS, full_values, ranks, sampled_ranks, sampled_values
+from mnet.toolchain.tasks.task import Seen, Task
+from mnet.toolchain.tasks.windows import Packs, Ranking, Windows, draw_items
 
 
 class RollingDates(Strict):
@@ -59,7 +59,7 @@ class Recommendation(Task[Packs]):
     """Next-item recommendation.
 
     A device model of it has `history`, the number of items that it looks back on, `encode(history, last)` and
-    `head(hidden, candidates)`; see `device_models.sasrec.SASRec`.
+    `head(hidden, candidates)`; see `mnet.device_models.sasrec.SASRec`.
 
     Attributes:
         n_items: size of the catalogue; ids are 1..n_items.
@@ -79,15 +79,15 @@ class Recommendation(Task[Packs]):
     metrics: ClassVar[tuple[str, ...]] = METRICS
     Settings: ClassVar[type[Strict]] = RecommendationSettings
     models: ClassVar[Mapping[str, str]] = {
-        "sasrec": "device_models.sasrec:SASRec",
-        "gru4rec": "device_models.gru4rec:GRU4Rec",
-        "din": "device_models.din:DIN",
-        "moving-averages": "toolchain.tasks.cloud_recommender:CloudRecommender",
+        "sasrec": "mnet.device_models.sasrec:SASRec",
+        "gru4rec": "mnet.device_models.gru4rec:GRU4Rec",
+        "din": "mnet.device_models.din:DIN",
+        "moving-averages": "mnet.toolchain.tasks.cloud_recommender:CloudRecommender",
     }
     encoders: ClassVar[Mapping[str, str]] = {
-        "moving-averages": "toolchain.metanetwork:MovingAverages",
-        "gru": "toolchain.metanetwork:GRUContext",
-        "self-attention": "toolchain.metanetwork:SelfAttentionContext",
+        "moving-averages": "mnet.toolchain.metanetwork:MovingAverages",
+        "gru": "mnet.toolchain.metanetwork:GRUContext",
+        "self-attention": "mnet.toolchain.metanetwork:SelfAttentionContext",
     }
 
     @classmethod

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from toolchain.errors import UserError
-from toolchain.metanetwork import ContextEncoder, MetaNetwork
-from toolchain.settings import Part, Strict, build_part
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.metanetwork import ContextEncoder, MetaNetwork
+from mnet.toolchain.settings import Part, Strict, build_part
 
 Batch = TypeVar("Batch")
 Loaded = TypeVar("Loaded", covariant=True)
@@ -98,7 +98,7 @@ class Task(ABC, Generic[Batch]):
         """Raises UserError."""
         encoder = build_part(part, self.encoders, "context encoder", **self.encoder_sizes)
         if not isinstance(encoder, ContextEncoder):
-            raise UserError(f"context encoder {part.name} is no toolchain.metanetwork.ContextEncoder")
+            raise UserError(f"context encoder {part.name} is no mnet.toolchain.metanetwork.ContextEncoder")
         return encoder
 
     def seen(self, network: MetaNetwork, batch: Batch) -> Seen | None:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from toolchain.data.interactions import IntArray, Interactions
-from toolchain.tasks.protocols import Split
-from toolchain.tasks.ranking import SAMPLE
+from mnet.toolchain.data.interactions import IntArray, Interactions
+from mnet.toolchain.tasks.protocols import Split
+from mnet.toolchain.tasks.ranking import SAMPLE
 
 # What is drawn for evaluation is the same for every method and run.
 SEED = 0

@@ -15,18 +15,18 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from toolchain.errors import UserError
-from toolchain.metanetwork import MetaNetwork
-from toolchain.tasks import Task, find_task
-from toolchain.tasks.task import Splits
-from toolchain.training.build import GENERATED, STATIC, build_module, build_task, load_data
-from toolchain.training.config import Config
-from toolchain.training.curves import read_curve
-from toolchain.training.evaluate import BATCH, score
-from toolchain.training.recipe import Stages, start_from
-from toolchain.training.releases import ReleasedScorer, Steps, steps_at_inference
-from toolchain.training.run import check_config, write_config, write_json
-from toolchain.training.scorers import GeneratedScorer, training_scorer
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.metanetwork import MetaNetwork
+from mnet.toolchain.tasks import Task, find_task
+from mnet.toolchain.tasks.task import Splits
+from mnet.toolchain.training.build import GENERATED, STATIC, build_module, build_task, load_data
+from mnet.toolchain.training.config import Config
+from mnet.toolchain.training.curves import read_curve
+from mnet.toolchain.training.evaluate import BATCH, score
+from mnet.toolchain.training.recipe import Stages, start_from
+from mnet.toolchain.training.run import check_config, write_config, write_json
+from mnet.toolchain.training.scorers import GeneratedScorer, training_scorer
+from mnet.toolchain.training.successive_releases import ReleasedScorer, Steps, steps_at_inference
 
 RESIDUAL, AVERAGING, WINDOWS, SMOOTHING = "residual", "averaging", "windows", "smoothing"
 PARTS = (RESIDUAL, AVERAGING, WINDOWS, SMOOTHING)

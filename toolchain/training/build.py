@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import nn
 
-from toolchain.errors import UserError
-from toolchain.metanetwork import MetaNetwork
-from toolchain.settings import Part
-from toolchain.tasks import Task, find_task
-from toolchain.training.config import Config, FitConfig, task_settings
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.metanetwork import MetaNetwork
+from mnet.toolchain.settings import Part
+from mnet.toolchain.tasks import Task, find_task
+from mnet.toolchain.training.config import Config, FitConfig, task_settings
 
 STATIC, CLOUD, DISTILLED, DIRECT, GENERATED = "static", "cloud", "distillation", "direct", "metanetwork"
 FINE_TUNED = "fine-tuning"

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from toolchain.errors import UserError
-from toolchain.metanetwork import Form
-from toolchain.settings import Part, Strict
-from toolchain.tasks import find_task
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.metanetwork import Form
+from mnet.toolchain.settings import Part, Strict
+from mnet.toolchain.tasks import find_task
 
-CONFIGS = Path(str(files("toolchain.training") / "configs"))
+CONFIGS = Path(str(files("mnet.toolchain.training") / "configs"))
 
 
 class DataConfig(Strict):

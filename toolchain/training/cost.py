@@ -12,9 +12,9 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from toolchain.errors import UserError
-from toolchain.tasks.task import Splits
-from toolchain.training.build import (
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.tasks.task import Splits
+from mnet.toolchain.training.build import (
     FINE_TUNED,
     GENERATED,
     build_module,
@@ -22,10 +22,10 @@ from toolchain.training.build import (
     generated_names,
     load_data,
 )
-from toolchain.training.config import Config
-from toolchain.training.fit import adamw
-from toolchain.training.run import Run, load_run, read_metrics, write_json
-from toolchain.training.scorers import FineTunedScorer, GeneratedScorer, training_scorer
+from mnet.toolchain.training.config import Config
+from mnet.toolchain.training.fit import adamw
+from mnet.toolchain.training.run import Run, load_run, read_metrics, write_json
+from mnet.toolchain.training.scorers import FineTunedScorer, GeneratedScorer, training_scorer
 
 ROUNDS = 20
 # How many devices are served at a time: one that asks by itself, and a batch as a cloud makes it.

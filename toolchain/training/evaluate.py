@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from toolchain.errors import UserError
-from toolchain.tasks import Task
-from toolchain.tasks.task import Splits
-from toolchain.training.build import CLOUD, GENERATED, STATIC, load_data
-from toolchain.training.gains import FloatArray, Gain, bootstrap_gains
-from toolchain.training.methods import Method, choose, run_methods
-from toolchain.training.run import Run, load_run, write_json
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.tasks import Task
+from mnet.toolchain.tasks.task import Splits
+from mnet.toolchain.training.bootstrap import FloatArray, Gain, bootstrap_gains
+from mnet.toolchain.training.build import CLOUD, GENERATED, STATIC, load_data
+from mnet.toolchain.training.methods import Method, choose, run_methods
+from mnet.toolchain.training.run import Run, load_run, write_json
 
 BATCH = 64
 

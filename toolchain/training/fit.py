@@ -13,10 +13,10 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from toolchain.tasks.task import Splits
-from toolchain.training.config import FitConfig
-from toolchain.training.hardware import DEFAULT_HARDWARE, Hardware
-from toolchain.training.scorers import Scorer
+from mnet.toolchain.tasks.task import Splits
+from mnet.toolchain.training.config import FitConfig
+from mnet.toolchain.training.hardware import DEFAULT_HARDWARE, Hardware
+from mnet.toolchain.training.scorers import Scorer
 
 EVALUATION_BATCH = 256
 

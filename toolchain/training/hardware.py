@@ -7,7 +7,7 @@ import lightning
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from toolchain.errors import UserError
+from mnet.toolchain.errors import UserError
 
 
 @dataclass(frozen=True)

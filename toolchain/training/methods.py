@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import Tensor
 
-from toolchain.errors import UserError
-from toolchain.metanetwork import MetaNetwork
-from toolchain.training.build import DIRECT, FINE_TUNED, GENERATED, STATIC, generated_names
-from toolchain.training.run import Run, read_metrics
-from toolchain.training.scorers import FineTunedScorer, GeneratedScorer, StaticScorer
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.metanetwork import MetaNetwork
+from mnet.toolchain.training.build import DIRECT, FINE_TUNED, GENERATED, STATIC, generated_names
+from mnet.toolchain.training.run import Run, read_metrics
+from mnet.toolchain.training.scorers import FineTunedScorer, GeneratedScorer, StaticScorer
 
 DEFAULT = "default pack"
 

@@ -14,10 +14,10 @@ import lightning
 from rich.console import Console
 from torch import nn
 
-from toolchain.metanetwork import MetaNetwork
-from toolchain.tasks import find_task
-from toolchain.tasks.task import Splits
-from toolchain.training.build import (
+from mnet.toolchain.metanetwork import MetaNetwork
+from mnet.toolchain.tasks import find_task
+from mnet.toolchain.tasks.task import Splits
+from mnet.toolchain.training.build import (
     CLOUD,
     DIRECT,
     DISTILLED,
@@ -30,12 +30,13 @@ from toolchain.training.build import (
     fits,
     load_data,
 )
-from toolchain.training.config import Config, FitConfig
-from toolchain.training.curves import write_curves
-from toolchain.training.fit import fit
-from toolchain.training.forms import forms_table
-from toolchain.training.hardware import DEFAULT_HARDWARE, Hardware
-from toolchain.training.run import (
+from mnet.toolchain.training.config import Config, FitConfig
+from mnet.toolchain.training.curves import write_curves
+from mnet.toolchain.training.fine_tuning_grid import tune
+from mnet.toolchain.training.fit import fit
+from mnet.toolchain.training.generator_sizes import forms_table
+from mnet.toolchain.training.hardware import DEFAULT_HARDWARE, Hardware
+from mnet.toolchain.training.run import (
     CHECKPOINT,
     check_config,
     load_module,
@@ -47,9 +48,8 @@ from toolchain.training.run import (
     write_metrics,
     write_policy,
 )
-from toolchain.training.scorers import Scorer, training_scorer
-from toolchain.training.shift import fit_shift
-from toolchain.training.tuning import tune
+from mnet.toolchain.training.scorers import Scorer, training_scorer
+from mnet.toolchain.training.shift import fit_shift
 
 
 def train(

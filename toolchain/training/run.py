@@ -20,13 +20,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from export.shift import Shift
-from toolchain.durable import write_durably
-from toolchain.errors import UserError
-from toolchain.metanetwork import MetaNetwork
-from toolchain.tasks import Task
-from toolchain.training.build import GENERATED, STATIC, build_module, build_task, fits
-from toolchain.training.config import Config, parse_config, read_values
+from mnet.export.format.shift import Shift
+from mnet.toolchain.durable import write_durably
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.metanetwork import MetaNetwork
+from mnet.toolchain.tasks import Task
+from mnet.toolchain.training.build import GENERATED, STATIC, build_module, build_task, fits
+from mnet.toolchain.training.config import Config, parse_config, read_values
 
 CONFIG, FACTS, CHECKPOINT, METRICS = "config.yaml", "facts.json", "checkpoint.safetensors", "metrics.json"
 POLICY = "policy.safetensors"

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from toolchain.metanetwork import MetaNetwork, under
-from toolchain.tasks import Task
-from toolchain.training.build import CLOUD, DIRECT, DISTILLED, GENERATED
-from toolchain.training.config import Config
+from mnet.toolchain.metanetwork import MetaNetwork, under
+from mnet.toolchain.tasks import Task
+from mnet.toolchain.training.build import CLOUD, DIRECT, DISTILLED, GENERATED
+from mnet.toolchain.training.config import Config
 
 
 class Loss(NamedTuple):

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.shift import Shift, moving_average
-from toolchain.metanetwork import MetaNetwork
-from toolchain.tasks import Task
-from toolchain.tasks.task import Splits
+from mnet.export.format.shift import Shift, moving_average
+from mnet.toolchain.metanetwork import MetaNetwork
+from mnet.toolchain.tasks import Task
+from mnet.toolchain.tasks.task import Splits
 
 HALF_LIVES = (5.0, 10.0, 20.0, 40.0)
 RANK = 8

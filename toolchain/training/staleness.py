@@ -12,14 +12,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from toolchain.errors import UserError
-from toolchain.settings import Part
-from toolchain.training.build import GENERATED, STATIC, build_task, load_data
-from toolchain.training.config import task_settings
-from toolchain.training.evaluate import score
-from toolchain.training.gains import bootstrap_gain, gain_text
-from toolchain.training.run import load_run, write_json
-from toolchain.training.scorers import GeneratedScorer, StaticScorer
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.settings import Part
+from mnet.toolchain.training.bootstrap import bootstrap_gain, gain_text
+from mnet.toolchain.training.build import GENERATED, STATIC, build_task, load_data
+from mnet.toolchain.training.config import task_settings
+from mnet.toolchain.training.evaluate import score
+from mnet.toolchain.training.run import load_run, write_json
+from mnet.toolchain.training.scorers import GeneratedScorer, StaticScorer
 
 
 def staleness(path: Path, every: Sequence[int], console: Console) -> dict[str, Any]:

@@ -99,7 +99,7 @@ void time_loading(const std::filesystem::path& folder, const Golden& golden, Tim
 }
 
 /// What one would do instead of a swap: from new bytes in memory to the first answer under them, as
-/// `Bench.effects_s` of `export/bench.py` has it.
+/// `Bench.effects_s` of `export/bench/latency.py` has it.
 void time_alternatives(const Bundle& bundle, const Bytes& pack, const std::vector<Input>& inputs,
                        Times& times) {
     const Manifest& manifest = bundle.manifest();

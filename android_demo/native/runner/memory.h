@@ -6,7 +6,7 @@
 namespace mnet {
 
 /// What sessions of a bundle take in this process, which must have done nothing else: the figures of
-/// `export/memory.py`, resident bytes.
+/// `export/bench/memory.py`, resident bytes.
 ///
 /// Throws std::runtime_error where the system does not tell.
 nlohmann::ordered_json memory(const std::filesystem::path& folder);

@@ -1,4 +1,4 @@
-// Target `android`: one `forward` that takes the generated parameters as inputs, as `export/android.py` makes
+// Target `android`: one `forward` that takes the generated parameters as inputs, as `export/targets/android.py` makes
 // it.
 #include <algorithm>
 #include <mutex>

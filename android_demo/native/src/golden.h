@@ -1,4 +1,4 @@
-// Golden samples: outputs of eager PyTorch that the runtime must reproduce, as `export/golden.py` writes
+// Golden samples: outputs of eager PyTorch that the runtime must reproduce, as `export/format/golden.py` writes
 // them.
 #pragma once
 

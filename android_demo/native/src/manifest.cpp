@@ -1,4 +1,4 @@
-// `manifest.json`, as `export/manifest.py` writes it: canonical JSON whose `id` is the SHA-256 of the same
+// `manifest.json`, as `export/format/manifest.py` writes it: canonical JSON whose `id` is the SHA-256 of the same
 // bytes without the text `"id":"…",`.
 #include <algorithm>
 #include <cmath>

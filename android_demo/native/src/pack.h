@@ -1,4 +1,4 @@
-// Weight packs: one version of the generated parameters, as `export/packs.py` writes them.
+// Weight packs: one version of the generated parameters, as `export/format/packs.py` writes them.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// In what generated parameters travel, whatever the runtime computes in, as `export/pack_dtypes.py` says:
+// In what generated parameters travel, whatever the runtime computes in, as `export/format/pack_dtypes.py` says:
 // fp32, fp16, or int8 with one fp32 scale for each output channel in a tensor of its own.
 #pragma once
 

@@ -1,4 +1,4 @@
-// The swaps that a bundle carries reference outputs for: `bench/swaps.safetensors`, see `export/golden.py`.
+// The swaps that a bundle carries reference outputs for: `bench/swaps.safetensors`, see `export/format/golden.py`.
 #pragma once
 
 #include <vector>

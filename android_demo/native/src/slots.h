@@ -1,4 +1,4 @@
-// How parameters get into their slots, as `export/slots.py` says.
+// How parameters get into their slots, as `export/format/slots.py` says.
 #pragma once
 
 #include <string>

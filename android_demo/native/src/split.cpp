@@ -1,4 +1,4 @@
-// Target `executorch`: `outputs = head(*encode(*inputs), *inputs)`, as `export/executorch_split.py` splits a
+// Target `executorch`: `outputs = head(*encode(*inputs), *inputs)`, as `export/targets/executorch.py` splits a
 // model.
 #include <mutex>
 

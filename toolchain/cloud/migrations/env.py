@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from toolchain.cloud.tables import Base
+from mnet.toolchain.cloud.tables import Base
 
 context.configure(
     connection=context.config.attributes["connection"], target_metadata=Base.metadata, render_as_batch=True

@@ -1,5 +1,5 @@
 // What can be wrong with a bundle or a weight pack. The names are those of the Python side's
-// `export/errors.py`.
+// `export/format/errors.py`.
 #pragma once
 
 #include <stdexcept>

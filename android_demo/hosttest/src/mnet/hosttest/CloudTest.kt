@@ -8,7 +8,7 @@ import mnet.core.Bundle
 import mnet.core.Busy
 import mnet.core.CloudClient
 import mnet.core.Denied
-import mnet.core.Following
+import mnet.core.Updater
 import mnet.core.Offline
 import mnet.core.Phone
 import mnet.core.PhoneEvent
@@ -227,13 +227,13 @@ class CloudTest {
         private val events = LinkedBlockingQueue<PhoneEvent>()
         private val bundle = Bundle.open(bundleFolder)
         private val client = CloudClient(of.url)
-        private var following: Following? = null
+        private var following: Updater? = null
         val phone = Phone(bundle, Machine.program(bundle), WeightStore(state), events::add)
 
         val version get() = phone.live.version
 
         fun follow() {
-            following = Following(phone, client, of.enrolmentKey) { events.add(it) }
+            following = Updater(phone, client, of.enrolmentKey) { events.add(it) }
         }
 
         /** Returns the device's id. */

@@ -79,7 +79,7 @@ class Server(private val state: File, private vararg val options: String) : Clos
     }
 
     private fun mnet(arguments: List<String>): Process =
-        ProcessBuilder(listOf(Machine.text("python"), "-m", "toolchain.cli") + arguments)
+        ProcessBuilder(listOf(Machine.text("python"), "-m", "mnet.toolchain.cli") + arguments)
             .directory(Machine.folder("repository")).redirectError(ProcessBuilder.Redirect.appendTo(log)).start()
 }
 

@@ -29,7 +29,7 @@ class Slot(
 /** Samples with the outputs of eager PyTorch; an output may be off by `tolerance * max(1, largest expected)`. */
 class GoldenEntry(val samples: String, val weights: String, val count: Int, val tolerance: Double)
 
-/** The content of a bundle's `manifest.json`, as `export/manifest.py` writes it. */
+/** The content of a bundle's `manifest.json`, as `export/format/manifest.py` writes it. */
 class Manifest(
     val id: String,
     val target: String,

@@ -4,7 +4,7 @@ import java.nio.Buffer
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 
-/** A tensor of a pack: what a slot's parameter travels in, as `export/pack_dtypes.py` says. */
+/** A tensor of a pack: what a slot's parameter travels in, as `export/format/pack_dtypes.py` says. */
 internal class Carrier(val name: String, val dtype: String, val shape: List<Long>)
 
 /** The tensors that a pack holds for a slot: in int8, one scale for each output channel beside the values. */

@@ -26,7 +26,7 @@ sealed class PhoneEvent {
  * One phone: a model that serves, what it keeps over a restart, and what it knows of its server.
  *
  * [live] and [upload] may be called from any thread; [enrol], [poll] and [reset] take turns. The same rules in the same
- * order as `toolchain/fleet/phone.py`.
+ * order as `toolchain/phone/phone.py`.
  */
 class Phone(
     private val bundle: Bundle,

@@ -1,6 +1,6 @@
 package mnet.core
 
-/** Why a phone refuses new weights, or a bundle; the same names as in `export/errors.py`. */
+/** Why a phone refuses new weights, or a bundle; the same names as in `export/format/errors.py`. */
 enum class Reason {
     BAD_SIGNATURE,
     WRONG_DEVICE,

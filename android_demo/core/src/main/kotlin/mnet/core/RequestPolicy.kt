@@ -3,7 +3,7 @@ package mnet.core
 import java.io.File
 
 /**
- * When a phone asks for new weights: `never`, `always`, `every:N` and `shift`, as `toolchain/fleet/policies.py`.
+ * When a phone asks for new weights: `never`, `always`, `every:N` and `shift`, as `toolchain/phone/request_policies.py`.
  *
  * It decides at each chance: a moment at which the phone has samples that it could upload. For one thread.
  */

@@ -4,7 +4,7 @@ import kotlin.math.max
 import kotlin.math.pow
 
 /**
- * The request policy `shift` of a bundle, as `export/shift.py` describes it: how far a moving average of what the samples
+ * The request policy `shift` of a bundle, as `export/format/shift.py` describes it: how far a moving average of what the samples
  * project to is from where it was when the weights were made. Computed in fp64 from fp32, as everywhere.
  *
  * [projection] has a row for each id, row 0 zero, or for each number of a vector; [width] columns. [halfLife] is in samples,

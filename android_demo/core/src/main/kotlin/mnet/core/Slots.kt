@@ -13,7 +13,7 @@ private const val KEY_SIZE = 64L
 fun arrangedShape(slot: Slot): List<Long> = dimensions(slot).map { slot.shape[it] }
 
 /**
- * A parameter, which lies in PyTorch's layout, in the one that its slot wants, as `export/slots.py`: with its dimensions
+ * A parameter, which lies in PyTorch's layout, in the one that its slot wants, as `export/format/slots.py`: with its dimensions
  * in the order of the layout, less those of size 1 that it leaves out. The bytes belong to the caller.
  */
 fun arranged(slot: Slot, parameter: Tensor): ByteBuffer {

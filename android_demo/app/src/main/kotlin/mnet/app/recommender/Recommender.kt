@@ -15,7 +15,7 @@ import mnet.core.Bundle
 import mnet.core.Busy
 import mnet.core.CloudClient
 import mnet.core.Denied
-import mnet.core.Following
+import mnet.core.Updater
 import mnet.core.JsonException
 import mnet.core.LatencyStats
 import mnet.core.Offline
@@ -64,7 +64,7 @@ class Recommender(
     private var lastSwap: PhoneEvent.Swapped? = null
     private var status: Status = Status.Alone
     private var client: CloudClient? = null
-    private var following: Following? = null
+    private var following: Updater? = null
 
     init {
         // What was reported meanwhile is heard now.
@@ -113,7 +113,7 @@ class Recommender(
                 val opened = CloudClient(server)
                 client = opened
                 status = Status.Connecting
-                following = Following(phone, opened, enrolmentKey, ::hear)
+                following = Updater(phone, opened, enrolmentKey, ::hear)
             } catch (error: IllegalArgumentException) {
                 status = Status.Offline
             }
@@ -137,7 +137,7 @@ class Recommender(
     }
 
     /** What followed the server, which ends soon. */
-    private fun hangUp(): Following? {
+    private fun hangUp(): Updater? {
         val last = following
         last?.close()
         following = null

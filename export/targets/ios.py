@@ -1,0 +1,248 @@
+"""Target `ios`: an fp16 `.mlpackage` for CoreML, which takes the generated parameters as one flat vector.
+
+One vector, padded to a multiple of 32 and sliced inside the graph, because Apple's neural engine is reported
+to refuse inner dimensions that are no such multiple. It reaches the program in one of two ways (`binding`):
+
+- `input` (iOS 17): a further input of each prediction. An app keeps an immutable `MLMultiArray` for each
+  version and swaps the reference.
+- `state` (iOS 18): an `MLState` that the program only reads. It starts at zero, and must not be written while
+  a prediction runs: an app makes a new one for each version.
+
+CoreML runs on Apple's systems only. On this machine a package is *checked* by `mnet.export.lowering.coreml_checker`,
+which evaluates the saved program op by op; what it takes and how it rounds on a phone is for a phone to show.
+"""
+
+import copy
+import functools
+import importlib.metadata
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from mnet.export.format.errors import BundleError
+from mnet.export.format.manifest import Manifest, Runtime, SliceBinding, Slot, TensorInfo, torch_dtype
+from mnet.export.format.slots import pytorch_layout, refuse_constants
+from mnet.export.lowering.coreml_checker import SavedProgram, TensorType
+from mnet.export.lowering.spec import ExportSpec
+from mnet.export.lowering.tracing import exporter_step, refuse_unused, trace
+from mnet.export.targets import Node, Run
+
+PROGRAM_FILE = "model.mlpackage"
+BAKED_FILE = "bench/baked.mlpackage"
+WEIGHTS = "generated_parameters"
+_MULTIPLE = 32
+
+
+def runtime() -> Runtime:
+    """The format of coremltools as installed here; CoreML itself is not."""
+    return Runtime(
+        name="coreml", version=f"coremltools {importlib.metadata.version('coremltools')}, checked only"
+    )
+
+
+def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:
+    """Write `model.mlpackage`; see `TargetModule`."""
+    refuse_unused(trace(model, spec.inputs[0]), spec.generated)
+    sentinels = {name: model.get_parameter(name).detach() for name in spec.generated}
+    source: Literal["input", "state"] = "state" if spec.binding == "state" else "input"
+    slots = _bind_slices(sentinels, source)
+    flat = flatten(sentinels, slots)
+    package = folder / PROGRAM_FILE
+    _lower(
+        _Sliced(model, slots), (*spec.inputs[0], flat.float()), (*spec.input_names, WEIGHTS), spec, package
+    )
+    for file in filter(Path.is_file, package.rglob("*")):
+        refuse_constants(file.read_bytes(), sentinels)
+        refuse_constants(file.read_bytes(), {name: value.half() for name, value in sentinels.items()})
+    if source == "state":
+        _turn_into_state(package)
+    return PROGRAM_FILE, slots
+
+
+def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
+    """Write `bench/baked.mlpackage`; see `TargetModule`."""
+    _lower(model, spec.inputs[0], spec.input_names, spec, folder / BAKED_FILE)
+    return BAKED_FILE
+
+
+def load_program(path: Path, manifest: Manifest, threads: int = 1) -> "_Program":
+    """Load an `.mlpackage` into the checker; see `TargetModule`."""
+    if threads != 1:
+        raise BundleError(f"the checker of target ios has one thread, not {threads}")
+    return _Program(path, manifest)
+
+
+def nodes(path: Path) -> list[Node]:
+    """The operations of an `.mlpackage`; on which unit each runs, the phone decides. See `TargetModule`."""
+    return [Node("main", "CoreML", kind) for kind in SavedProgram(path).ops()]
+
+
+def flatten(parameters: Mapping[str, Tensor], slots: Sequence[Slot]) -> Tensor:
+    """The fp16 vector that carries `parameters`, [length], zero where no slot is."""
+    ends = [
+        slot.binding.offset + slot.binding.size for slot in slots if isinstance(slot.binding, SliceBinding)
+    ]
+    flat = torch.zeros(math.ceil(max(ends) / _MULTIPLE) * _MULTIPLE, dtype=torch.float16)
+    for slot in slots:
+        assert isinstance(slot.binding, SliceBinding)
+        flat[slot.binding.offset :][: slot.binding.size] = parameters[slot.parameter].flatten().half()
+    return flat
+
+
+def _bind_slices(sentinels: Mapping[str, Tensor], source: Literal["input", "state"]) -> tuple[Slot, ...]:
+    """The slots of all parameters, one behind the other."""
+    slots = []
+    offset = 0
+    for name, sentinel in sentinels.items():
+        size = sentinel.numel()
+        slots.append(
+            Slot(
+                parameter=name,
+                shape=tuple(sentinel.shape),
+                dtype="float32",
+                layout=pytorch_layout(sentinel.dim()),
+                binding=SliceBinding(kind="slice", source=source, name=WEIGHTS, offset=offset, size=size),
+            )
+        )
+        offset += size
+    return tuple(slots)
+
+
+class _Sliced(nn.Module):
+    """The device model with its generated parameters as slices of a flat last input."""
+
+    def __init__(self, model: nn.Module, slots: Sequence[Slot]) -> None:
+        super().__init__()
+        self.model, self.slots = model, slots
+
+    def forward(self, *inputs: Tensor) -> Any:
+        weights = {}
+        for slot in self.slots:
+            assert isinstance(slot.binding, SliceBinding)
+            piece = inputs[-1][slot.binding.offset : slot.binding.offset + slot.binding.size]
+            weights[slot.parameter] = piece.reshape(slot.shape)
+        return torch.func.functional_call(self.model, weights, inputs[:-1])
+
+
+@exporter_step("coremltools")
+def _lower(
+    model: nn.Module, inputs: tuple[Tensor, ...], names: Sequence[str], spec: ExportSpec, package: Path
+) -> None:
+    """Write the package of `model`, with fp32 outputs, int32 for int64 and the flat vector in fp16."""
+    import coremltools as ct
+    import numpy as np
+    from torch._decomp import get_decompositions
+
+    # Undecomposed, coremltools refuses the graph; it knows every op of ATen's core but a GRU.
+    traced = trace(model, inputs).run_decompositions(get_decompositions([torch.ops.aten.gru.input]))
+    types = {torch.int64: np.int32, torch.float32: np.float32}
+    converted = ct.convert(
+        traced,
+        inputs=[
+            ct.TensorType(
+                name=name,
+                shape=tuple(tensor.shape),
+                dtype=np.float16 if name == WEIGHTS else types[tensor.dtype],
+            )
+            for name, tensor in zip(names, inputs, strict=True)
+        ],
+        outputs=[ct.TensorType(name=name, dtype=np.float32) for name in spec.output_names],
+        # `read_state` is an op of iOS 18.
+        minimum_deployment_target=ct.target.iOS18 if spec.binding == "state" else ct.target.iOS17,
+        compute_precision=ct.precision.FLOAT16,
+        skip_model_load=True,
+    )
+    package.parent.mkdir(exist_ok=True)
+    converted.save(str(package))
+    # For ExecuTorch's developers; CoreML does not read it.
+    (package / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)
+
+
+def _turn_into_state(package: Path) -> None:
+    """Make the flat input of a saved package a state that the program reads.
+
+    torch.export cannot say "a buffer that is only read", so the program is rewritten after its export.
+    """
+    from coremltools.proto import MIL_pb2, Model_pb2
+
+    (file,) = package.rglob("*.mlmodel")
+    specification = Model_pb2.Model()
+    specification.ParseFromString(file.read_bytes())
+    function = specification.mlProgram.functions["main"]
+    block = function.block_specializations[function.opset]
+    (vector,) = (each for each in function.inputs if each.name == WEIGHTS)
+    declared = copy.deepcopy(vector.type.tensorType)
+    vector.type.stateType.wrappedType.tensorType.CopyFrom(declared)
+
+    read = MIL_pb2.Operation(type="read_state")
+    read.inputs["input"].arguments.add().name = WEIGHTS
+    result = read.outputs.add(name=f"read_{WEIGHTS}")
+    result.type.tensorType.CopyFrom(declared)
+    label = read.attributes["name"]
+    label.type.tensorType.dataType = MIL_pb2.DataType.STRING
+    label.immediateValue.tensor.strings.values.append(result.name)
+    for operation in block.operations:
+        for argument in operation.inputs.values():
+            for bound in argument.arguments:
+                if bound.name == WEIGHTS:
+                    bound.name = result.name
+    operations = [read, *map(copy.deepcopy, block.operations)]
+    del block.operations[:]
+    block.operations.extend(operations)
+
+    description = specification.description
+    (index,) = (k for k, each in enumerate(description.input) if each.name == WEIGHTS)
+    state = description.state.add(name=WEIGHTS)
+    state.type.stateType.arrayType.CopyFrom(description.input[index].type.multiArrayType)
+    del description.input[index]
+    file.write_bytes(specification.SerializeToString())
+
+
+class _Program:
+    """A package in the checker, which is re-entrant: one serves every version and every thread."""
+
+    def __init__(self, package: Path, manifest: Manifest) -> None:
+        self._program = SavedProgram(package)
+        self._manifest = manifest
+        self._expected = [(torch.Size(info.shape), torch_dtype(info.dtype)) for info in manifest.inputs]
+        self._check_signature()
+
+    def bind(self, parameters: Mapping[str, Tensor]) -> Run:
+        slots = self._manifest.slots
+        return functools.partial(self._run, {WEIGHTS: flatten(parameters, slots)} if slots else {})
+
+    def _run(self, weights: Mapping[str, Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
+        if [(tensor.shape, tensor.dtype) for tensor in inputs] != self._expected:
+            raise ValueError(f"the model takes inputs of {self._expected}")
+        named = {
+            info.name: tensor.int() if tensor.dtype == torch.int64 else tensor
+            for info, tensor in zip(self._manifest.inputs, inputs, strict=True)
+        }
+        outputs = self._program.run({**named, **weights})
+        return [outputs[info.name] for info in self._manifest.outputs]
+
+    def _check_signature(self) -> None:
+        """The package must take the inputs, and slots where the manifest says, and give its outputs."""
+        expected = {
+            info.name: TensorType(torch.Size(info.shape), _coreml_dtype(info))
+            for info in self._manifest.inputs
+        }
+        states = set()
+        if slots := self._manifest.slots:
+            zeros = {slot.parameter: torch.zeros(slot.shape) for slot in slots}
+            expected[WEIGHTS] = TensorType(flatten(zeros, slots).shape, torch.float16)
+            states = {WEIGHTS} if any(map(_is_state, slots)) else set()
+        if self._program.inputs != expected or self._program.states != states:
+            raise BundleError(f"the model takes {self._program.inputs}, its manifest says {expected}")
+
+
+def _is_state(slot: Slot) -> bool:
+    return isinstance(slot.binding, SliceBinding) and slot.binding.source == "state"
+
+
+def _coreml_dtype(info: TensorInfo) -> torch.dtype:
+    return torch.int32 if info.dtype == "int64" else torch_dtype(info.dtype)

@@ -1,0 +1,173 @@
+"""Target `tflite`: one `.tflite` for LiteRT, in which the generated parameters are bytes.
+
+A version of the weights is a copy of the file with its slots overwritten, and a new interpreter on it: the
+graph is that of the model with constant weights, so inference costs nothing more. What LiteRT does silently:
+
+- XNNPACK packs the weights when an interpreter is made, and a weight cache finds the old ones by name. There
+  is none here; where an app wants one, it needs a new cache file for each version.
+- An interpreter reads the model's bytes as long as it lives. A version therefore never shares its bytes.
+- int64 does not exist on most of its kernels: the file takes int32 where the model takes int64.
+"""
+
+import functools
+import importlib
+import importlib.metadata
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mnet.export.format.errors import BundleError
+from mnet.export.format.manifest import Manifest, Runtime, Slot, torch_dtype
+from mnet.export.format.slots import bind_bytes, patch
+from mnet.export.lowering.quiet import muted
+from mnet.export.lowering.spec import ExportSpec
+from mnet.export.lowering.tflite_quantizer import quantize_base
+from mnet.export.lowering.tracing import exporter_step, refuse_unused, trace
+from mnet.export.targets import Node, Run
+
+PROGRAM_FILE = "model.tflite"
+BAKED_FILE = "bench/baked.tflite"
+_SIGNATURE = "serving_default"
+
+
+def runtime() -> Runtime:
+    """LiteRT as installed here."""
+    return Runtime(name="ai-edge-litert", version=importlib.metadata.version("ai-edge-litert"))
+
+
+def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:
+    """Write `model.tflite`; see `TargetModule`."""
+    refuse_unused(trace(model, spec.inputs[0]), spec.generated)
+    lower(model, spec, folder / PROGRAM_FILE)
+    data = (folder / PROGRAM_FILE).read_bytes()
+    return PROGRAM_FILE, tuple(
+        bind_bytes(data, PROGRAM_FILE, name, model.get_parameter(name).detach()) for name in spec.generated
+    )
+
+
+def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
+    """Write `bench/baked.tflite`; see `TargetModule`."""
+    path = folder / BAKED_FILE
+    path.parent.mkdir(exist_ok=True)
+    lower(model, spec, path)
+    return BAKED_FILE
+
+
+def load_program(path: Path, manifest: Manifest, threads: int = 1) -> "_Program":
+    """Load a `.tflite` on this machine's LiteRT; see `TargetModule`."""
+    return _Program(path.read_bytes(), manifest, threads)
+
+
+def nodes(path: Path) -> list[Node]:
+    """The operations of a `.tflite`, and which of them XNNPACK takes on this machine; see `TargetModule`."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path), num_threads=1)
+    with muted():
+        interpreter.allocate_tensors()
+    details = interpreter._get_ops_details()
+    ops = [each for each in details if each["op_name"] != "DELEGATE"]
+    taken = set()
+    for delegate in (each for each in details if each["op_name"] == "DELEGATE"):
+        # What it replaced is listed on; those ops are what its outputs are computed by from its inputs.
+        wanted, given = set(delegate["outputs"]), set(delegate["inputs"])
+        for op in reversed(ops):
+            if wanted & set(op["outputs"]):
+                taken.add(op["index"])
+                wanted |= set(op["inputs"]) - given
+    engines = {True: "XNNPACK", False: "LiteRT kernels"}
+    return [Node(_SIGNATURE, engines[op["index"] in taken], op["op_name"]) for op in ops]
+
+
+@exporter_step("LiteRT's exporter")
+def lower(model: nn.Module, spec: ExportSpec, path: Path) -> None:
+    """Write the `.tflite` of `model`: the same weights give the same bytes, new ones change their slots only."""
+    _exporter().convert(model, spec.inputs[0]).export(str(path))
+    if spec.base_dtype == "int8":
+        generated = [model.get_parameter(name).detach() for name in spec.generated]
+        path.write_bytes(quantize_base(path.read_bytes(), generated))
+
+
+@functools.cache
+def _exporter() -> Any:
+    """litert-torch, made to print nothing: its progress is not ours, its C++ logs are for its developers."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("LITERT_TORCH_SHOW_PROGRESS", "n")
+    with muted():
+        return importlib.import_module("litert_torch")
+
+
+class _Program:
+    """A `.tflite`, of which each version of the weights gets a copy and an interpreter."""
+
+    def __init__(self, data: bytes, manifest: Manifest, threads: int) -> None:
+        self._data = data
+        self._manifest = manifest
+        self._threads = threads
+        with muted():  # it tells once that it has XNNPACK
+            interpreter = _Interpreter(data, manifest, threads)
+        interpreter.check_signature()
+        self._constant = None if manifest.slots else interpreter
+
+    def bind(self, parameters: Mapping[str, Tensor]) -> Run:
+        if self._constant:
+            return self._constant.run
+        patched = patch(self._data, self._manifest.slots, parameters)
+        return _Interpreter(patched, self._manifest, self._threads).run
+
+
+class _Interpreter:
+    """One version of the model. LiteRT is not re-entrant, so a lock is held during each inference."""
+
+    def __init__(self, data: bytes, manifest: Manifest, threads: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._data = data
+        self._manifest = manifest
+        self._expected = [(torch.Size(info.shape), torch_dtype(info.dtype)) for info in manifest.inputs]
+        self._lock = threading.Lock()
+        try:
+            self._interpreter = Interpreter(model_content=data, num_threads=threads)
+            self._interpreter.allocate_tensors()
+            runner = self._interpreter.get_signature_runner(_SIGNATURE)
+        except (RuntimeError, ValueError) as error:
+            raise BundleError(f"LiteRT cannot load the model: {error}") from None
+        self._inputs = _in_order(runner.get_input_details(), "args_")
+        self._outputs = _in_order(runner.get_output_details(), "output_")
+
+    def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
+        """One inference; see `Run`."""
+        if [(tensor.shape, tensor.dtype) for tensor in inputs] != self._expected:
+            raise ValueError(f"the model takes inputs of {self._expected}")
+        with self._lock:
+            for details, tensor in zip(self._inputs, inputs, strict=True):
+                value = tensor.detach().numpy()
+                self._interpreter.set_tensor(details["index"], value.astype(details["dtype"], copy=False))
+            try:
+                self._interpreter.invoke()
+            except RuntimeError as error:
+                raise ValueError(f"the model refuses these inputs: {error}") from None
+            return [
+                torch.from_numpy(self._interpreter.get_tensor(details["index"])) for details in self._outputs
+            ]
+
+    def check_signature(self) -> None:
+        """The file must take the inputs and give the outputs that the manifest names."""
+        for part, found, named in (
+            ("takes inputs", self._inputs, self._manifest.inputs),
+            ("gives outputs", self._outputs, self._manifest.outputs),
+        ):
+            actual = [tuple(map(int, details["shape"])) for details in found]
+            expected = [info.shape for info in named]
+            if actual != expected:
+                raise BundleError(f"the model {part} of shapes {actual}, its manifest says {expected}")
+
+
+def _in_order(details: Mapping[str, Any], prefix: str) -> list[Any]:
+    """The exporter numbers inputs and outputs, `args_0` and on; LiteRT lists them by the alphabet."""
+    return [details[name] for name in sorted(details, key=lambda name: int(name.removeprefix(prefix)))]

@@ -1,0 +1,75 @@
+"""Long polls are handed the releases of their own device, from any thread, and all end when the server stops."""
+
+import asyncio
+import threading
+
+from mnet.toolchain.cloud.long_polls import Key, LongPolls, Published
+
+A, B = ("a", "bundle"), ("b", "bundle")
+
+
+async def _poll(waiting: LongPolls, key: Key, begun: list[Key], after: int = 0) -> Published | None:
+    with waiting.registered(key) as poll:
+        begun.append(key)
+        return await poll.newer_than(after, 30)
+
+
+def test_a_release_is_handed_to_the_polls_of_its_device_only() -> None:
+    async def scenario() -> None:
+        waiting, begun = LongPolls(), list[Key]()
+        first, second, other = (asyncio.create_task(_poll(waiting, key, begun)) for key in (A, A, B))
+        while len(begun) < 3:
+            await asyncio.sleep(0)
+        assert len(waiting) == 2
+        assert A in waiting
+        assert ("a", "another bundle") not in waiting
+        release = Published(1, "jws")
+        thread = threading.Thread(target=waiting.wake, args=({A: release},))
+        thread.start()
+        thread.join()
+        assert await asyncio.wait_for(asyncio.gather(first, second), 10) == [release, release]
+        assert not other.done()
+        waiting.close()
+        assert await asyncio.wait_for(other, 10) is None
+        assert len(waiting) == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_release_that_the_device_has_ends_no_poll() -> None:
+    async def scenario() -> None:
+        waiting, begun = LongPolls(), list[Key]()
+        poll = asyncio.create_task(_poll(waiting, A, begun, after=2))
+        while not begun:
+            await asyncio.sleep(0)
+        for version in (1, 2, 3):
+            assert not poll.done()
+            waiting.wake({A: Published(version, f"jws-{version}")})
+            for _ in range(5):
+                await asyncio.sleep(0)
+        assert await asyncio.wait_for(poll, 10) == Published(3, "jws-3")
+
+    asyncio.run(scenario())
+
+
+def test_a_poll_ends_with_its_time() -> None:
+    async def scenario() -> None:
+        with LongPolls().registered(A) as poll:
+            assert await poll.newer_than(0, 0) is None
+
+    asyncio.run(scenario())
+
+
+def test_waking_nobody_is_no_error() -> None:
+    async def scenario() -> None:
+        waiting, release = LongPolls(), {A: Published(1, "jws")}
+        waiting.wake(release)
+        with waiting.registered(A):
+            pass
+        waiting.wake(release)
+        waiting.close()
+        waiting.wake(release)
+        with waiting.registered(A) as late:
+            assert await late.newer_than(0, 30) is None
+
+    asyncio.run(scenario())

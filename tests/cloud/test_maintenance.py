@@ -1,0 +1,156 @@
+"""The thread beside the publisher: nothing that fails ends it, and it hands on what its devices may have."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from mnet.toolchain.cloud import maintenance as module
+from mnet.toolchain.cloud.app import create_app
+from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.ledger import Issued, Ledger
+from mnet.toolchain.cloud.long_polls import LongPolls
+from mnet.toolchain.cloud.maintenance import Maintenance
+from mnet.toolchain.cloud.metrics import Metrics
+from mnet.toolchain.cloud.pack_store import PackStore
+from mnet.toolchain.cloud.registry import Registry
+from mnet.toolchain.cloud.rollouts import Rollouts
+from mnet.toolchain.cloud.server import Reload
+from mnet.toolchain.cloud.service import Service
+from mnet.toolchain.cloud.settings import Limits
+from mnet.toolchain.contract.release import Release
+from mnet.toolchain.object_store import StoreAway
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(f"sqlite:///{tmp_path / 'mnet.db'}")
+    yield opened
+    opened.close()
+
+
+def made(database: Database, folder: Path) -> Maintenance:
+    publisher: Any = SimpleNamespace(take_up=lambda before: None)
+    packs = PackStore(str(folder / "packs"))
+    return Maintenance(Ledger(database), packs, publisher, LongPolls(), None, Metrics(), database.scrub)
+
+
+def released(ledger: Ledger, device: str) -> None:
+    ledger.add_releases(
+        [
+            Issued(Release(device, w.bundle, w.version, "0" * 64, 1, 0, 2**40), f"jws-{w.version}", w.rollout)
+            for w in ledger.wanted([device])
+        ]
+    )
+
+
+def test_a_failure_that_nobody_thought_of_ends_nothing(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "NEWS_S", 0.01)
+    upkeep, turns = made(database, tmp_path), list[int]()
+
+    def fail() -> None:
+        turns.append(1)
+        raise RuntimeError("a " + "context")
+
+    fail.__name__ = "spread_news"
+    monkeypatch.setattr(upkeep, "spread_news", fail)
+    assert not upkeep.alive
+    upkeep.start()
+    deadline = time.monotonic() + 30
+    while len(turns) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert upkeep.alive
+    upkeep.close()
+    assert "spread_news failed: RuntimeError" in caplog.text
+    assert "a context" not in caplog.text, "an error may quote one"
+
+
+def test_a_poll_is_not_woken_for_a_release_that_is_withheld(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, rollouts = Ledger(database), Rollouts(database)
+    devices = ["a1", "a2", "a3"]
+    for device in devices:
+        Registry(database).enrol(device, f"hash of {device}", "bundle")
+        for _ in range(2):
+            ledger.add_context(device, [1])
+            released(ledger, device)
+    upkeep = made(database, tmp_path)
+    upkeep._seen = ledger.newest_id()
+    rollouts.start(devices, 100, 0.0)
+    for device in devices:
+        released(ledger, device)
+    assert [rollouts.report(device, "bundle", 3, "self_test_failed") for device in devices][-1]
+    woken: list[object] = []
+    monkeypatch.setattr(upkeep._waiting, "wake", woken.append)
+
+    async def wait() -> None:
+        with upkeep._waiting.registered(("a1", "bundle")):
+            upkeep.spread_news()
+
+    asyncio.run(wait())
+    assert woken == []
+
+
+def app_of(**parts: Any) -> FastAPI:
+    service = Service.__new__(Service)
+    vars(service).update(metrics=Metrics(), waiting=(), limits=Limits(), **parts)
+    return create_app(service)
+
+
+def test_health_tells_that_upkeep_has_ended(database: Database, tmp_path: Path) -> None:
+    publisher = SimpleNamespace(last_failed=False, generators={})
+    app = app_of(database=database, publisher=publisher, upkeep=made(database, tmp_path))
+    answer = TestClient(app).get("/v1/healthz")
+    assert (answer.status_code, answer.json()["upkeep"]) == (503, "ended")
+
+
+def test_a_store_that_is_away_is_to_be_tried_again() -> None:
+    app = app_of()
+
+    @app.get("/broken")
+    def broken() -> None:
+        raise StoreAway("no route")
+
+    answer = TestClient(app).get("/broken")
+    assert (answer.status_code, answer.json()) == (503, {"detail": "the store of packs is not available"})
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_a_reload_amid_an_outage_says_what_is_missing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    replaced: list[object] = []
+
+    def away(*_args: object, **_kwargs: object) -> None:
+        raise StoreAway("no route")
+
+    keyring = SimpleNamespace(signing=SimpleNamespace(kid="kid"), retiring=())
+    service: Any = SimpleNamespace(
+        replace=lambda *parts: replaced.append(parts), audit=SimpleNamespace(note=away)
+    )
+    state: Any = SimpleNamespace(read_keys=lambda: SimpleNamespace(keyring=keyring))
+    Reload(service, state, dict).run()
+    assert len(replaced) == 1
+    assert "nothing is replaced" not in caplog.text
+    assert "not in the audit log: StoreAway" in caplog.text
+    assert "reloaded: 0 bundles" in caplog.text
+
+
+def test_an_erased_context_is_nowhere_on_disk(database: Database, tmp_path: Path) -> None:
+    registry, ledger = Registry(database), Ledger(database)
+    registry.enrol("a1", "hash", "bundle")
+    ledger.add_context("a1", [987654321] * 50)
+    registry.erase("a1", "device")
+    made(database, tmp_path).scrub()
+    files = list(tmp_path.glob("mnet.db*"))
+    assert files
+    assert not [path.name for path in files if b"987654321" in path.read_bytes()]

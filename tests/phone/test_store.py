@@ -1,0 +1,155 @@
+"""What the phone keeps is whole or absent, whatever moment the power fails at."""
+
+import os
+import resource
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from joserfc.jwk import ECKey
+
+from mnet.export.format.errors import Reason, Refused
+from mnet.export.format.packs import pack_digest
+from mnet.toolchain.contract.release import Release
+from mnet.toolchain.durable import write_all_durably, write_durably
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.phone.client import Identity
+from mnet.toolchain.phone.pack_folder import PackFolder
+from mnet.toolchain.phone.store import Kept, WeightStore
+
+KEYS = {"keys": [ECKey.generate_key("P-256").as_dict(private=False)]}
+IDENTITY = Identity("phone", "bundle", "phone.secret", KEYS)
+
+
+def version(number: int) -> tuple[Kept, bytes]:
+    pack = f"the weights of version {number}".encode()
+    release = Release("phone", "bundle", number, pack_digest(pack), len(pack), 0, 1)
+    return Kept(f"jws-{number}", release), pack
+
+
+class PowerLoss(BaseException):
+    """Raised in the middle of things; nothing may catch it."""
+
+
+def test_two_versions_are_kept_newest_first(tmp_path: Path) -> None:
+    store, running = WeightStore(tmp_path), None
+    for number in (1, 2, 3):
+        new, pack = version(number)
+        store.save(new, pack, running)
+        running = new
+    again = WeightStore(tmp_path)
+    assert again.releases() == ["jws-3", "jws-2"]
+    for number in (3, 2):
+        kept, pack = version(number)
+        assert again.pack(kept.release) == pack
+    assert len(list((tmp_path / "packs").iterdir())) == 2
+
+
+@pytest.mark.parametrize("step", range(1, 18))
+def test_a_power_loss_at_any_step_leaves_a_whole_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Cut at each call of a save that makes a difference on disk: the newest kept release has its pack."""
+    store = WeightStore(tmp_path)
+    first, first_pack = version(1)
+    second, second_pack = version(2)
+    store.save(first, first_pack, None)
+    steps = iter(range(1, 100))
+
+    def failing(call):  # type: ignore[no-untyped-def]
+        def counted(*args, **kwargs):  # type: ignore[no-untyped-def]
+            if next(steps) == step:
+                raise PowerLoss
+            return call(*args, **kwargs)
+
+        return counted
+
+    for owner, name in ((os, "open"), (os, "fsync"), (Path, "replace"), (Path, "unlink")):
+        monkeypatch.setattr(owner, name, failing(getattr(owner, name)))
+    with suppress(PowerLoss):
+        store.save(second, second_pack, first)
+    monkeypatch.undo()
+    newest = WeightStore(tmp_path).releases()[0]
+    kept = {"jws-1": first, "jws-2": second}[newest]
+    assert WeightStore(tmp_path).pack(kept.release) == {"jws-1": first_pack, "jws-2": second_pack}[newest]
+
+
+def test_a_damaged_pack_is_refused_by_name(tmp_path: Path) -> None:
+    store = WeightStore(tmp_path)
+    kept, pack = version(1)
+    store.save(kept, pack, None)
+    (path,) = (tmp_path / "packs").iterdir()
+    for content, reason in (
+        (pack[:-1], Reason.WRONG_SIZE),
+        (b"T" + pack[1:], Reason.WRONG_HASH),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(Refused) as refusal:
+            store.pack(kept.release)
+        assert refusal.value.reason is reason
+    path.unlink()
+    with pytest.raises(Refused) as refusal:
+        store.pack(kept.release)
+    assert refusal.value.reason is Reason.MISSING_FILE
+
+
+def test_a_damaged_pack_is_replaced_when_it_comes_again(tmp_path: Path) -> None:
+    folder = PackFolder(tmp_path)
+    sha256 = folder.put(b"weights")
+    folder.path(sha256).write_bytes(b"w")
+    assert folder.put(b"weights") == sha256
+    assert folder.path(sha256).read_bytes() == b"weights"
+
+
+def test_who_the_phone_is_stays_private(tmp_path: Path) -> None:
+    store = WeightStore(tmp_path / "phone")
+    assert store.identity() is None
+    store.save_identity(IDENTITY)
+    assert store.identity() == IDENTITY
+    assert (tmp_path / "phone" / "identity.json").stat().st_mode & 0o777 == 0o600
+    for damaged in (
+        b"{",
+        b"{}",
+        b"[]",
+        (tmp_path / "phone" / "identity.json").read_bytes().replace(b"EC", b""),
+    ):
+        (tmp_path / "phone" / "identity.json").write_bytes(damaged)
+        with pytest.raises(UserError, match="damaged"):
+            store.identity()
+
+
+def test_a_folder_that_cannot_be_had_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot keep"):
+        WeightStore(tmp_path / "file")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_durably(path, b"old")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_durably(path, b"new")
+    with pytest.raises(OSError, match="No space"):
+        write_all_durably({path: b"new", tmp_path / "another": b"new"})
+    monkeypatch.undo()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    assert path.read_bytes() == b"old"
+
+
+def test_more_files_than_may_be_open_are_written(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        write_all_durably({tmp_path / str(n): str(n).encode() for n in range(1024)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert {int(path.name): int(path.read_bytes()) for path in tmp_path.iterdir()} == {
+        n: n for n in range(1024)
+    }

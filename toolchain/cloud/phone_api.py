@@ -1,0 +1,231 @@
+"""The calls of phones, `/v1`: packs are bytes, all else is JSON, an error is `{"detail": text}`.
+
+A thousand phones poll at once, so that what need not block runs on the event loop, without a thread.
+"""
+
+import re
+import secrets
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Discriminator, Field, Tag
+from starlette.concurrency import run_in_threadpool
+
+from mnet.export.format.errors import Reason
+from mnet.toolchain.cloud.auth import (
+    AnyDevice,
+    ByOperator,
+    DeviceId,
+    OwnDevice,
+    enroller,
+    hash_token,
+    not_authorised,
+)
+from mnet.toolchain.cloud.rollouts import TAKEN
+from mnet.toolchain.cloud.service import Service, ServiceOf
+
+MAX_POLL_S = 60.0
+MAX_BUNDLES = 8
+_OUTCOMES = {TAKEN, *Reason}
+
+BUNDLE_ID = "^[!-~]{1,64}$"
+
+BundleId = Annotated[str, Field(pattern=BUNDLE_ID)]
+
+
+class EnrolRequest(BaseModel):
+    """A phone asks to be known, with the bundle that it runs."""
+
+    bundle: BundleId
+
+
+class Enrolment(BaseModel):
+    """The token is shown once and kept nowhere; `keys` is the JWKS that the phone pins, as of `keys_at`."""
+
+    device: str
+    token: str
+    keys: dict[str, Any]
+    keys_at: int
+
+
+class Bundles(BaseModel):
+    """Every bundle that a phone runs, as before and after an update of its app; its main one first."""
+
+    bundles: list[BundleId] = Field(min_length=1, max_length=MAX_BUNDLES)
+
+
+ItemId = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+Vector = Annotated[list[Annotated[float, Field(strict=True, allow_inf_nan=False)]], Field(min_length=1)]
+
+
+def _kind(samples: Any) -> str:
+    """By the first sample, so that a fault is told of what was meant."""
+    return "vectors" if isinstance(samples, list) and samples and isinstance(samples[0], list) else "ids"
+
+
+class Samples(BaseModel):
+    """A context: the unlabelled samples of a device, oldest first; item ids, or vectors such as those of images."""
+
+    samples: Annotated[
+        Annotated[list[ItemId], Field(min_length=1), Tag("ids")]
+        | Annotated[list[Vector], Field(min_length=1), Tag("vectors")],
+        Discriminator(_kind),
+    ]
+
+
+class Accepted(BaseModel):
+    """The context is stored; the release that stems from it will have at least this version."""
+
+    version: int
+
+
+class NewRelease(BaseModel):
+    """A signed release: JWS compact, ES256."""
+
+    release: str
+
+
+class Report(BaseModel):
+    """What a phone did with a release: `taken`, or the name of the reason for which it refused."""
+
+    version: Annotated[int, Field(ge=1, lt=2**31)]
+    outcome: str = Field(max_length=64)
+    bundle: BundleId | None = None
+
+
+class KeyStatements(BaseModel):
+    """The server's public keys, signed once by each of them: JWS compact of `keys` (JWKS) and `iat`."""
+
+    statements: list[str]
+
+
+router = APIRouter(prefix="/v1", tags=["phones"], responses={401: {"description": "Not authorised"}})
+
+
+def _check_served(service: Service, bundles: list[str]) -> None:
+    served = service.publisher.generators
+    for bundle in bundles:
+        if bundle not in served:
+            raise HTTPException(409, f"this server generates for bundle {', '.join(served)}, not {bundle}")
+
+
+@router.post("/devices", status_code=201, dependencies=[Depends(enroller)])
+def enrol(service: ServiceOf, body: EnrolRequest) -> Enrolment:
+    """Enrol a new device; needs the enrolment key."""
+    _check_served(service, [body.bundle])
+    device = secrets.token_hex(8)
+    token = f"{device}.{secrets.token_urlsafe(32)}"
+    service.registry.enrol(device, hash_token(token), body.bundle)
+    keys = service.publisher.keyring.jwks
+    return Enrolment(device=device, token=token, keys=keys, keys_at=int(time.time()))
+
+
+@router.delete("/devices/{device}", status_code=204)
+def erase(service: ServiceOf, device: DeviceId, by_operator: ByOperator) -> None:
+    """Delete a device with its context, releases and packs; its own token or the operator key."""
+    if not service.registry.erase(device, "operator" if by_operator else "device"):
+        raise HTTPException(404, f"there is no device {device}")
+    service.packs.discard_device(device)
+
+
+@router.put("/devices/{device}/bundles")
+def install(service: ServiceOf, device: OwnDevice, body: Bundles) -> Bundles:
+    """Say which bundles the device runs; its last context gives weights for those that are new."""
+    _check_served(service, body.bundles)
+    try:
+        service.registry.install(device.device, body.bundles)
+    except LookupError as error:  # erased since its token was looked at
+        raise not_authorised() from error
+    service.publisher.queue([device.device])
+    return body
+
+
+@router.post("/devices/{device}/context", status_code=202)
+def upload_context(service: ServiceOf, device: OwnDevice, body: Samples) -> Accepted:
+    """Store a context, durably; releases generated from it follow, one for each bundle of the device."""
+    if len(body.samples) > service.limits.context:
+        raise HTTPException(422, f"body.samples: at most {service.limits.context} items")
+    if not service.rates.upload(device.device):
+        raise HTTPException(429, "too many uploads", {"Retry-After": "60"})
+    try:
+        return Accepted(version=service.publisher.accept(device.device, body.samples))
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
+    except LookupError as error:
+        raise HTTPException(409, str(error)) from error
+
+
+@router.get(
+    "/devices/{device}/release",
+    response_model=NewRelease,
+    responses={204: {"description": "Nothing newer yet"}},
+)
+async def newest_release(
+    service: ServiceOf,
+    device: OwnDevice,
+    after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+    timeout: Annotated[
+        float, Query(ge=0, allow_inf_nan=False, description=f"seconds, at most {MAX_POLL_S:.0f}")
+    ] = 25.0,
+    bundle: Annotated[str | None, Query(pattern=BUNDLE_ID, description="its main one unless given")] = None,
+) -> Response:
+    """Wait until the device has a release newer than `after`: 200 with it, or 204 when `timeout` passed.
+
+    A wait asks the database once, at its start; after that the release is handed to it, so that it costs nothing.
+    """
+    key = device.device, bundle or device.bundle
+    # Registered before the look, so that no release falls between the look and the wait.
+    with service.waiting.registered(key) as poll:
+        jws = await run_in_threadpool(service.ledger.release_after, *key, after, int(time.time()))
+        if jws is None:
+            published = await poll.newer_than(after, min(timeout, MAX_POLL_S))
+            jws = None if published is None else published.jws
+    # A Response, so that FastAPI does not check what was built here.
+    return Response(status_code=204) if jws is None else JSONResponse({"release": jws})
+
+
+@router.post("/devices/{device}/reports", status_code=204)
+def report(service: ServiceOf, device: OwnDevice, body: Report) -> None:
+    """Tell what became of a release; too many refusals stop the roll-out that it belongs to."""
+    if body.outcome not in _OUTCOMES:
+        raise HTTPException(422, f"body.outcome: one of {', '.join(sorted(_OUTCOMES))}")
+    service.metrics.reports.labels(body.outcome).inc()
+    service.rollouts.report(device.device, body.bundle or device.bundle, body.version, body.outcome)
+
+
+@router.get(
+    "/packs/{sha256}",
+    response_class=Response,
+    responses={206: {"description": "The part that `Range` asks for"}, 416: {"description": "No such part"}},
+)
+def pack(
+    service: ServiceOf,
+    caller: AnyDevice,
+    sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")],
+    range_: Annotated[str | None, Header(alias="Range")] = None,
+) -> Response:
+    """The bytes of a pack that a release of the calling device names; a cut download goes on by `Range`."""
+    try:
+        if not service.ledger.has_pack(caller.device, sha256):
+            raise FileNotFoundError
+        data = service.packs.read(caller.device, sha256)
+    except FileNotFoundError as error:  # or two newer releases came since the look
+        raise HTTPException(404, "no such pack") from error
+    headers = {"Cache-Control": "private, immutable, max-age=31536000", "Accept-Ranges": "bytes"}
+    # The one kind of range that a cut download needs; any other is ignored, as RFC 9110 allows.
+    rest = re.fullmatch(r"bytes=(\d{1,15})-", range_ or "")
+    if rest is None:
+        return Response(data, media_type="application/octet-stream", headers=headers)
+    start = int(rest[1])
+    if start >= len(data):
+        raise HTTPException(416, "the pack ends before", {"Content-Range": f"bytes */{len(data)}"})
+    headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+    return Response(data[start:], 206, media_type="application/octet-stream", headers=headers)
+
+
+@router.get("/keys")
+def keys(service: ServiceOf) -> KeyStatements:
+    """The keys that sign releases now; public, for a device believes a statement by its signature."""
+    return KeyStatements(statements=service.publisher.keyring.statements(int(time.time())))

@@ -1,0 +1,126 @@
+"""The small signed statement "device D, bundle B: version V is pack P".
+
+Format: JWS compact (RFC 7515) of JWT claims (RFC 7519), signed with ES256 (RFC 7518) and no other algorithm.
+"""
+
+import json
+import re
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from joserfc import jwt
+from joserfc.errors import InvalidPayloadError, JoseError
+from joserfc.jwk import ECKey, KeySet
+
+from mnet.export.format.errors import Reason, Refused
+from mnet.toolchain.contract.keys import ALGORITHM
+
+_ECDSA = ECDSA(hashes.SHA256(), deterministic_signing=True)
+_json = json.JSONEncoder(separators=(",", ":")).encode
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Release:
+    """One version of one device's weights.
+
+    `sha256` and `size` (bytes) name the pack; `issued_at` and `expires_at` are Unix seconds.
+    """
+
+    device: str
+    bundle: str
+    version: int
+    sha256: str
+    size: int
+    issued_at: int
+    expires_at: int
+
+
+# Claim name in the JWS → field; the registered names of RFC 7519 where there is one.
+_CLAIMS = {
+    "sub": "device",
+    "bundle": "bundle",
+    "version": "version",
+    "sha256": "sha256",
+    "size": "size",
+    "iat": "issued_at",
+    "exp": "expires_at",
+}
+
+
+def sign_release(key: ECKey, release: Release) -> str:
+    """The release as JWS compact, signed with ES256; the header's `kid` names the key.
+
+    The nonce is that of RFC 6979, so that the same release gives the same text wherever it is signed.
+    """
+    claims = {claim: getattr(release, field) for claim, field in _CLAIMS.items()}
+    signed = f"{_header(key.kid)}.{_base64url(_json(claims).encode())}"
+    private = key.private_key
+    assert private is not None, "a signing key is private"
+    r, s = decode_dss_signature(private.sign(signed.encode(), _ECDSA))
+    return f"{signed}.{_base64url(r.to_bytes(32) + s.to_bytes(32))}"
+
+
+@cache
+def _header(kid: str) -> str:
+    return _base64url(_json({"alg": ALGORITHM, "kid": kid}).encode())
+
+
+def _base64url(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def verify_release(
+    jws: str, keys: KeySet, *, device: str, bundle: str, newer_than: int, now: int | None
+) -> Release:
+    """The release that `jws` states, after every check that needs no pack.
+
+    `now` in Unix seconds; None leaves out the expiry, for a release that was accepted while it was valid.
+    Raises Refused with bad_signature, malformed, wrong_device, wrong_bundle, stale_version or expired.
+    """
+    release = _read_signed(jws, keys)
+    if release.device != device:
+        raise Refused(Reason.WRONG_DEVICE, f"the release is for device {release.device}, this is {device}")
+    if release.bundle != bundle:
+        raise Refused(Reason.WRONG_BUNDLE, f"the release is for bundle {release.bundle}, this runs {bundle}")
+    if release.version <= newer_than:
+        raise Refused(Reason.STALE_VERSION, f"version {release.version} does not follow version {newer_than}")
+    if now is not None and now >= release.expires_at:
+        raise Refused(
+            Reason.EXPIRED, f"version {release.version} expired at {release.expires_at}, it is {now}"
+        )
+    return release
+
+
+def _read_signed(jws: str, keys: KeySet) -> Release:
+    """Claims of a JWS with a good ES256 signature by one of `keys`; `alg` in the header is never trusted."""
+    try:
+        claims = jwt.decode(jws, keys, algorithms=[ALGORITHM]).claims
+    except InvalidPayloadError as error:
+        raise Refused(Reason.MALFORMED, "the signed payload is not a JSON object") from error
+    except (JoseError, ValueError, TypeError, RecursionError) as error:
+        raise Refused(
+            Reason.BAD_SIGNATURE, f"no good {ALGORITHM} signature by a pinned key: {error}"
+        ) from error
+    try:
+        fields = {field: claims[claim] for claim, field in _CLAIMS.items()}
+    except KeyError as error:
+        raise Refused(Reason.MALFORMED, f"the release has no claim {error}") from error
+    return _checked(fields)
+
+
+def _checked(fields: dict[str, Any]) -> Release:
+    """A Release whose fields have the types and ranges of the contract."""
+    texts = ("device", "bundle", "sha256")
+    for name, value in fields.items():
+        expected = str if name in texts else int
+        if type(value) is not expected:  # not isinstance: JSON's true is an int to Python
+            raise Refused(Reason.MALFORMED, f"claim for {name} is not {expected.__name__}")
+    if fields["version"] < 1 or fields["size"] < 1 or not _SHA256.fullmatch(fields["sha256"]):
+        raise Refused(Reason.MALFORMED, "version and size start at 1, sha256 is 64 lower-case hex digits")
+    return Release(**fields)

@@ -1,0 +1,249 @@
+"""The host phone: serves one bundle, and takes new weights only when they pass every check."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.errors import Reason, Refused
+from mnet.export.format.packs import read_pack
+from mnet.export.session import Snapshot, open_session
+from mnet.toolchain.contract.keys import load_public_keys, read_statement, signer
+from mnet.toolchain.contract.release import Release, verify_release
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.phone.client import CloudClient, Context, Denied, Identity, Offline
+from mnet.toolchain.phone.store import Kept, WeightStore, check_bytes
+
+# Room for the header of a pack beside its tensors.
+PACK_HEADER_BYTES = 64 * 1024
+DAY_S = 24 * 3600
+# These may be the network's doing; any other refusal of a release would come again.
+_MENDABLE = {Reason.WRONG_SIZE, Reason.WRONG_HASH}
+
+Report = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """A version that was taken. `swap_us`: verify, write, self-test and publish; `at`: by time.monotonic."""
+
+    version: int
+    sha256: str
+    bytes: int
+    fetch_ms: float
+    swap_us: float
+    at: float
+    persisted: bool
+
+
+class Phone:
+    """One phone: a session on its bundle, its state folder, and what it knows of its server.
+
+    `live` may be used from any thread while another one calls the rest. `report(event, **fields)` hears what
+    happens.
+    """
+
+    def __init__(
+        self, bundle: Bundle, state: Path, report: Report, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Start on the last good version in `state`, else on the bundle's default weights.
+
+        `clock` is the phone's own, in Unix seconds.
+
+        Raises BundleError for a bundle that cannot be served, UserError for a state of another bundle.
+        """
+        self._bundle = bundle
+        self._store = WeightStore(state)
+        self._report = report
+        self._clock = clock
+        self._session = open_session(bundle)
+        self._running: Kept | None = None
+        self._newest_seen = 0
+        self._refused = (0, "")  # version and SHA-256 of what need not be fetched again
+        self._keys_told_at: float | None = None  # by the phone's own clock
+        self._identity = self._store.identity()
+        if self._identity is not None:
+            if self._identity.bundle != bundle.id:
+                raise UserError(f"{state} is of a phone with another bundle: give this one its own --state")
+            self._restore(self._identity)
+
+    @property
+    def live(self) -> Snapshot:
+        """The weights that answer now, to run and to know their version by; 0 is the default pack."""
+        return self._session.live
+
+    @property
+    def version(self) -> int:
+        """The version that answers now."""
+        return self.live.version
+
+    @property
+    def running(self) -> Release | None:
+        """The release that answers now; None on the default weights."""
+        return None if self._running is None else self._running.release
+
+    @property
+    def enrolled(self) -> bool:
+        """Whether a server knows this phone."""
+        return self._identity is not None
+
+    @property
+    def _newer_than(self) -> int:
+        """Only versions above this one are taken.
+
+        It is the running version, or just below a newer one that was kept but is damaged: that one may come
+        again, an older one may not.
+        """
+        return max(self.version, self._newest_seen - 1)
+
+    def enrol(self, client: CloudClient, enrolment_key: str) -> None:
+        """Become known to the server, and pin its keys. Raises Offline or Denied."""
+        identity = client.enrol(enrolment_key, self._bundle.id)
+        self._store.save_identity(identity)
+        self._identity = identity
+        self._report("enrolled", device=identity.device)
+
+    def upload(self, client: CloudClient, samples: Context) -> int:
+        """Upload a context; returns the version that will stem from it. Raises Offline or Denied."""
+        return client.upload(self._known(), samples)
+
+    def poll(self, client: CloudClient, wait_s: float) -> Swapped | None:
+        """Wait for a newer release and take it.
+
+        Raises Offline or Denied, and Refused where the new weights fail a check: the running ones stay.
+        """
+        phone = self._known()
+        jws = self._offered(client, phone, wait_s)
+        phone = self._learn_keys(client, phone, jws)
+        if jws is None:
+            return None
+        release = self._verify(phone, jws, newer_than=self._newer_than, now=int(self._clock()))
+        if (release.version, release.sha256) == self._refused:
+            return None
+        try:
+            swapped = self._take(client, phone, Kept(jws, release))
+        except Refused as refusal:
+            if refusal.reason not in _MENDABLE:
+                self._refused = release.version, release.sha256
+            self._tell(client, phone, release, refusal.reason)
+            raise
+        self._tell(client, phone, release, "taken")
+        return swapped
+
+    def _offered(self, client: CloudClient, phone: Identity, wait_s: float) -> str | None:
+        """The newest release that is worth a look, as JWS."""
+        refused, _ = self._refused
+        jws = client.newest_release(phone, max(self._newer_than, refused), wait_s)
+        if jws is None and refused > self._newer_than:
+            # A roll-out that was stopped for its refusals gives way to the release before it.
+            jws = client.newest_release(phone, self._newer_than, 0)
+        return jws
+
+    def _take(self, client: CloudClient, phone: Identity, new: Kept) -> Swapped:
+        """Fetch the pack of a verified release, swap it in and keep it."""
+        release, start = new.release, time.perf_counter()
+        if release.size > self._bundle.manifest.generated_bytes + PACK_HEADER_BYTES:
+            raise Refused(Reason.WRONG_SIZE, f"a pack of {release.size} bytes is too large for this bundle")
+        pack = client.fetch_pack(phone, release.sha256, release.size)
+        fetched = time.perf_counter()
+        self._swap(release, pack)
+        swapped, at = time.perf_counter(), time.monotonic()
+        return Swapped(
+            version=release.version,
+            sha256=release.sha256,
+            bytes=len(pack),
+            fetch_ms=(fetched - start) * 1e3,
+            swap_us=(swapped - fetched) * 1e6,
+            at=at,
+            persisted=self._persist(new, pack),
+        )
+
+    def _tell(self, client: CloudClient, phone: Identity, release: Release, outcome: str) -> None:
+        """Tell the server what became of a release; the phone does not depend on being heard."""
+        try:
+            client.report(phone, release.version, outcome)
+        except (Offline, Denied) as error:
+            self._report("not_reported", version=release.version, detail=str(error))
+
+    def _learn_keys(self, client: CloudClient, phone: Identity, jws: str | None) -> Identity:
+        """The server's keys, if a known one vouches for them; asked for daily, and where an unknown one signed `jws`.
+
+        Raises Offline or Denied only where there is an unknown one.
+        """
+        known = {key["kid"] for key in phone.keys["keys"] if "kid" in key}
+        unknown = jws is not None and signer(jws) not in known
+        told_at = phone.keys_at if self._keys_told_at is None else self._keys_told_at
+        if not unknown and 0 <= self._clock() - told_at < DAY_S:
+            return phone
+        try:
+            statements = client.key_statements(phone)
+        except (Offline, Denied):
+            if unknown:
+                raise
+            return phone
+        for statement in statements:
+            try:
+                keys, at = read_statement(statement, phone.keys)
+            except ValueError:
+                continue  # by another key than the known ones
+            if at > phone.keys_at:
+                self._keys_told_at = self._clock()
+                return self._trust(phone, keys, at)
+        return phone
+
+    def _trust(self, phone: Identity, keys: dict[str, Any], at: int) -> Identity:
+        """Go on with these keys only; a full disk costs them at the next start, not now."""
+        before = [*phone.keys["keys"], *phone.retired["keys"]]
+        retired = [key for key in before if key not in keys["keys"]]
+        learnt = replace(phone, keys=keys, keys_at=at, retired={"keys": retired})
+        if keys != phone.keys:
+            self._report("keys_learnt", keys=len(keys["keys"]))
+        self._identity = learnt
+        try:
+            self._store.save_identity(learnt)
+        except OSError as error:
+            self._report("not_persisted", detail=str(error))
+        return learnt
+
+    def _known(self) -> Identity:
+        assert self._identity is not None, "enrol first"
+        return self._identity
+
+    def _verify(self, phone: Identity, jws: str, *, newer_than: int, now: int | None) -> Release:
+        kept = [] if now is not None else phone.retired["keys"]  # who accepted it then may run it now
+        keys = load_public_keys({"keys": [*phone.keys["keys"], *kept]})
+        return verify_release(
+            jws, keys, device=phone.device, bundle=self._bundle.id, newer_than=newer_than, now=now
+        )
+
+    def _swap(self, release: Release, pack: bytes) -> None:
+        check_bytes(pack, release)
+        if (version := read_pack(pack, self._bundle.manifest).version) != release.version:
+            raise Refused(Reason.MALFORMED, f"release {release.version} names a pack of version {version}")
+        self._session.swap(pack)
+
+    def _persist(self, new: Kept, pack: bytes) -> bool:
+        """Keep the version that now runs; a full disk costs it at the next start, not now."""
+        try:
+            self._store.save(new, pack, self._running)
+        except OSError as error:
+            self._report("not_persisted", version=new.release.version, detail=str(error))
+            return False
+        finally:
+            self._running = new
+        return True
+
+    def _restore(self, phone: Identity) -> None:
+        """Swap in the newest kept version that passes every check again; without one, the default stays."""
+        for jws in self._store.releases():
+            try:
+                release = self._verify(phone, jws, newer_than=0, now=None)
+                self._newest_seen = max(self._newest_seen, release.version)
+                self._swap(release, self._store.pack(release))
+            except Refused as refusal:
+                self._report("refused", reason=str(refusal.reason), detail=refusal.detail, at="start")
+                continue
+            self._running = Kept(jws, release)
+            return

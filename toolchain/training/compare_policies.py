@@ -1,0 +1,155 @@
+"""What each request policy keeps of the gain, and what it costs: phones of the test data, all of them at once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from mnet.export.format.shift import Shift
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.tasks.task import Splits
+from mnet.toolchain.training.bootstrap import FloatArray, bootstrap_gain, gain_text
+from mnet.toolchain.training.build import load_data
+from mnet.toolchain.training.run import Run, load_run, read_policy, write_json, write_policy
+from mnet.toolchain.training.scorers import GeneratedScorer
+from mnet.toolchain.training.shift import BATCH, Asks, asks_by_shift, fit_shift, served_by
+
+NEVER, ALWAYS, SHIFT = "never", "always", "shift"
+
+
+def policies(path: Path, every: Sequence[int], console: Console) -> dict[str, Any]:
+    """Test the run under each policy; leave `policies.json` and `policies.png` in its folder.
+
+    Returns `metric`, `weights_bytes` of one answer, `half_life` and `threshold` of `shift`, and `policies`: a list of
+    `policy`, `requests` and `bytes` a device, `share` of the requests of `always`, `value` of the metric, `gain` over
+    `never`, and `kept`, the share of the gain of `always`. Raises UserError where there is no `shift`.
+    """
+    run = load_run(path)
+    data = load_data(run.config)
+    splits = run.task.splits(data, run.metanetwork)
+    shift = read_policy(path)
+    if shift is None:
+        if (shift := fit_shift(run.task, run.metanetwork, splits)) is None:
+            raise UserError(
+                f"{path} has no policy `shift`: its task does not say what a shift is to be told by, "
+                "or no phone of its validation data had a second chance to ask"
+            )
+        write_policy(path, shift)
+    vectors, statistics, device = _times(run, splits, shift)
+    known = (vectors != 0).any(dim=1).numpy()
+    tested: dict[str, Asks] = {
+        NEVER: lambda now, last: False,
+        ALWAYS: lambda now, last: True,
+        **{f"every {n}": _every(n) for n in every},
+        SHIFT: asks_by_shift(statistics.numpy(), shift.threshold),
+    }
+    values, requests = {}, {}
+    for name, asks in track(tested.items(), "testing", console=console):
+        source = served_by(asks, device, known)
+        requests[name] = int((source == np.arange(len(source))).sum())
+        owners, values[name] = _score(run, splits, vectors, source)
+    size = sum(value.numel() * value.element_size() for value in run.metanetwork.static().values())
+    phones = len(np.unique(device))
+    report = {
+        "metric": run.task.metrics[0],
+        "phones": phones,
+        "times": len(device),
+        "weights_bytes": size,
+        "half_life": shift.half_life,
+        "threshold": shift.threshold,
+        "policies": [
+            {
+                "policy": name,
+                "requests": requests[name] / phones,
+                "bytes": size * requests[name] / phones,
+                "share": requests[name] / requests[ALWAYS],
+                "value": float(value.mean()),
+                "gain": bootstrap_gain(owners, values[NEVER], value),
+                "kept": _kept(value, values),
+            }
+            for name, value in values.items()
+        ],
+    }
+    write_json(path / "policies.json", report)
+    _plot(report, path / "policies.png")
+    return report
+
+
+def policy_rows(report: dict[str, Any]) -> list[list[str]]:
+    """The table for people: policy, requests, kilobytes, share, value, gain, kept."""
+    return [
+        [
+            row["policy"],
+            f"{row['requests']:.1f}",
+            f"{row['bytes'] / 1000:.0f}",
+            f"{row['share']:.0%}",
+            f"{row['value']:.4f}",
+            gain_text(row["gain"]),
+            "" if row["kept"] is None else f"{row['kept']:.0%}",
+        ]
+        for row in report["policies"]
+    ]
+
+
+def _every(chances: int) -> Asks:
+    return lambda now, last: last < 0 or now - last >= chances
+
+
+@torch.no_grad()
+def _times(run: Run, splits: Splits[Any], shift: Shift) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
+    """Each time that a phone of the test could ask: vector fp32 [N, width], statistic fp64 [N, d], device int64 [N]."""
+    vectors, statistics, devices = [], [], []
+    for batch in run.task.histories(splits, "test", BATCH):
+        seen = run.task.seen(run.metanetwork, batch)
+        assert seen is not None
+        vectors.append(run.task.vectors(run.metanetwork, batch))
+        statistics.append(shift.statistic(seen.context))
+        devices.append(run.task.devices(batch))
+    return torch.cat(vectors), torch.cat(statistics), torch.cat(devices).numpy()
+
+
+@torch.no_grad()
+def _score(
+    run: Run, splits: Splits[Any], vectors: Tensor, source: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """Owner and metric of every query, where the weights of each time are those made from the vector of `source`."""
+    serving = vectors[source]
+    serving[source < 0] = 0.0  # a zero vector stands for the default weights
+    scorer, task, start = GeneratedScorer(run.task, run.metanetwork), run.task, 0
+    owners, values = [], []
+    for batch in task.histories(splits, "test", BATCH):
+        packs = len(task.devices(batch))
+        logits = scorer.logits(scorer.packs_of(serving[start : start + packs]), batch)
+        start += packs
+        values.append(task.scores(logits, batch)[task.metrics[0]])
+        owners.append(task.owners(batch))
+    return torch.cat(owners).numpy(), torch.cat(values).double().numpy()
+
+
+def _kept(value: FloatArray, values: dict[str, FloatArray]) -> float | None:
+    gain = values[ALWAYS].mean() - values[NEVER].mean()
+    return float((value.mean() - values[NEVER].mean()) / gain) if gain > 0 else None
+
+
+def _plot(report: dict[str, Any], file: Path) -> None:
+    figure, panel = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    for row in report["policies"]:
+        style = {"marker": "*", "markersize": 12} if row["policy"] == SHIFT else {"marker": "o"}
+        (dot,) = panel.plot(row["bytes"] / 1000, row["value"], linestyle="", **style)
+        panel.annotate(
+            row["policy"], (row["bytes"] / 1000, row["value"]), xytext=(5, -3), textcoords="offset points"
+        )
+        dot.set_clip_on(False)
+    panel.set(xlabel="kilobytes of weights a phone", ylabel=report["metric"])
+    figure.savefig(file, dpi=120)
+    plt.close(figure)

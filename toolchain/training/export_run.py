@@ -1,0 +1,64 @@
+"""What of a run goes into a bundle."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from mnet.export.exporter import export_bundle
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.pack_dtypes import find_pack_dtype
+from mnet.export.lowering.spec import ExportSpec
+from mnet.export.targets import load_target
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.training.run import Run, load_run, read_policy
+
+GOLDEN_SAMPLES = 8
+
+
+def export_run(
+    run: Path,
+    target: str,
+    out: Path,
+    stage: Callable[[str], None] = lambda _: None,
+    *,
+    binding: str | None = None,
+    pack_dtype: str = "fp32",
+    quantize: str | None = None,
+) -> Bundle:
+    """Export the device model of a run folder; calls `stage` with a line before each step.
+
+    `binding` is how new weights reach the program, where the target leaves a choice; `pack_dtype`, of
+    `mnet.export.format.pack_dtypes`, is what they travel in, and `quantize`, None or `int8`, what becomes of the
+    other weights.
+
+    Raises UserError without a finished run at `run`, BundleError for what cannot be exported.
+    """
+    load_target(target)  # an unknown one is told before anything slow
+    dtype = find_pack_dtype(pack_dtype)
+    if quantize not in (None, "int8"):
+        raise UserError(f"a base is quantized to int8, or not at all; {quantize} is not known")
+    stage("loading the run")
+    spec = dataclasses.replace(
+        export_spec(load_run(run)),
+        binding=binding,
+        pack_dtype=dtype,
+        base_dtype="int8" if quantize else "float32",
+    )
+    return export_bundle(spec, target, out, stage)
+
+
+def export_spec(run: Run) -> ExportSpec:
+    """The device model with the run's shared weights; `generator` ties the bundle to its checkpoint."""
+    generator = torch.Generator().manual_seed(0)
+    return ExportSpec(
+        name=run.name,
+        model=run.metanetwork.device_model,
+        generated=run.metanetwork.generated,
+        inputs=tuple(run.task.example_inputs(generator) for _ in range(GOLDEN_SAMPLES)),
+        input_names=run.task.input_names,
+        output_names=run.task.output_names,
+        metadata={"generator": run.fingerprint},
+        policy=read_policy(run.path),
+    )
