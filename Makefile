@@ -33,7 +33,7 @@ android: .venv/installed
 	$(BIN)/python -m android_demo.hosttest.apk
 
 # `mnet` as it is installed, as links: for mypy and for editors, which read no mapping of folders to packages
-build/packages: setup.py
+build/packages: setup.py $(wildcard mnet/*)
 	rm -rf $@ && mkdir -p $@/mnet
 	for file in mnet/*; do ln -s "$(CURDIR)/$$file" $@/mnet/; done
 	for folder in device_models export toolchain; do ln -s "$(CURDIR)/$$folder" $@/mnet/$$folder; done

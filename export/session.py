@@ -74,11 +74,31 @@ class Session:
         return self._live.version
 
     def run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        """One inference under the weights live when it starts; ValueError on inputs that do not fit."""
+        """One inference under the weights that are live when it starts.
+
+        Args:
+            inputs: a tensor for each input of the bundle's manifest, in its order, dtype and shape, batch 1.
+
+        Returns:
+            The outputs in the order of the manifest; they belong to the caller.
+
+        Raises:
+            ValueError: for inputs that do not fit.
+        """
         return self._live.run(inputs)
 
     def swap(self, pack: bytes) -> SwapTimes:
-        """Check, self-test and publish a weight pack; on Refused, the current ones go on serving."""
+        """Check, self-test and publish a weight pack.
+
+        Args:
+            pack: the bytes of a weight pack for this bundle, of a higher version than the live one.
+
+        Returns:
+            How long each part took, in seconds.
+
+        Raises:
+            Refused: with the reason; the current weights continue to serve.
+        """
         with self._swapping:
             clock = [time.perf_counter()]
             new = read_pack(pack, self._bundle.manifest)
@@ -110,7 +130,19 @@ class Session:
 
 
 def open_session(bundle: Bundle, threads: int = 1) -> Session:
-    """Serve `bundle` on this machine, starting with its default weights."""
+    """Serve `bundle` on this machine, starting with its default weights.
+
+    Args:
+        bundle: what `Bundle.load` or an export gave.
+        threads: threads of one inference; a second costs a compact model more than it saves.
+
+    Returns:
+        A session at version 0.
+
+    Raises:
+        BundleError: if the target's packages are not installed, or, as an IntegrityError, if the runtime does not give
+            the golden outputs.
+    """
     manifest = bundle.manifest
     target = load_target(manifest.target)
     program = target.load_program(bundle.path / manifest.model.program, manifest, threads)

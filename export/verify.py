@@ -25,8 +25,17 @@ class Verification:
 def verify_bundle(bundle: Bundle) -> Verification:
     """Run every golden sample on the real runtime, under the default weights and after a swap, and 20 more swaps.
 
-    Raises IntegrityError unless all outputs agree with eager PyTorch's and each swap changes them by far more
-    than the tolerance. That no file was changed is checked by `Bundle.load`.
+    That no file was changed is checked by `Bundle.load`.
+
+    Args:
+        bundle: what `Bundle.load` or an export gave.
+
+    Returns:
+        What was found, in the units of the model's outputs.
+
+    Raises:
+        IntegrityError: unless all outputs agree with eager PyTorch's and each swap changes them by far more than the
+            tolerance.
     """
     golden, tolerance = bundle.golden, bundle.manifest.golden.tolerance
     session = open_session(bundle)

@@ -25,7 +25,7 @@ class Bundle:
     manifest: Manifest
 
     @classmethod
-    def load(cls, path: Path) -> "Bundle":
+    def load(cls, path: str | Path) -> "Bundle":
         """Open the bundle in folder `path`.
 
         Raises IntegrityError where a file was changed, is missing or was added since the export, and another

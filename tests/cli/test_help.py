@@ -7,6 +7,7 @@ import sys
 import pytest
 import typer
 
+import mnet
 from mnet.toolchain.cli.app import app
 
 
@@ -32,3 +33,8 @@ def test_the_help_imports_nothing_heavy() -> None:
     heavy = {"torch", "numpy", "pandas", "fastapi", "matplotlib", "executorch"}
     code = f"import sys, mnet.toolchain.cli.app; print({heavy!r} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    printed = subprocess.check_output([sys.executable, "-m", "mnet.toolchain.cli", "--version"], text=True)
+    assert printed == f"mnet {mnet.__version__}\n"

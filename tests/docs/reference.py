@@ -9,13 +9,15 @@ from typing import Any
 import typer.main
 from typer.cli import get_docs_for_click
 
+import mnet
 from mnet.toolchain.cli.app import app
 from tests.docs.markdown import ROOT
 
 FOLDER = ROOT / "docs" / "reference"
 
-# What code of one's own may build on: section -> names.
+# What code of one's own may build on: section -> names. The first section is all of `mnet.__all__`.
 PUBLIC = {
+    "mnet": [f"mnet:{name}" for name in mnet.__all__],
     "Data": [
         "mnet.toolchain.data:Interactions",
         "mnet.toolchain.data:DataSet",
@@ -35,13 +37,11 @@ PUBLIC = {
         "mnet.toolchain.metanetwork:check_generated",
     ],
     "Bundles and swaps": [
-        "mnet.export.format.bundle:Bundle",
-        "mnet.export.session:open_session",
-        "mnet.export.session:Session",
         "mnet.export.session:SwapTimes",
+        "mnet.export.verify:Verification",
         "mnet.export.format.packs:read_pack",
+        "mnet.export.format.errors:IntegrityError",
         "mnet.export.format.errors:Reason",
-        "mnet.export.format.errors:Refused",
     ],
     "A runtime of your own": [
         "mnet.export.targets:TargetModule",
@@ -114,6 +114,7 @@ def _signature(thing: Any) -> str:
     except ValueError:
         return ""
     text = re.sub(r"\b(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])", "", str(signature))  # types without their modules
+    text = re.sub(r"<function .*? at 0x\w+>", "...", text)
     text = re.sub(r"ndarray\[tuple\[Any, \.\.\.\], dtype\[(\w+)\]\]", r"ndarray[\1]", text)
     return re.sub(r"^\((?:self|cls)(?:, )?", "(", text).replace("~", "")
 

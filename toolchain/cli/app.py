@@ -3,22 +3,40 @@
 import importlib
 import pkgutil
 import sys
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+import mnet
 import mnet.toolchain.cli
 from mnet.export.format.errors import BundleError
 from mnet.toolchain.errors import UserError
 
 app = typer.Typer(
     name="mnet",
-    help="Personal models on phones without training on phones.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mnet {mnet.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
+    """Personal models on phones without training on phones."""
+
 
 # A verb is a module of this package with a `command`, a function or a group of them. Its top imports only typer and
 # the standard library: torch and friends load inside the call, so that `mnet --help` stays quick.

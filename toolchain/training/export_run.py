@@ -18,23 +18,34 @@ GOLDEN_SAMPLES = 8
 
 
 def export_run(
-    run: Path,
+    run: str | Path,
     target: str,
-    out: Path,
+    out: str | Path,
     stage: Callable[[str], None] = lambda _: None,
     *,
     binding: str | None = None,
     pack_dtype: str = "fp32",
     quantize: str | None = None,
 ) -> Bundle:
-    """Export the device model of a run folder; calls `stage` with a line before each step.
+    """Export the device model of a run folder for one target, and verify it on the target's runtime.
 
-    `binding` is how new weights reach the program, where the target leaves a choice; `pack_dtype`, of
-    `mnet.export.format.pack_dtypes`, is what they travel in, and `quantize`, None or `int8`, what becomes of the
-    other weights.
+    Args:
+        run: the run folder.
+        target: name of a target, e.g. `android`; `mnet targets` lists them.
+        out: folder for the bundle; created, or replaced if it holds a bundle.
+        stage: called with one line before each step.
+        binding: how new weights reach the program, where the target leaves a choice; None lets a rule choose.
+        pack_dtype: what the weights travel in: `fp32`, `fp16` or `int8`.
+        quantize: `int8` to quantize the layers that are not generated, on targets that can; None to leave them.
 
-    Raises UserError without a finished run at `run`, BundleError for what cannot be exported.
+    Returns:
+        The bundle.
+
+    Raises:
+        UserError: without a finished run at `run`.
+        BundleError: for an unknown target, one that is not installed, or a model that cannot be exported for it.
     """
+    run, out = Path(run), Path(out)
     load_target(target)  # an unknown one is told before anything slow
     dtype = find_pack_dtype(pack_dtype)
     if quantize not in (None, "int8"):

@@ -66,8 +66,19 @@ class Run:
         return metanetwork
 
 
-def load_run(path: Path) -> Run:
-    """Read a finished run. Raises UserError."""
+def load_run(path: str | Path) -> Run:
+    """Read a finished run.
+
+    Args:
+        path: the run folder.
+
+    Returns:
+        Its config, task and trained modules, in eval mode.
+
+    Raises:
+        UserError: if there is no finished run, or its files do not fit each other.
+    """
+    path = Path(path)
     config, facts, tensors = read_config(path), _read_facts(path), _read_checkpoint(path)
     task = build_task(config, facts)
     modules = {name: build_module(name, task, config) for name in fits(config)}
