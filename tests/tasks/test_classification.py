@@ -123,7 +123,7 @@ def test_each_pack_classifies_with_its_own_weights(
 ) -> None:
     parameters = network.generate_from(task.vectors(network, batch))
     with network.under(parameters):
-        logits = task.logits(network.device_model, batch)
+        logits = task.outputs(network.device_model, batch)
     assert logits.shape == (8, 4)
     expected = network.call(parameters, batch.image.float() / 255).flatten(0, 1)
     torch.testing.assert_close(logits, expected)
@@ -134,13 +134,13 @@ def test_an_exported_model_is_asked_image_by_image_under_its_own_pack(
 ) -> None:
     packs = network.generate_from(task.vectors(network, batch))
 
-    def run(pack: int, inputs: Sequence[Tensor]) -> Tensor:
+    def run(pack: int, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
         row = {name: values[pack] for name, values in packs.items()}
-        return torch.func.functional_call(network.device_model, row, tuple(inputs))
+        return [torch.func.functional_call(network.device_model, row, tuple(inputs))]
 
     with network.under(packs):
-        expected = task.logits(network.device_model, batch)
-    torch.testing.assert_close(task.device_logits(run, batch), expected)
+        expected = task.outputs(network.device_model, batch)
+    torch.testing.assert_close(task.device_outputs(run, batch), expected)
 
 
 def test_the_loss_of_a_context_is_how_well_it_tells_the_classes(

@@ -14,7 +14,7 @@ from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.settings import Part
 from mnet.toolchain.tasks.ranking import METRICS
 from mnet.toolchain.tasks.recommendation import Recommendation, RecommendationSettings
-from mnet.toolchain.tasks.windows import Packs
+from mnet.toolchain.tasks.windows import PackWindows
 
 SIZES: Mapping[str, Any] = {"width": 8, "history": 4, "dropout": 0.0}
 
@@ -43,7 +43,7 @@ def metanetwork(task: Recommendation, model: nn.Module) -> MetaNetwork:
     return MetaNetwork(model, model.generated, encoder).eval()  # type: ignore[arg-type]
 
 
-def with_all_items(batch: Packs, n_items: int) -> Packs:
+def with_all_items(batch: PackWindows, n_items: int) -> PackWindows:
     """The negatives that leave nothing to chance."""
     return batch._replace(negatives=torch.arange(1, n_items + 1))
 
@@ -60,7 +60,7 @@ def test_a_sample_that_is_the_whole_catalogue_gives_the_whole_softmax(
     batch = next(iter(task.splits(data, model).training(5, seed=0)))
     sampled = with_all_items(batch, data.n_items)
     torch.testing.assert_close(
-        task.loss(task.logits(model, sampled), sampled), task.loss(task.logits(model, batch), batch)
+        task.loss(task.outputs(model, sampled), sampled), task.loss(task.outputs(model, batch), batch)
     )
     vectors = task.vectors(network, batch)
     torch.testing.assert_close(
@@ -77,12 +77,12 @@ def test_a_small_sample_estimates_the_sum_over_the_catalogue(data: Interactions)
     for seed in range(300):
         batch = next(iter(splits.training(1000, seed)))
         order = batch.position.flatten().argsort()
-        of_negatives = task.logits(model, batch)[:, 1:].exp().sum(dim=1)
+        of_negatives = task.outputs(model, batch)[:, 1:].exp().sum(dim=1)
         sums.append(of_negatives[order][batch.target.flatten()[order] != 0])
     whole = task_of(data, ranking="all")
     batch = next(iter(whole.splits(data, model).training(1000, 0)))
     order, real = batch.position.flatten().argsort(), batch.target.flatten() != 0
-    probability = whole.logits(model, batch).exp()
+    probability = whole.outputs(model, batch).exp()
     own = probability.gather(1, (batch.target.flatten() - 1).clamp(min=0)[:, None])[:, 0]
     expected = (probability.sum(dim=1) - own)[order][real[order]]
     torch.testing.assert_close(torch.stack(sums).mean(dim=0), expected, rtol=0.02, atol=0)
@@ -98,13 +98,13 @@ def test_every_backbone_trains_and_scores_under_generated_weights(data: Interact
     batch = next(iter(splits.training(5, seed=0)))
     vectors = task.vectors(network, batch)
     with network.under(network.generate_from(vectors)):
-        loss = task.loss(task.logits(model, batch), batch) + task.context_loss(network, vectors, batch)
+        loss = task.loss(task.outputs(model, batch), batch) + task.context_loss(network, vectors, batch)
     loss.backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
     (batch,) = splits.test(100)
     generated = network.generate(batch.context[batch.row])
     with network.under(generated):
-        logits = task.logits(model, batch)
+        logits = task.outputs(model, batch)
     first = {n: value[:1] for n, value in generated.items()}
     alone = network.call(first, batch.history[:1, :1], torch.arange(1, 41)[None, None])[0, 0]
     unseen = logits[0] > -1e8

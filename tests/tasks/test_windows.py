@@ -9,7 +9,7 @@ import torch
 
 from mnet.toolchain.data.interactions import Interactions, from_columns
 from mnet.toolchain.tasks.protocols import Split, split_interactions
-from mnet.toolchain.tasks.windows import Packs, Windows
+from mnet.toolchain.tasks.windows import PackWindows, Windows
 
 K, T, L = 2, 6, 3
 
@@ -45,13 +45,13 @@ def past(data: Interactions, item: int) -> list[int]:
     return data.items[data.offsets[data.users[row]] : row].tolist()
 
 
-def contexts(packs: Packs) -> list[list[int]]:
+def contexts(packs: PackWindows) -> list[list[int]]:
     """The items that each pack is generated from."""
     cuts = zip(packs.row.tolist(), packs.cut.tolist(), strict=True)
     return [[x for x in packs.context[row, : cut + 1].tolist() if x] for row, cut in cuts]
 
 
-def check(data: Interactions, packs: Packs) -> None:
+def check(data: Interactions, packs: PackWindows) -> None:
     """Histories end right before their targets; a pack's context right before the first of its targets."""
     for pack, context in enumerate(contexts(packs)):
         for j, item in enumerate(packs.target[pack].tolist()):

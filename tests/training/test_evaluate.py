@@ -88,7 +88,7 @@ def test_fine_tuning_is_what_one_device_alone_would_do(small_run: Path) -> None:
     batch = next(iter(run.task.splits(load_data(run.config)).test(3)))
     names = run.static.generated
     together = FineTunedScorer(run.task, run.static, names, 0.05, 2)(batch)
-    before = run.task.logits(run.static, batch)
+    before = run.task.outputs(run.static, batch)
     assert (together - before).abs().max() > 100 * 1e-4
     optimizer = torch.optim.Adam([run.static.get_parameter(name) for name in names], 0.05)
     for _ in range(2):
@@ -96,7 +96,7 @@ def test_fine_tuning_is_what_one_device_alone_would_do(small_run: Path) -> None:
         run.task.own_loss(run.static, batch)[0].backward()
         optimizer.step()
     of_first = slice(0, batch.target.shape[1])
-    alone = run.task.logits(run.static, batch)[of_first]
+    alone = run.task.outputs(run.static, batch)[of_first]
     torch.testing.assert_close(together[of_first], alone, atol=1e-4, rtol=1e-4)
 
 

@@ -27,9 +27,12 @@ class ContextEncoder(nn.Module, ABC):
         """The vectors of some cuts alone, fp32 [M, width]: row `row[m]` of the batch up to its sample `cut[m]`."""
         return self.at_every_item(context)[row, cut]
 
-    @abstractmethod
     def scores(self, vector: Tensor) -> Tensor:
-        """What the vector by itself expects next: fp32 [..., width] -> logits [..., classes]."""
+        """What the vector by itself predicts: fp32 [..., width] -> logits [..., classes].
+
+        Only a task with a `context_loss` asks for it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no scores")
 
     def forward(self, context: Tensor) -> Tensor:
         """`context` [B, T, ...] -> fp32 [B, width]."""

@@ -1,4 +1,4 @@
-"""The context encoder for samples without order: a set of embeddings."""
+"""Context encoders for samples without order: a set of embeddings, or of plain numbers."""
 
 import torch
 from torch import Tensor, nn
@@ -39,15 +39,44 @@ class SetContext(ContextEncoder):
         present = (context != 0).any(dim=2, keepdim=True).to(context.dtype)
         x = self.each(context) * present
         count = present.cumsum(1).clamp(min=1)
-        mean = x.cumsum(1) / count
-        variance = x.square().cumsum(1) / count - mean.square()
         prediction = context[..., -self.classes.out_features :].cumsum(1) / count
-        pooled = torch.cat(
-            [mean, (variance.clamp(min=0) + 1e-6).sqrt(), (prediction.clamp(min=0) + 0.01).log()], dim=2
-        )
+        pooled = torch.cat([_mean_and_spread(x, count), (prediction.clamp(min=0) + 0.01).log()], dim=2)
         kept = slice(None if last is None else -last, None)
         return self.all(pooled[:, kept]) * (present.cumsum(1) > 0)[:, kept]
 
     def scores(self, vector: Tensor) -> Tensor:
         """fp32 [..., width] -> logits of a sample's class [..., classes]."""
         return self.classes(vector)
+
+
+class SampleSet(ContextEncoder):
+    """Mean and spread over the samples of what an MLP makes of each, then another MLP (Deep Sets, Zaheer et al. 2017).
+
+    A sample is `features` numbers of mean 0 and deviation 1, not all of them zero; a sample of zeros is padding.
+
+    Args:
+        features: numbers in a sample.
+        width: of the vector.
+    """
+
+    def __init__(self, features: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.each = nn.Sequential(nn.Linear(features, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.all = nn.Sequential(
+            nn.Linear(2 * width, 2 * width), nn.GELU(), nn.Linear(2 * width, width), nn.LayerNorm(width)
+        )
+
+    def at_every_item(self, context: Tensor, last: int | None = None) -> Tensor:
+        """`context` fp32 [B, n, features] -> as `ContextEncoder.at_every_item`, from the samples up to each."""
+        present = (context != 0).any(dim=2, keepdim=True).to(context.dtype)
+        pooled = _mean_and_spread(self.each(context) * present, present.cumsum(1).clamp(min=1))
+        kept = slice(None if last is None else -last, None)
+        return self.all(pooled[:, kept]) * (present.cumsum(1) > 0)[:, kept]
+
+
+def _mean_and_spread(x: Tensor, count: Tensor) -> Tensor:
+    """fp32 [B, n, w], zero where `count` [B, n, 1] counts nothing -> mean and deviation up to each, [B, n, 2 w]."""
+    mean = x.cumsum(1) / count
+    variance = x.square().cumsum(1) / count - mean.square()
+    return torch.cat([mean, (variance.clamp(min=0) + 1e-6).sqrt()], dim=2)

@@ -1,7 +1,10 @@
 """What a sample, a context, a loss and a metric are. A new task is one module here and a line in `TASKS`."""
 
 from mnet.toolchain.settings import find_part
+from mnet.toolchain.tasks.supervised import Samples, SupervisedTask
 from mnet.toolchain.tasks.task import Task
+
+__all__ = ["Samples", "SupervisedTask", "Task", "find_task"]
 
 TASKS = {
     "classification": "mnet.toolchain.tasks.classification:Classification",

@@ -5,13 +5,13 @@ import math
 import torch
 from torch import Tensor
 
-from mnet.toolchain.tasks.windows import Packs
+from mnet.toolchain.tasks.windows import PackWindows
 
 # Softmax gives exactly 0 for it in fp32; being finite it makes no NaN of a row that is all padding.
 MASKED = -1e9
 
 
-def without_seen(logits: Tensor, packs: Packs) -> Tensor:
+def without_seen(logits: Tensor, packs: PackWindows) -> Tensor:
     """Take what a user has seen before a target out of its running, in the softmax and in the ranking.
 
     `logits` fp32 [M, k, C], of the items that `packs.first_seen` is about.
@@ -19,7 +19,7 @@ def without_seen(logits: Tensor, packs: Packs) -> Tensor:
     return logits.masked_fill(packs.first_seen[packs.row][:, None] < packs.position[..., None], MASKED)
 
 
-def against_negatives(own: Tensor, negative: Tensor, packs: Packs, n_items: int) -> Tensor:
+def against_negatives(own: Tensor, negative: Tensor, packs: PackWindows, n_items: int) -> Tensor:
     """Logits of the targets [M * k, 1] or [M, k], and of the negatives [M, k, S] -> [M * k, 1 + S].
 
     Each negative stands for n_items / S items: its logit rises by log(n_items / S), and the sum over the sample

@@ -55,7 +55,6 @@ class Classification(Task[Photos]):
     features: int
     settings: ClassificationSettings = field(default_factory=ClassificationSettings)
 
-    name: ClassVar[str] = "classification"
     input_names: ClassVar[tuple[str, ...]] = ("image",)
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     Settings: ClassVar[type[Strict]] = ClassificationSettings
@@ -173,14 +172,16 @@ class Classification(Task[Photos]):
         assert isinstance(splits, DeviceSplits)
         return splits.carried(part, batch_size)
 
-    def logits(self, model: nn.Module, batch: Photos) -> Tensor:
+    def outputs(self, model: nn.Module, batch: Photos) -> Tensor:
         logits: Tensor = model(as_input(batch.image.flatten(0, 1)))
         return logits
 
-    def device_logits(self, run: Callable[[int, Sequence[Tensor]], Tensor], batch: Photos) -> Tensor:
+    def device_outputs(
+        self, run: Callable[[int, Sequence[Tensor]], Sequence[Tensor]], batch: Photos
+    ) -> Tensor:
         return torch.cat(
             [
-                run(pack, (as_input(image[None]).contiguous(),))
+                run(pack, (as_input(image[None]).contiguous(),))[0]
                 for pack, images in enumerate(batch.image)
                 for image in images
             ]
@@ -188,9 +189,6 @@ class Classification(Task[Photos]):
 
     def targets(self, batch: Photos) -> Tensor:
         return batch.label.flatten()
-
-    def vectors(self, network: MetaNetwork, batch: Photos) -> Tensor:
-        return network.context_encoder(self.prepared(network, batch.context))
 
     def context_loss(self, network: MetaNetwork, vectors: Tensor, batch: Photos) -> Tensor:
         """How well the vector by itself tells which classes the device sees."""
@@ -205,12 +203,6 @@ class Classification(Task[Photos]):
 
     def scores(self, logits: Tensor, batch: Photos) -> dict[str, Tensor]:
         return {"accuracy": (logits.argmax(dim=1) == self.targets(batch)).float()}
-
-    def devices(self, batch: Photos) -> Tensor:
-        return batch.device
-
-    def owners(self, batch: Photos) -> Tensor:
-        return batch.device.repeat_interleave(batch.label.shape[1])
 
 
 def _is_list(sample: Any, length: int) -> bool:

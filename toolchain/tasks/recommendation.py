@@ -20,7 +20,7 @@ from mnet.toolchain.tasks.candidates import MASKED, against_negatives, without_s
 from mnet.toolchain.tasks.protocols import Protocol, split_interactions
 from mnet.toolchain.tasks.ranking import METRICS, full_values, ranks, sampled_ranks, sampled_values
 from mnet.toolchain.tasks.task import Seen, Task
-from mnet.toolchain.tasks.windows import Packs, Ranking, Windows, draw_items
+from mnet.toolchain.tasks.windows import PackWindows, Ranking, Windows, draw_items
 
 
 class RollingDates(Strict):
@@ -55,7 +55,7 @@ class RecommendationSettings(Strict):
 
 
 @dataclass(frozen=True)
-class Recommendation(Task[Packs]):
+class Recommendation(Task[PackWindows]):
     """Next-item recommendation.
 
     A device model of it has `history`, the number of items that it looks back on, `encode(history, last)` and
@@ -74,7 +74,6 @@ class Recommendation(Task[Packs]):
     candidates: int
     settings: RecommendationSettings = field(default_factory=RecommendationSettings)
 
-    name: ClassVar[str] = "recommendation"
     input_names: ClassVar[tuple[str, ...]] = ("history", "candidates")
     metrics: ClassVar[tuple[str, ...]] = METRICS
     Settings: ClassVar[type[Strict]] = RecommendationSettings
@@ -147,7 +146,7 @@ class Recommendation(Task[Packs]):
         padded[0, length - len(recent) :] = recent
         return torch.from_numpy(padded)
 
-    def seen(self, network: MetaNetwork, batch: Packs) -> Seen | None:
+    def seen(self, network: MetaNetwork, batch: PackWindows) -> Seen | None:
         """The contexts, with the embeddings that the context encoder has learnt; None where it has none."""
         encoder = network.context_encoder
         if not isinstance(encoder, ItemContextEncoder):
@@ -187,7 +186,7 @@ class Recommendation(Task[Packs]):
             negatives=settings.negatives,
         )
 
-    def baselines(self, data: Interactions) -> dict[str, Callable[[Packs], Tensor]]:
+    def baselines(self, data: Interactions) -> dict[str, Callable[[PackWindows], Tensor]]:
         """`popularity`: how often each item was taken in the training rows, the same for everyone."""
         split = split_interactions(
             data, self.settings.protocol, self.settings.rolling.train, self.settings.rolling.validation
@@ -196,13 +195,13 @@ class Recommendation(Task[Packs]):
         taken = np.bincount(data.items[trained], minlength=self.n_items + 1)[1:]
         popularity = torch.from_numpy(taken).float()
 
-        def scores(batch: Packs) -> Tensor:
+        def scores(batch: PackWindows) -> Tensor:
             everyone = popularity.to(batch.target.device).expand(*batch.target.shape, -1)
             return without_seen(everyone, batch).flatten(0, 1)
 
         return {"popularity": scores}
 
-    def logits(self, model: nn.Module, batch: Packs) -> Tensor:
+    def outputs(self, model: nn.Module, batch: PackWindows) -> Tensor:
         """fp32 [M * k, n_items], item i in column i - 1, less what the user had seen before the target.
 
         Where negatives stand for the catalogue: [M * k, 1 + S], the target in column 0.
@@ -216,22 +215,24 @@ class Recommendation(Task[Packs]):
         own = model.head(hidden.flatten(0, 1), batch.target.view(-1, 1))  # type: ignore[operator]
         return against_negatives(own, logits, batch, self.n_items)
 
-    def device_logits(self, run: Callable[[int, Sequence[Tensor]], Tensor], batch: Packs) -> Tensor:
+    def device_outputs(
+        self, run: Callable[[int, Sequence[Tensor]], Sequence[Tensor]], batch: PackWindows
+    ) -> Tensor:
         """fp32 [M * k, n_items]: the catalogue goes through the device model in runs of its number of candidates."""
         items = torch.arange(1, self.n_items + 1)
         runs = functional.pad(items, (0, -self.n_items % self.candidates)).view(-1, 1, self.candidates)
         logits = torch.zeros(*batch.target.shape, self.n_items)
         for pack, column in batch.target.nonzero().tolist():
             history = batch.history[pack, column, -self.history :][None]
-            scores = [run(pack, (history, candidates)) for candidates in runs]
+            scores = [run(pack, (history, candidates))[0] for candidates in runs]
             logits[pack, column] = torch.cat(scores, dim=1)[0, : self.n_items]
         return without_seen(logits, batch).flatten(0, 1)
 
-    def targets(self, batch: Packs) -> Tensor:
+    def targets(self, batch: PackWindows) -> Tensor:
         target = batch.target.flatten()
         return (target if batch.negatives is None else (target != 0).long()) - 1
 
-    def vectors(self, network: MetaNetwork, batch: Packs) -> Tensor:
+    def vectors(self, network: MetaNetwork, batch: PackWindows) -> Tensor:
         """fp32 [M, width]: one causal pass over each row of items, read at every cut."""
         encoder, average = network.context_encoder, network.stabilizer
         if average.windows == 1:
@@ -240,7 +241,7 @@ class Recommendation(Task[Packs]):
         vectors = encoder.at_every_item(batch.context, last=average.windows if at_end else None)
         return average.over_windows(vectors)[batch.row, batch.cut - self.context_length]
 
-    def context_loss(self, network: MetaNetwork, vectors: Tensor, batch: Packs) -> Tensor:
+    def context_loss(self, network: MetaNetwork, vectors: Tensor, batch: PackWindows) -> Tensor:
         """What the vector by itself makes of the next items: one softmax a pack, for all of its targets."""
         encoder = cast(ItemContextEncoder, network.context_encoder)
         before = batch.position[:, :1]
@@ -254,7 +255,7 @@ class Recommendation(Task[Packs]):
         own = encoder.scores(vectors, batch.target)
         return self.loss(against_negatives(own, negative, at_once, self.n_items), batch)
 
-    def own_loss(self, model: nn.Module, batch: Packs) -> Tensor:
+    def own_loss(self, model: nn.Module, batch: PackWindows) -> Tensor:
         """Next-item loss on the items that the pack is generated from, averaged over each pack's own."""
         history, length = _history(model), batch.context.shape[1]
         age = batch.cut[:, None] - torch.arange(length - 1, -1, -1, device=batch.cut.device)
@@ -271,22 +272,19 @@ class Recommendation(Task[Packs]):
             negatives = draw_items(self.n_items, self.settings.negatives, generator)
             own = own._replace(negatives=negatives, first_seen=own.first_seen[:, negatives - 1])
         losses = functional.cross_entropy(
-            self.logits(model, own), self.targets(own), ignore_index=-1, reduction="none"
+            self.outputs(model, own), self.targets(own), ignore_index=-1, reduction="none"
         )
         return losses.view(items.shape).sum(dim=1) / (own.target != 0).sum(dim=1).clamp(min=1)
 
-    def scores(self, logits: Tensor, batch: Packs) -> dict[str, Tensor]:
+    def scores(self, logits: Tensor, batch: PackWindows) -> dict[str, Tensor]:
         wanted = batch.target.flatten() != 0
         logits, target = logits[wanted], batch.target.flatten()[wanted]
         assert batch.sample is not None
         sample = batch.sample.flatten(0, 1)[wanted]
         return full_values(ranks(logits, target)) | sampled_values(sampled_ranks(logits, target, sample))
 
-    def devices(self, batch: Packs) -> Tensor:
+    def devices(self, batch: PackWindows) -> Tensor:
         return batch.user[batch.row]
-
-    def owners(self, batch: Packs) -> Tensor:
-        return self.devices(batch).repeat_interleave((batch.target != 0).sum(dim=1))
 
 
 def _length(part: Part, key: str, section: str) -> int:

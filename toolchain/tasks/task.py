@@ -1,9 +1,13 @@
-"""What training, export and the cloud ask of a task. A new task is one subclass, and one way to load its data."""
+"""What training, export and the cloud ask of a task. A new task is one subclass, in a file of its own.
+
+Most own tasks are supervised learning on samples that belong to devices: `SupervisedTask` in `supervised.py` has all
+of that ready but the data, the loss and the metric.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +20,9 @@ from mnet.toolchain.settings import Part, Strict, build_part
 
 Batch = TypeVar("Batch")
 Loaded = TypeVar("Loaded", covariant=True)
+
+# What a device model returns: one tensor, or several by their names in `Task.output_names`.
+Outputs = Tensor | dict[str, Tensor]
 
 
 class Splits(Protocol[Loaded]):
@@ -40,62 +47,83 @@ class Seen(NamedTuple):
 class Task(ABC, Generic[Batch]):
     """What a sample, a context, a loss and a metric are.
 
-    Everything above "on data" needs no data set: it works in the cloud, from the run folder alone.
+    A batch is a `NamedTuple` with the contexts in its field `context`, [M, n, ...] for M packs. Everything above "On
+    data" needs no data set: it works in the cloud, from the run folder alone.
 
     Attributes:
-        input_names, output_names: of the device model.
+        input_names, output_names: of the device model, in the order of its arguments and outputs.
         metrics: what `scores` gives; the first one selects epochs.
+        lower_is_better: those of `metrics` that are errors: less is better.
         Settings: the keys of the config's `task` section.
         models, encoders: built-in device models and context encoders, name -> `package.module:Class`.
-        sizes: what every device model of the task is told about the data.
-        encoder_sizes: what every context encoder is.
     """
 
-    name: ClassVar[str]
     input_names: ClassVar[tuple[str, ...]]
     output_names: ClassVar[tuple[str, ...]] = ("logits",)
     metrics: ClassVar[tuple[str, ...]]
-    Settings: ClassVar[type[Strict]]
-    models: ClassVar[Mapping[str, str]]
-    encoders: ClassVar[Mapping[str, str]]
+    lower_is_better: ClassVar[tuple[str, ...]] = ()
+    Settings: ClassVar[type[Strict]] = Strict
+    models: ClassVar[Mapping[str, str]] = {}
+    encoders: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
-    @abstractmethod
     def create(cls, settings: Any, facts: Mapping[str, Any], model: Part, context: Part | None) -> Self:
-        """The task of a config: its own settings, what is known of the data, device model, context encoder.
+        """The task of a config.
+
+        Args:
+            settings: a `Settings`, its section of the config.
+            facts: what `facts` said of the data.
+            model: the section of the device model.
+            context: the section of the context encoder; None in a config without a MetaNetwork.
 
         Raises UserError where these do not fit together.
         """
+        return cls()
 
     @property
-    @abstractmethod
-    def sizes(self) -> dict[str, Any]: ...
+    def name(self) -> str:
+        """What messages call it."""
+        return type(self).__name__.lower()
 
     @property
-    @abstractmethod
-    def encoder_sizes(self) -> dict[str, Any]: ...
+    def higher_is_better(self) -> bool:
+        """Whether more of the first metric is better."""
+        return self.metrics[0] not in self.lower_is_better
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """Arguments that every device model gets: what it must know of the data."""
+        return {}
+
+    @property
+    def encoder_sizes(self) -> dict[str, Any]:
+        """Arguments that every context encoder gets."""
+        return {}
 
     @abstractmethod
     def example_inputs(self, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Random valid device inputs of batch 1."""
+        """Random valid device inputs of batch 1, in the order of `input_names`."""
 
     @abstractmethod
     def context(self, samples: Sequence[Any]) -> Tensor:
-        """What a device uploaded -> a context, batch 1. Raises ValueError on what is no sample."""
+        """What a device uploaded -> a context [1, n, ...]. Raises ValueError on what is no sample.
+
+        A sample is whatever JSON can say: a number, a string, a list, an object.
+        """
 
     def prepared(self, network: MetaNetwork, context: Tensor) -> Tensor:
-        """What the context encoder reads of contexts [M, ...]: these, or what the device model makes of them."""
+        """What the context encoder reads of contexts [M, n, ...]: these, or what the device model makes of them."""
         return context
 
     def device_model(self, part: Part) -> nn.Module:
-        """Raises UserError."""
+        """The device model of a section of the config. Raises UserError."""
         model = build_part(part, self.models, "model", **self.sizes)
         if not isinstance(model, nn.Module):
             raise UserError(f"model {part.name} is no torch.nn.Module")
         return model
 
     def context_encoder(self, part: Part) -> ContextEncoder:
-        """Raises UserError."""
+        """The context encoder of a section of the config. Raises UserError."""
         encoder = build_part(part, self.encoders, "context encoder", **self.encoder_sizes)
         if not isinstance(encoder, ContextEncoder):
             raise UserError(f"context encoder {part.name} is no mnet.toolchain.metanetwork.ContextEncoder")
@@ -113,9 +141,9 @@ class Task(ABC, Generic[Batch]):
         """The data set `name`. Raises UserError."""
 
     @classmethod
-    @abstractmethod
     def facts(cls, data: Any) -> dict[str, Any]:
         """What modules must know of the data, as JSON: a run folder keeps it."""
+        return {}
 
     @abstractmethod
     def splits(self, data: Any, *models: nn.Module) -> Splits[Batch]:
@@ -128,49 +156,63 @@ class Task(ABC, Generic[Batch]):
         return splits.test(batch_size) if part == "test" else splits.validation(batch_size)
 
     def baselines(self, data: Any) -> dict[str, Callable[[Batch], Tensor]]:
-        """Methods that need no model, by name: a batch -> logits as of `logits`."""
+        """Methods that need no model, by name: a batch -> outputs as of `outputs`."""
         return {}
 
     @abstractmethod
-    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
-        """fp32 [N, classes]: what a device model makes of every sample; those of one pack together, k of each."""
+    def outputs(self, model: nn.Module, batch: Batch) -> Any:
+        """What a device model makes of every sample, [N, ...]; those of one pack follow each other, k of each.
 
-    def device_logits(self, run: Callable[[int, Sequence[Tensor]], Tensor], batch: Batch) -> Tensor:
+        One tensor (fp32 [N, classes] in classification), or a dict of several by `output_names`.
+        """
+
+    def device_outputs(self, run: Callable[[int, Sequence[Tensor]], Sequence[Tensor]], batch: Batch) -> Any:
         """The same of an exported model, which answers one sample at a time; those without a target may be anything.
 
-        `run(m, inputs)` is its first output for device inputs of batch 1 under the weights of pack m. Raises UserError
+        `run(m, inputs)` gives its outputs for device inputs of batch 1 under the weights of pack m. Raises UserError
         in a task that does not say how.
         """
-        raise UserError(f"task {self.name} has no device_logits: it cannot be tested on an exported model")
+        raise UserError(f"task {self.name} has no device_outputs: it cannot be tested on an exported model")
 
     @abstractmethod
     def targets(self, batch: Batch) -> Tensor:
-        """int64 [N]: the right column of `logits`; -1 where there is nothing to predict."""
+        """[N, ...]: what is right. In classification int64 [N], the class; -1 where there is nothing to predict."""
 
-    def loss(self, logits: Tensor, batch: Batch) -> Tensor:
+    def has_target(self, batch: Batch) -> Tensor:
+        """bool [N]: which samples have a target."""
+        targets = self.targets(batch)
+        if targets.is_floating_point():
+            return torch.ones(len(targets), dtype=torch.bool, device=targets.device)
+        return targets >= 0
+
+    def loss(self, outputs: Any, batch: Batch) -> Tensor:
         """Cross-entropy, averaged over the samples that have a target."""
-        return functional.cross_entropy(logits, self.targets(batch), ignore_index=-1)
+        return functional.cross_entropy(outputs, self.targets(batch), ignore_index=-1)
 
-    @abstractmethod
     def vectors(self, network: MetaNetwork, batch: Batch) -> Tensor:
         """fp32 [M, width]: what the packs are generated from; zero where the device has uploaded nothing."""
+        return network.context_encoder(self.prepared(network, cast(Any, batch).context))
 
-    @abstractmethod
     def context_loss(self, network: MetaNetwork, vectors: Tensor, batch: Batch) -> Tensor:
-        """How well the context vectors by themselves tell what a pack is for."""
+        """How badly the context vectors by themselves predict what a pack is for; 0 in a task that does not ask."""
+        return vectors.new_zeros(())
 
-    @abstractmethod
     def own_loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """fp32 [M]: a loss on each pack's own context, without labels: what fine-tuning on a device would lower."""
+        """fp32 [M]: a loss on each pack's own context, without labels: what fine-tuning on a device would lower.
+
+        Only a config with the section `fine_tuning` needs it.
+        """
+        raise NotImplementedError(f"task {self.name} has no own_loss")
 
     @abstractmethod
-    def scores(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def scores(self, outputs: Any, batch: Batch) -> dict[str, Tensor]:
         """Value of each metric for each sample that has a target, fp32."""
 
-    @abstractmethod
     def devices(self, batch: Batch) -> Tensor:
         """int64 [M]: whose each pack is. In a test the packs of one device follow each other in time."""
+        return cast(Tensor, cast(Any, batch).device)
 
-    @abstractmethod
     def owners(self, batch: Batch) -> Tensor:
         """int64, as long as a value of `scores`: whose the samples are, for intervals over users."""
+        wanted, devices = self.has_target(batch), self.devices(batch)
+        return devices.repeat_interleave(len(wanted) // len(devices))[wanted]

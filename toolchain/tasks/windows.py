@@ -21,7 +21,7 @@ VALIDATION_USERS = 5_000
 Ranking = Literal["unseen", "all"]
 
 
-class Packs(NamedTuple):
+class PackWindows(NamedTuple):
     """M packs, cut from the rows of a few users; a pack serves k interactions. 0 stands for "no item".
 
     Attributes:
@@ -55,7 +55,7 @@ class Packs(NamedTuple):
 
 
 class Windows:
-    """Cuts `Packs` out of a split data set.
+    """Cuts `PackWindows` out of a split data set.
 
     Args:
         ranking: "unseen" leaves out what the user has taken before, as a phone can, as candidate and as target; "all"
@@ -90,7 +90,7 @@ class Windows:
         self.shared_windows = shared_windows
         self.negatives = negatives
 
-    def training(self, batch_size: int, seed: int) -> DataLoader[Packs]:
+    def training(self, batch_size: int, seed: int) -> DataLoader[PackWindows]:
         """One epoch: every user's training rows, tiled from a random phase into stretches of T targets."""
         rng = np.random.default_rng(seed)
         stretch = self.context_length
@@ -104,23 +104,23 @@ class Windows:
         rows = np.stack([first, self.starts[user], self.split.validation[user], user], axis=1)[order]
         generator = torch.Generator().manual_seed(seed)
 
-        def cut(rows: Tensor) -> Packs:
+        def cut(rows: Tensor) -> PackWindows:
             negatives = draw_items(self.n_items, self.negatives, generator) if self.negatives else None
             return self._cut(rows, stretch, self.refresh if self.shared_windows else 1, negatives)
 
         return _loader(rows, batch_size, cut)
 
-    def validation(self, batch_size: int) -> DataLoader[Packs]:
+    def validation(self, batch_size: int) -> DataLoader[PackWindows]:
         """Every user up to `VALIDATION_USERS`; of more, as many by chance, always the same."""
         users = np.random.default_rng(SEED).permutation(len(self.starts))[:VALIDATION_USERS]
         chosen = np.isin(np.arange(len(self.starts)), users)
         ends = np.where(chosen, self.split.test, self.split.validation)
         return self._serving(self.split.validation, ends, batch_size)
 
-    def test(self, batch_size: int) -> DataLoader[Packs]:
+    def test(self, batch_size: int) -> DataLoader[PackWindows]:
         return self._serving(self.split.test, self.split.end, batch_size)
 
-    def _serving(self, begins: IntArray, ends: IntArray, batch_size: int) -> DataLoader[Packs]:
+    def _serving(self, begins: IntArray, ends: IntArray, batch_size: int) -> DataLoader[PackWindows]:
         """Every user's rows from `begins` to `ends`, a new pack every k of them."""
         rows = [
             (first, start, end, user)
@@ -128,13 +128,15 @@ class Windows:
             for first in range(begin, end, self.refresh)
         ]
 
-        def cut(rows: Tensor) -> Packs:
+        def cut(rows: Tensor) -> PackWindows:
             packs = self._cut(rows, self.refresh, 1)
             return packs._replace(sample=self._sample(packs))
 
         return _loader(np.array(rows, dtype=np.int64).reshape(-1, 4), batch_size, cut)
 
-    def _cut(self, rows: Tensor, targets: int, per_window: int, negatives: Tensor | None = None) -> Packs:
+    def _cut(
+        self, rows: Tensor, targets: int, per_window: int, negatives: Tensor | None = None
+    ) -> PackWindows:
         """`rows` int64 [B, 4]: first target, the user's first row, one past the last that may be seen, user."""
         first, low, high, user = rows.unbind(1)
         position = (first[:, None] + torch.arange(targets)).view(len(rows), -1, self.refresh)
@@ -147,7 +149,7 @@ class Windows:
         row, pack = (target != 0).any(dim=2).nonzero(as_tuple=True)
         position = position[row, pack]
         history = position[:, per_window - 1 :: per_window, None] + torch.arange(-self.history, 0)
-        return Packs(
+        return PackWindows(
             context=self._items_at(context, low, high),
             row=row,
             cut=self.context_length - 1 - (target.shape[1] - 1 - pack) * self.refresh,
@@ -176,7 +178,7 @@ class Windows:
                 row[columns[columns >= 0]] = rows[columns >= 0]
         return first_seen
 
-    def _sample(self, packs: Packs) -> Tensor:
+    def _sample(self, packs: PackWindows) -> Tensor:
         """Drawn for each target by itself, so that every method and every batch size has the same."""
         sample = torch.zeros(*packs.target.shape, SAMPLE, dtype=torch.int64)
         for pack, column in packs.target.nonzero().tolist():
@@ -191,8 +193,8 @@ class Windows:
         return sample
 
 
-def _loader(rows: IntArray, batch_size: int, cut: Callable[[Tensor], Packs]) -> DataLoader[Packs]:
-    def collate(batch: list[Tensor]) -> Packs:
+def _loader(rows: IntArray, batch_size: int, cut: Callable[[Tensor], PackWindows]) -> DataLoader[PackWindows]:
+    def collate(batch: list[Tensor]) -> PackWindows:
         return cut(torch.stack(batch))
 
     return DataLoader(torch.from_numpy(rows), batch_size, collate_fn=collate)  # type: ignore[arg-type]

@@ -23,7 +23,12 @@ def load_data(config: Config) -> Any:
 def build_task(config: Config, facts: Mapping[str, Any]) -> Task[Any]:
     """The task, from what is known of the data. Raises UserError."""
     context = config.metanetwork.context if config.metanetwork else None
-    return find_task(config.task.name).create(task_settings(config), facts, config.model, context)
+    task = find_task(config.task.name)
+    if config.fine_tuning and task.own_loss is Task.own_loss:
+        raise UserError(
+            f"task {config.task.name} has no own_loss to fine-tune by: leave fine_tuning out of the config"
+        )
+    return task.create(task_settings(config), facts, config.model, context)
 
 
 def cloud_training(config: Config) -> Config:

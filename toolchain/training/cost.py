@@ -83,7 +83,7 @@ def _training(run: Run, splits: Splits[Any], rounds: int, console: Console) -> d
             if turn:  # the first one warms up
                 seconds[name] += spent
         if turn:
-            samples += int((run.task.targets(batch) >= 0).sum())
+            samples += int(run.task.has_target(batch).sum())
     return {name: samples / spent for name, spent in seconds.items()}
 
 

@@ -98,7 +98,7 @@ class _Served:
         self.packs = self.refused = 0
 
     def logits(self, generated: dict[str, Tensor], batch: Any) -> Tensor:
-        """fp32 [N, classes], as of `Task.logits`, under `generated` fp32 [M, *shape]."""
+        """fp32 [N, classes], as of `Task.outputs`, under `generated` fp32 [M, *shape]."""
         packs = len(next(iter(generated.values())))
         dtypes = self._bundle.manifest.pack_dtypes
         rows = [
@@ -109,14 +109,14 @@ class _Served:
         self.packs += packs
         live = -1
 
-        def answer(pack: int, inputs: Sequence[Tensor]) -> Tensor:
+        def answer(pack: int, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
             nonlocal live
             if pack != live:
                 self._swap(rows[pack], probes[pack])
                 live = pack
-            return self._session.run(inputs)[0]
+            return self._session.run(inputs)
 
-        return self._task.device_logits(answer, batch)
+        return self._task.device_outputs(answer, batch)
 
     def _swap(self, parameters: dict[str, Tensor], probe: Tensor) -> None:
         try:

@@ -105,7 +105,7 @@ def fit(
         folder,
         "best",
         monitor=scorer.task.metrics[0],
-        mode="max",
+        mode="max" if scorer.task.higher_is_better else "min",
         save_last=True,
         enable_version_counter=False,
     )

@@ -28,7 +28,7 @@ class Scorer(nn.Module):
         self.task = task
 
     def forward(self, batch: Any) -> Tensor:
-        """fp32 [N, classes], as of `Task.logits`."""
+        """fp32 [N, classes], as of `Task.outputs`."""
         raise NotImplementedError
 
     def loss(self, batch: Any) -> Loss:
@@ -43,7 +43,7 @@ class StaticScorer(Scorer):
         self.model = model
 
     def forward(self, batch: Any) -> Tensor:
-        return self.task.logits(self.model, batch)
+        return self.task.outputs(self.model, batch)
 
     def loss(self, batch: Any) -> Loss:
         loss = self.task.loss(self(batch), batch)
@@ -68,8 +68,8 @@ class DistilledScorer(StaticScorer):
         logits = self(batch)
         (teacher,) = self._teacher
         with torch.no_grad():
-            taught = self.task.logits(teacher, batch)
-        real = self.task.targets(batch) >= 0
+            taught = self.task.outputs(teacher, batch)
+        real = self.task.has_target(batch)
         distance = functional.kl_div(
             (logits[real] / self.temperature).log_softmax(dim=1),
             (taught[real] / self.temperature).log_softmax(dim=1),
@@ -125,7 +125,7 @@ class GeneratedScorer(Scorer):
     def logits(self, parameters: dict[str, Tensor], batch: Any) -> Tensor:
         """What the device model makes of the batch, each pack under its own `parameters` fp32 [M, *shape]."""
         with self.metanetwork.under(parameters):
-            return self.task.logits(self.metanetwork.device_model, batch)
+            return self.task.outputs(self.metanetwork.device_model, batch)
 
     def _generated(self, vectors: Tensor, pushed: Tensor) -> dict[str, Tensor]:
         """`vectors` fp32 [M, width]; where `pushed` bool [M] is not set, the default pack serves.
@@ -158,7 +158,7 @@ class FineTunedScorer(nn.Module):
 
     def forward(self, batch: Any) -> Tensor:
         with under(self.model, self.packs(batch)):
-            return self.task.logits(self.model, batch)
+            return self.task.outputs(self.model, batch)
 
     def packs(self, batch: Any) -> dict[str, Tensor]:
         """The tuned parameters of each pack of the batch, fp32 [M, *shape]."""

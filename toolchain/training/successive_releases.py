@@ -53,7 +53,7 @@ def steps_at_inference(scorer: GeneratedScorer, batch: Any, share: float) -> Ste
     old = scorer.packs(batch._replace(context=without_newest(batch.context)))
     new = smooth(old, scorer.packs(batch), share)
     before, after = (torch.cat([value.flatten(1) for value in packs.values()], dim=1) for packs in (old, new))
-    real = scorer.task.targets(batch) >= 0
+    real = scorer.task.has_target(batch)
     lists = [top_columns(scorer.logits(packs, batch)[real]) for packs in (old, new)]
     return Steps((after - before).norm(dim=1) / before.norm(dim=1), (lists[0] != lists[1]).any(dim=1))
 
