@@ -6,11 +6,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from mnet.toolchain.errors import UserError
+
+Form = Literal["residual", "full", "low-rank"]
+"""What the cloud generates of a parameter: a change of the shared value, the whole value, or factors of a change."""
 
 
 class Strict(BaseModel):

@@ -10,8 +10,9 @@ import safetensors.torch
 from torch import Tensor
 
 from mnet.export.format.errors import BundleError, IntegrityError, Reason, Refused
+from mnet.export.format.folder import MANIFEST_FILE, read_manifest
 from mnet.export.format.golden import Golden, golden_from_tensors
-from mnet.export.format.manifest import MANIFEST_FILE, File, Manifest, parse_manifest
+from mnet.export.format.manifest import File, Manifest, parse_manifest
 from mnet.export.format.pack_dtypes import narrowed
 from mnet.export.format.packs import check_parameters, probe_values, write_pack
 from mnet.export.format.shift import Shift
@@ -32,13 +33,7 @@ class Bundle:
         BundleError where there is no bundle or it is of a schema unknown here.
         """
         path = Path(path)
-        if not path.is_dir():
-            raise BundleError(f"no bundle at {path}: there is no such folder; `mnet export` makes one")
-        try:
-            raw = (path / MANIFEST_FILE).read_bytes()
-        except OSError:
-            raise BundleError(f"{path} is not a bundle: it has no readable {MANIFEST_FILE}") from None
-        manifest = parse_manifest(raw)
+        manifest = parse_manifest(read_manifest(path))
         _check_files(path, manifest)
         return cls(path, manifest)
 

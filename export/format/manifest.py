@@ -16,9 +16,9 @@ import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from mnet.export.format.errors import BundleError, IntegrityError, Reason
+from mnet.export.format.folder import MANIFEST_FILE
 
 SCHEMA = "mnet.bundle/1.0"
-MANIFEST_FILE = "manifest.json"
 
 
 def canonical_json(content: Any) -> bytes:

@@ -1,6 +1,7 @@
 """A user's mistake is one clear line and exit code 2, never a traceback."""
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -25,20 +26,38 @@ def assert_mistake(done: subprocess.CompletedProcess[str], *named: str) -> None:
         assert name in errors[0]
 
 
-def test_unknown_config() -> None:
-    assert_mistake(mnet("train", "movielens-100k/sasrecc"), "sasrecc", "movielens-100k/sasrec")
+MISTAKES = [
+    (["train", "movielens-100k/sasrecc"], ["(did you mean movielens-100k/sasrec?)"]),
+    (["train", "synthetic-drift/sasrec", "--set", "static.epoch=3"], ["static.epoch", "epochs?"]),
+    (["train", "synthetic-drift/sasrec", "--set", "model.widht=3"], ["model.widht", "width?"]),
+    (["train", "synthetic-drift/sasrec", "--set", "task.rankin=all"], ["task.rankin", "ranking?"]),
+    (["train", "synthetic-drift/sasrec", "--set", "metanetwork.context.lenght=3"], ["lenght", "length?"]),
+    (["train", "synthetic-drift/sasrec", "--set", "model.name=sasrek"], ["sasrek", "sasrec?"]),
+    (["train", "movielens-100k/sasrec", "--data", "movielens-100k=none"], ["none", "no such file"]),
+    (["demo", "--data", "movielens-100k=none"], ["none", "no such file"]),
+    (["ablate", "synthetic-drift/sasrek"], ["synthetic-drift/sasrec"]),
+    (["evaluate", "none"], ["none is not a run"]),
+    (["export", "none", "--target", "android", "-o", "out"], ["none is not a run"]),
+    (["matrix", "none", "-o", "out"], ["none is not a run"]),
+    (["growth", "--target", "symbian", "-o", "out"], ["symbian", "android"]),
+    (["verify", "none"], ["no bundle at none"]),
+    (["bench", "none"], ["no bundle at none"]),
+    (["simulate", "none", "-b", "none"], ["none is not a run"]),
+    (["device", "--server", "http://127.0.0.1:9", "-b", "none", "--state", "out"], ["no bundle at none"]),
+]
 
 
-def test_unknown_key_in_the_config(tmp_path: Path) -> None:
-    done = mnet("train", "synthetic-drift/sasrec", "--set", "model.widht=3", "--out", tmp_path / "run")
-    assert_mistake(done, "widht")
-    assert not (tmp_path / "run").exists()
-
-
-def test_missing_data_file(tmp_path: Path) -> None:
-    data = f"movielens-100k={tmp_path / 'none'}"
-    done = mnet("train", "movielens-100k/sasrec", "--data", data, "--out", tmp_path / "run")
-    assert_mistake(done, str(tmp_path / "none"))
+@pytest.mark.parametrize(("arguments", "named"), MISTAKES, ids=lambda value: " ".join(value)[:60])
+def test_a_mistake_is_reported_before_pytorch_is_imported(
+    arguments: list[str], named: list[str], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "mnet.toolchain.cli", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert_mistake(done, *named)
+    imported = set(re.findall(r"^import time: .*\| +(\S+)$", done.stderr, re.MULTILINE))
+    assert "mnet.toolchain.cli.app" in imported
+    assert not imported & {"torch", "numpy", "pandas", "lightning"}
+    assert not list(tmp_path.iterdir())
 
 
 def test_broken_line_in_the_data(tmp_path: Path) -> None:

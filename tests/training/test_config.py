@@ -41,11 +41,14 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("static.epoch=3", "static.epoch: Extra inputs are not permitted"),
+        (
+            "static.epoch=3",
+            r"static.epoch: unknown key \(did you mean epochs\?\); known are epochs, learning_rate",
+        ),
         ("static.epochs=many", "static.epochs: Input should be a valid integer"),
         ("static.epochs=0", "static.epochs: Input should be greater than 0"),
         ("task.protocol=holdout", "task.protocol: Input should be 'rolling' or 'leave-one-out'"),
-        ("task.name=chess", "no task 'chess': take .*recommendation, or one of your own"),
+        ("task.name=chess", "no task 'chess'; take .*recommendation, or one of your own"),
         ("task.rolling.train=0.95", "task.rolling: .*leave nothing to test on"),
         ("distillation.fit.epochs=1", "distillation: there is no cloud model to learn from"),
         ("seed", "expected key=value"),

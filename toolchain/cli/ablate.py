@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mnet.toolchain.cli._settings import read_settings
+
 
 def command(
     config: Annotated[
@@ -24,15 +26,15 @@ def command(
 
     Example: `mnet ablate movielens-100k/sasrec --data movielens-100k=ml-100k`
     """
+    settings = read_settings(config, data, set_, seed)
+
     import json as json_format
 
     from rich.console import Console
     from rich.table import Table
 
-    from mnet.toolchain.cli.train import read_settings
     from mnet.toolchain.training.ablation import ablate
 
-    settings = read_settings(config, data, set_, seed)
     folder = out or Path("runs") / f"{settings.name.replace('/', '-')}-ablation-{settings.seed}"
     report = ablate(settings, folder, Console(stderr=True))
     if json:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mnet.toolchain.cli._early import check_bundles, check_runs
 from mnet.toolchain.cli._place import Place
 from mnet.toolchain.cli._table import text_table
 
@@ -42,6 +43,9 @@ def command(
 
     Example: `mnet bench bundles/ml bundles/ml-onnx --against runs/ml`
     """
+    check_bundles(*bundles)
+    check_runs(*([against] if against else []))
+
     import json
 
     from rich.console import Console

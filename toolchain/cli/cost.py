@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mnet.toolchain.cli._early import check_runs
+
 
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder.")],
@@ -15,6 +17,8 @@ def command(
 
     Example: `mnet cost runs/movielens-100k-sasrec-0`
     """
+    check_runs(run)
+
     import json as json_format
 
     from rich.console import Console

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mnet.toolchain.cli._settings import read_settings
 from mnet.toolchain.cli._table import text_table
 
 
@@ -22,18 +23,17 @@ def command(
 
     Example: `mnet demo --data movielens-100k=ml-100k`
     """
+    name = data.partition("=")[0] if data else "synthetic-drift"
+    config = read_settings(f"{name}/sasrec", [data] if data else None)
+
     import json
 
     from rich.console import Console
     from rich.table import Table
 
-    from mnet.toolchain.cli.train import data_overrides
     from mnet.toolchain.demo.page import quality_header, quality_rows
     from mnet.toolchain.demo.story import tell
-    from mnet.toolchain.training.config import load_config
 
-    name = data.partition("=")[0] if data else "synthetic-drift"
-    config = load_config(f"{name}/sasrec", data_overrides([data] if data else []))
     console = Console(stderr=True)
     report = tell(config, out, devices, console)
     if as_json:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mnet.toolchain.cli._early import check_bundles
+
 if TYPE_CHECKING:
     from mnet.toolchain.phone.client import Context
 
@@ -35,6 +37,8 @@ def command(
 
     Example: `mnet device --server URL --bundle bundles/ml --state phone --enrolment-key server/keys/enrolment.key`
     """
+    check_bundles(bundle)
+
     import signal
     import threading
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mnet.toolchain.cli._early import check_bundles, check_runs
+
 COLUMNS = 6  # of further metrics, as many as a terminal shows
 
 
@@ -29,6 +31,9 @@ def command(
     Examples: `mnet evaluate runs/movielens-100k-sasrec-0 --bundle bundles/tflite` and
     `mnet evaluate runs/movielens-100k-sasrec-0 runs/movielens-100k-sasrec-1 --methods metanetwork,cloud`
     """
+    check_runs(*runs)
+    check_bundles(*([bundle] if bundle else []))
+
     import json as json_format
 
     from rich.console import Console

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mnet.toolchain.cli._early import check_runs, check_targets
+
 
 def command(
     run: Annotated[Path, typer.Argument(help="Run folder that `mnet train` left.")],
@@ -31,6 +33,9 @@ def command(
 
     Example: `mnet export runs/ml --target android --out bundles/ml`
     """
+    check_runs(run)
+    check_targets(target)
+
     import sys
 
     from rich.console import Console

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mnet.toolchain.cli._early import check_bundles, check_runs
 from mnet.toolchain.cli._table import text_table
 
 
@@ -22,6 +23,9 @@ def command(
 
     Example: `mnet faults runs/ml -b bundles/ml -o faults`
     """
+    check_runs(run)
+    check_bundles(bundle)
+
     import json as json_format
     from tempfile import TemporaryDirectory
 

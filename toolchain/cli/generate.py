@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from mnet.toolchain.cli._early import check_bundles, check_runs
+
 
 class Engine(StrEnum):
     """What runs it."""
@@ -35,6 +37,9 @@ def command(
 
     Example: `mnet generate runs/ml -b bundles/ml --contexts c.parquet -o packs --signing-key server/keys/signing.pem`
     """
+    check_runs(run)
+    check_bundles(bundle)
+
     import dataclasses
     import json
     import time

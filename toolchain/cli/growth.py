@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mnet.toolchain.cli._early import check_targets
 from mnet.toolchain.cli._place import Place
 from mnet.toolchain.cli._table import text_table
 
@@ -26,6 +27,8 @@ def command(
 
     Example: `mnet growth --target android --on native -o growth`
     """
+    check_targets(target)
+
     import json
 
     from rich.console import Console

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mnet.toolchain.cli._early import check_runs, check_targets
 from mnet.toolchain.cli._table import text_table
 
 
@@ -23,6 +24,9 @@ def command(
 
     Example: `mnet matrix runs/sasrec runs/cnn --out matrix`
     """
+    check_runs(*runs)
+    check_targets(*(target or []))
+
     import json
     import sys
 

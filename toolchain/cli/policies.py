@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mnet.toolchain.cli._early import check_runs
 from mnet.toolchain.cli._table import text_table
 
 
@@ -21,6 +22,8 @@ def command(
 
     Example: `mnet policies runs/movielens-100k-sasrec-0`
     """
+    check_runs(run)
+
     import json as json_format
 
     from rich.console import Console

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mnet.toolchain.cli._early import check_bundles, check_runs
 from mnet.toolchain.cli._table import text_table
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ def command(
 
     Example: `mnet simulate runs/ml -b bundles/ml --policy always --policy shift --drift 30 --faults all -o out`
     """
+    check_runs(run)
+    check_bundles(bundle)
+
     import json
     import sys
 

@@ -1,12 +1,11 @@
 """`mnet train`: make a run."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from mnet.toolchain.training.config import Config
+from mnet.toolchain.cli._settings import read_settings
 
 
 def command(
@@ -35,6 +34,8 @@ def command(
 
     Example: `mnet train movielens-100k/sasrec --data movielens-100k=ml-100k --out runs/ml`
     """
+    settings = read_settings(config, data, set_, seed)
+
     import json as json_format
 
     from rich.console import Console
@@ -42,7 +43,6 @@ def command(
     from mnet.toolchain.training.hardware import Hardware, is_first_process
     from mnet.toolchain.training.recipe import train
 
-    settings = read_settings(config, data, set_, seed)
     folder = out or Path("runs") / f"{settings.name.replace('/', '-')}-{settings.seed}"
     console = Console(stderr=True, quiet=not is_first_process())
     metrics = train(settings, folder, console, Hardware(accelerator, devices, strategy, precision))
@@ -50,29 +50,3 @@ def command(
         print(json_format.dumps({"run": str(folder), "metrics": metrics}))
     else:
         console.print(f"run: {folder}")
-
-
-def read_settings(config: str, data: list[str] | None, set_: list[str] | None, seed: int | None) -> "Config":
-    """The config with what the options put over it. Raises UserError."""
-    from mnet.toolchain.training.config import load_config
-
-    overrides = list(set_ or [])
-    if seed is not None:
-        overrides.append(f"seed={seed}")
-    reads = load_config(config, overrides).data.name
-    return load_config(config, overrides + data_overrides(data or [], reads))
-
-
-def data_overrides(entries: list[str], reads: str | None = None) -> list[str]:
-    """`NAME=PATH` entries as config overrides; UserError on any other form, or data that the config does not read."""
-    from mnet.toolchain.errors import UserError
-
-    overrides = []
-    for entry in entries:
-        name, equals, path = entry.partition("=")
-        if not (name and equals and path):
-            raise UserError(f"--data {entry}: expected NAME=PATH")
-        if reads and name != reads:
-            raise UserError(f"--data {entry}: the config reads {reads}")
-        overrides += [f"data.name={name}", f"data.path={Path(path).absolute()}"]
-    return overrides

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mnet.toolchain.cli._early import check_bundles
+
 
 def command(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder that `mnet export` made.")],
@@ -14,6 +16,8 @@ def command(
 
     Example: `mnet verify bundles/ml`
     """
+    check_bundles(bundle)
+
     import dataclasses
     import json
 

@@ -1,12 +1,11 @@
 """MetaGenerator: one context vector -> the parameters of each generated layer."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-Form = Literal["residual", "full", "low-rank"]
+from mnet.toolchain.settings import Form
 
 
 class MetaGenerator(nn.Module):

@@ -1,103 +1,123 @@
-"""What a run is made from: one YAML file, checked key by key, with `--set a.b=c` on top."""
+"""What a run is made from: one YAML file, checked key by key, with `--set a.b=c` on top. Imports no PyTorch, so that
+a mistake is reported at once.
+"""
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from inspect import isclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from mnet.toolchain.errors import UserError
-from mnet.toolchain.metanetwork import Form
-from mnet.toolchain.settings import Part, Strict
-from mnet.toolchain.tasks import find_task
+from mnet.toolchain.settings import Form, Part, Strict
+from mnet.toolchain.training.known_parts import check_parts, did_you_mean, unknown_key
 
 CONFIGS = Path(str(files("mnet.toolchain.training") / "configs"))
+RUN_CONFIG = "config.yaml"
 
 
 class DataConfig(Strict):
-    name: str
-    path: Path | None = None
+    """The data set."""
+
+    name: str = Field(description="Built-in data set, or `package.module:function` of your own.")
+    path: Path | None = Field(
+        None, description="Where it lies; null: the cache, after a download if need be."
+    )
 
 
 class FitConfig(Strict):
-    """One fit: at most `epochs`, the best of them by validation; `averaging` of the weights over steps, 0 is none."""
+    """One fit; its best epoch by the validation metric is kept."""
 
-    epochs: int = Field(gt=0)
-    learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
-    batch_size: int = Field(32, gt=0)
-    averaging: float = Field(0.99, ge=0, lt=1)
+    epochs: int = Field(gt=0, description="Most epochs.")
+    learning_rate: float = Field(1e-3, gt=0, description="Peak of the one-cycle schedule.")
+    weight_decay: float = Field(0.01, ge=0, description="Of AdamW.")
+    batch_size: int = Field(32, gt=0, description="Packs in a batch, over all accelerators.")
+    averaging: float = Field(
+        0.99, ge=0, lt=1, description="Decay of the average of weights over steps; 0: none."
+    )
 
 
 class CloudConfig(Strict):
-    """A larger model of the same task, as a cloud could run it: the headroom above the device model.
+    """A larger model of the same task, which a cloud could run: the headroom above the device model."""
 
-    `task` changes the config's task section for the training of this model alone, as where a long window serves many
-    targets at once.
-    """
-
-    model: Part
-    task: dict[str, Any] = Field(default_factory=dict)
-    fit: FitConfig
+    model: Part = Field(description="The model; keys as in `model`.")
+    task: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Changes to the `task` section for the training of this model alone.",
+    )
+    fit: FitConfig = Field(description="Its fit.")
 
 
 class DistillationConfig(Strict):
-    """The device model taught by the cloud model: `share` of the loss is the distance to its softened outputs."""
+    """The device model trained on the cloud model's outputs too."""
 
-    share: float = Field(0.5, gt=0, le=1)
-    temperature: float = Field(2.0, gt=0)
-    fit: FitConfig
+    share: float = Field(
+        0.5, gt=0, le=1, description="Share of the loss that is the distance to the cloud model."
+    )
+    temperature: float = Field(2.0, gt=0, description="Softens both models' outputs.")
+    fit: FitConfig = Field(description="Its fit.")
 
 
 class FineTuningConfig(Strict):
-    """Gradient steps on the device, on the user's own context; the best of rates and steps by validation."""
+    """Gradient steps on the device, on the user's own context; the best trial by validation is kept."""
 
-    learning_rates: tuple[float, ...] = Field(min_length=1)
-    steps: tuple[int, ...] = Field(min_length=1)
+    learning_rates: tuple[float, ...] = Field(min_length=1, description="Learning rates to try.")
+    steps: tuple[int, ...] = Field(min_length=1, description="Numbers of steps to try.")
 
 
 class DirectConfig(Strict):
-    """Full weights from the context, with no shared weights to hold on to and no stabilizer: the published baseline."""
+    """Full weights from the context, without shared weights or stabilizer: the published baseline."""
 
-    fit: FitConfig
+    fit: FitConfig = Field(description="Its fit.")
 
 
 class MetaNetworkConfig(Strict):
-    """The MetaNetwork and its fit.
+    """The MetaNetwork and its fit."""
 
-    `context` is the encoder; `generated` are names of parameters, where they are not the model's own choice; its device
-    model starts from scratch or as the finished static one. `bound` limits how far a generated parameter may move from
-    the shared one; over the last `windows` cuts of the context the vector is averaged; `auxiliary_loss` weighs what
-    the context vector by itself makes of the targets; `default_share` of the packs in training is the default pack.
-    """
-
-    context: Part
-    generated: tuple[str, ...] | None = None
-    start: Literal["scratch", "static"] = "scratch"
-    form: Form = "residual"
-    rank: int | None = Field(None, gt=0)
-    bound: float | None = Field(1.0, gt=0)
-    windows: int = Field(1, gt=0)
-    auxiliary_loss: float = Field(1.0, ge=0)
-    default_share: float = Field(0.2, ge=0, lt=1)
-    fit: FitConfig
+    context: Part = Field(description="The context encoder.")
+    generated: tuple[str, ...] | None = Field(
+        None, description="Names of the parameters to generate; null: those that the model names itself."
+    )
+    start: Literal["scratch", "static"] = Field(
+        "scratch", description="Where its device model starts: fresh, or from the trained static one."
+    )
+    form: Form = Field(
+        "residual", description="What is generated: a change, the full value, or a low-rank change."
+    )
+    rank: int | None = Field(None, gt=0, description="Of `form: low-rank`.")
+    bound: float | None = Field(
+        1.0, gt=0, description="How far a parameter may move from the shared one; null: any distance."
+    )
+    windows: int = Field(
+        1, gt=0, description="Average the context vector over as many last cuts of the context."
+    )
+    auxiliary_loss: float = Field(
+        1.0, ge=0, description="Weight of predicting the targets from the context vector alone."
+    )
+    default_share: float = Field(
+        0.2, ge=0, lt=1, description="Share of packs trained with the default weights."
+    )
+    fit: FitConfig = Field(description="Its fit.")
 
 
 class Config(Strict):
-    """A run; a method without its section is not trained."""
+    """A run; a method whose section is missing is not trained."""
 
-    task: Part = Part(name="recommendation")
-    data: DataConfig
-    model: Part
-    static: FitConfig
-    cloud: CloudConfig | None = None
-    distillation: DistillationConfig | None = None
-    fine_tuning: FineTuningConfig | None = None
-    direct: DirectConfig | None = None
-    metanetwork: MetaNetworkConfig | None = None
-    seed: int = Field(0, ge=0)
+    task: Part = Field(Part(name="recommendation"), description="The task.")
+    data: DataConfig = Field(description="The data set.")
+    model: Part = Field(
+        description="The device model: a built-in name or `package.module:Class`, and its keys."
+    )
+    static: FitConfig = Field(description="The fit of the device model alone.")
+    cloud: CloudConfig | None = Field(None, description="The cloud model.")
+    distillation: DistillationConfig | None = Field(None, description="The device model distilled from it.")
+    fine_tuning: FineTuningConfig | None = Field(None, description="Fine-tuning on the device.")
+    direct: DirectConfig | None = Field(None, description="Direct generation.")
+    metanetwork: MetaNetworkConfig | None = Field(None, description="The MetaNetwork.")
+    seed: int = Field(0, ge=0, description="Of weights, batches and everything else that is random.")
 
     @property
     def name(self) -> str:
@@ -121,14 +141,21 @@ def builtin_configs() -> list[str]:
 
 def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
     """Read the built-in config `name`, or a YAML file, and apply `a.b=value` overrides. Raises UserError."""
-    builtin = name in builtin_configs()
-    path = CONFIGS / f"{name}.yaml" if builtin else Path(name)
+    return parse_config(*config_values(name, overrides))
+
+
+def config_values(name: str, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
+    """What `load_config` checks, unchecked, and where it comes from. Raises UserError."""
+    known = builtin_configs()
+    path = CONFIGS / f"{name}.yaml" if name in known else Path(name)
     if not path.is_file():
-        raise UserError(f"no config {name!r}: give a YAML file or one of {', '.join(builtin_configs())}")
+        raise UserError(
+            f"no config {name!r}{did_you_mean(name, known)}; give a YAML file or one of {', '.join(known)}"
+        )
     values = read_values(path)
     for override in overrides:
         _override(values, override)
-    return parse_config(values, str(path))
+    return values, str(path)
 
 
 def read_values(path: Path) -> dict[str, Any]:
@@ -137,6 +164,8 @@ def read_values(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UserError(f"{path} is not a config: it is nested too deeply") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a mapping of keys to values")
     return values
@@ -144,27 +173,61 @@ def read_values(path: Path) -> dict[str, Any]:
 
 def parse_config(values: Mapping[str, Any], source: str) -> Config:
     """Check `values`; the UserError names every wrong key."""
-    try:
-        config = Config.model_validate(values)
-    except ValidationError as error:
-        raise UserError(f"{source}: {_faults(error)}") from None
+    config = check_config_keys(values, source)
     task_settings(config)
     return config
 
 
+def check_config_keys(values: Mapping[str, Any], source: str) -> Config:
+    """What `parse_config` checks without PyTorch: all but the values of the task's own section. Raises UserError."""
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{source}: {_faults(error, Config)}") from None
+    check_parts(config)
+    return config
+
+
+def find_run(path: Path) -> Path:
+    """The config file of a run folder. Raises UserError where there is none."""
+    file = path / RUN_CONFIG
+    if not file.is_file():
+        raise UserError(f"{path} is not a run: there is no {RUN_CONFIG} in it; make one with mnet train")
+    return file
+
+
 def task_settings(config: Config) -> Strict:
     """The `task` section, as the task itself reads it. Raises UserError."""
+    from mnet.toolchain.tasks import find_task  # here, because it imports PyTorch
+
+    settings = find_task(config.task.name).Settings
     try:
-        return find_task(config.task.name).Settings.model_validate(config.task.settings)
+        return settings.model_validate(config.task.settings)
     except ValidationError as error:
-        raise UserError(_faults(error, "task")) from None
+        raise UserError(_faults(error, settings, "task")) from None
 
 
-def _faults(error: ValidationError, *section: str) -> str:
-    return "; ".join(
-        f"{'.'.join(map(str, (*section, *fault['loc']))) or 'config'}: {fault['msg']}"
-        for fault in error.errors()
-    )
+def _faults(error: ValidationError, model: type[BaseModel], *section: str) -> str:
+    faults = []
+    for fault in error.errors():
+        message = fault["msg"]
+        if fault["type"] == "extra_forbidden":
+            *within, key = fault["loc"]
+            message = unknown_key(str(key), list(_section(model, within).model_fields))
+        faults.append(f"{'.'.join(map(str, (*section, *fault['loc']))) or 'config'}: {message}")
+    return "; ".join(faults)
+
+
+def _section(model: type[BaseModel], keys: Sequence[int | str]) -> type[BaseModel]:
+    """The model of the section at `keys`."""
+    for key in keys:
+        annotation = model.model_fields[str(key)].annotation
+        (model,) = (
+            each
+            for each in (annotation, *get_args(annotation))
+            if isclass(each) and issubclass(each, BaseModel)
+        )
+    return model
 
 
 def _override(values: dict[str, Any], override: str) -> None:

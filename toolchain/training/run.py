@@ -26,9 +26,9 @@ from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.tasks import Task
 from mnet.toolchain.training.build import GENERATED, STATIC, build_module, build_task, fits
-from mnet.toolchain.training.config import Config, parse_config, read_values
+from mnet.toolchain.training.config import RUN_CONFIG, Config, find_run, parse_config, read_values
 
-CONFIG, FACTS, CHECKPOINT, METRICS = "config.yaml", "facts.json", "checkpoint.safetensors", "metrics.json"
+CONFIG, FACTS, CHECKPOINT, METRICS = RUN_CONFIG, "facts.json", "checkpoint.safetensors", "metrics.json"
 POLICY = "policy.safetensors"
 
 
@@ -94,9 +94,7 @@ def load_run(path: str | Path) -> Run:
 
 def read_config(path: Path) -> Config:
     """The config of a run folder. Raises UserError."""
-    file = path / CONFIG
-    if not file.is_file():
-        raise UserError(f"{path} is not a run: there is no {CONFIG} in it; make one with mnet train")
+    file = find_run(path)
     return parse_config(read_values(file), str(file))
 
 
