@@ -18,8 +18,9 @@ def check_parts(config: "Config") -> None:
     What cannot be read from the source, e.g. of a class that takes any keyword, is left to whoever builds the part.
     """
     tasks = module_value("mnet.toolchain.tasks", "TASKS")
-    _check_name(config.data.name, module_value("mnet.toolchain.data", "DATASETS"), "data set")
     _check_name(config.task.name, tasks, "task")
+    if config.task.name in (tasks or {}):  # a task of one's own may load what it likes
+        _check_name(config.data.name, module_value("mnet.toolchain.data", "DATASETS"), "data set")
     task = (tasks or {}).get(config.task.name, config.task.name)
     if settings := class_reference(task, "Settings"):
         _check_keys("task", config.task, settings)
