@@ -17,8 +17,11 @@ from torch.nn import functional
 
 from mnet.device_models.next_item import initialize
 
-# Scores at a time where candidates are shared: with width 32, 100 MB of features.
-CHUNK = 1 << 18
+# Scores at a time where candidates are shared, and rows that are taken to be there: with width 32, 100 MB of features.
+# A module that runs for several packs sees those of one.
+CHUNK, ROWS = 1 << 18, 512
+# In training each item stands in many histories: up to so large a catalogue its pairs are weighed once, not in each.
+WEIGHED_ONCE = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -96,21 +99,24 @@ class DIN(nn.Module):
             weights = self.unit(self.item_embedding(hidden), embedded)
             return self._score(hidden, embedded, weights)
         items = self.item_embedding.weight[1:] if candidates is None else self.item_embedding(candidates)
-        chunk = max(1, CHUNK // (hidden.numel() // self.history))
-        return torch.cat([self._score_shared(hidden, part) for part in items.split(chunk)], dim=-1)
+        once = candidates is not None and len(self.item_embedding.weight) <= WEIGHED_ONCE
+        chunk = max(1, CHUNK // max(hidden.numel() // self.history, ROWS))
+        return torch.cat([self._score_shared(hidden, part, once) for part in items.split(chunk)], dim=-1)
 
     def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
         """`history` int64 [B, L], `candidates` int64 [B, C] -> fp32 [B, C], for the item that comes next."""
         return self.head(self.encode(history, last=1)[:, -1], candidates)
 
-    def _score_shared(self, hidden: Tensor, items: Tensor) -> Tensor:
-        """`hidden` int64 [..., L], embeddings `items` fp32 [C, d] of candidates for all -> logits [..., C]."""
-        catalogue = self.item_embedding.weight
-        if hidden.numel() < len(catalogue):
-            weights = self.unit(self.item_embedding(hidden), items)
+    def _score_shared(self, hidden: Tensor, items: Tensor, once: bool) -> Tensor:
+        """`hidden` int64 [..., L], embeddings `items` fp32 [C, d] of candidates for all -> logits [..., C].
+
+        The weight of a pair of items is the same in every history: each pair `once`, or in each history by itself.
+        """
+        if once:
+            pairs = self.unit(self.item_embedding.weight, items)
+            weights = functional.embedding(hidden, pairs.T).transpose(-2, -1)
         else:
-            # The weight of a pair of items is the same in every history: each pair once.
-            weights = functional.embedding(hidden, self.unit(catalogue, items).T).transpose(-2, -1)
+            weights = self.unit(self.item_embedding(hidden), items)
         return self._score(hidden, items, weights)
 
     def _score(self, hidden: Tensor, candidates: Tensor, weights: Tensor) -> Tensor:

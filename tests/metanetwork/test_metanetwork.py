@@ -59,9 +59,9 @@ def test_under_generated_weights_a_device_model_gives_what_call_gives(
     network = make("full")
     parameters = network.generate(context)
     history, candidates = (x.flatten(0, 1) for x in inputs)
-    with network.under(parameters):
-        every = network.device_model.head(network.device_model.encode(history, last=1)[:, -1])
-        some = network.device_model(history, candidates)
+    model = network.under(parameters)
+    every = model.head(model.encode(history, last=1)[:, -1])
+    some = model(history, candidates)
     torch.testing.assert_close(every.gather(1, candidates - 1), some)
     expected = network.call(parameters, *inputs)
     torch.testing.assert_close(some.unflatten(0, (PACKS, ROWS)), expected)

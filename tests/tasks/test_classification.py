@@ -122,8 +122,7 @@ def test_each_pack_classifies_with_its_own_weights(
     network: MetaNetwork, task: Classification, batch: Photos
 ) -> None:
     parameters = network.generate_from(task.vectors(network, batch))
-    with network.under(parameters):
-        logits = task.outputs(network.device_model, batch)
+    logits = task.outputs(network.under(parameters), batch)
     assert logits.shape == (8, 4)
     expected = network.call(parameters, batch.image.float() / 255).flatten(0, 1)
     torch.testing.assert_close(logits, expected)
@@ -138,8 +137,7 @@ def test_an_exported_model_is_asked_image_by_image_under_its_own_pack(
         row = {name: values[pack] for name, values in packs.items()}
         return [torch.func.functional_call(network.device_model, row, tuple(inputs))]
 
-    with network.under(packs):
-        expected = task.outputs(network.device_model, batch)
+    expected = task.outputs(network.under(packs), batch)
     torch.testing.assert_close(task.device_outputs(run, batch), expected)
 
 

@@ -97,14 +97,13 @@ def test_every_backbone_trains_and_scores_under_generated_weights(data: Interact
     splits = task.splits(data, model)
     batch = next(iter(splits.training(5, seed=0)))
     vectors = task.vectors(network, batch)
-    with network.under(network.generate_from(vectors)):
-        loss = task.loss(task.outputs(model, batch), batch) + task.context_loss(network, vectors, batch)
+    outputs = task.outputs(network.under(network.generate_from(vectors)), batch)
+    loss = task.loss(outputs, batch) + task.context_loss(network, vectors, batch)
     loss.backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
     (batch,) = splits.test(100)
     generated = network.generate(batch.context[batch.row])
-    with network.under(generated):
-        logits = task.outputs(model, batch)
+    logits = task.outputs(network.under(generated), batch)
     first = {n: value[:1] for n, value in generated.items()}
     alone = network.call(first, batch.history[:1, :1], torch.arange(1, 41)[None, None])[0, 0]
     unseen = logits[0] > -1e8

@@ -12,7 +12,7 @@ from mnet.toolchain.metanetwork.context_sequences import (
 from mnet.toolchain.metanetwork.context_sets import SetContext
 from mnet.toolchain.metanetwork.generator import Form, MetaGenerator
 from mnet.toolchain.metanetwork.network import MetaNetwork
-from mnet.toolchain.metanetwork.per_pack import call, call_alike, under
+from mnet.toolchain.metanetwork.per_pack import call, call_alike, for_all, under
 from mnet.toolchain.metanetwork.stabilizer import MetaStabilizer, smooth
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "call",
     "call_alike",
     "check_generated",
+    "for_all",
     "smooth",
     "under",
 ]

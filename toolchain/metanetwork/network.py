@@ -1,13 +1,14 @@
 """MetaNetwork: any device model, with some of its parameters generated from a context."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from mnet.toolchain.metanetwork.check import generated_parameters
 from mnet.toolchain.metanetwork.context import ContextEncoder
 from mnet.toolchain.metanetwork.generator import Form, MetaGenerator
-from mnet.toolchain.metanetwork.per_pack import PerPack, call, under
+from mnet.toolchain.metanetwork.per_pack import call, under
 from mnet.toolchain.metanetwork.stabilizer import MetaStabilizer
 
 
@@ -63,20 +64,20 @@ class MetaNetwork(nn.Module):
         values = self.generator(vectors)
         return values if self.generator.form == "full" else self.stabilizer(self.static(), values)
 
-    def under(self, parameters: Mapping[str, Tensor]) -> PerPack:
-        """The quick way to run the device model: a context manager in which pack m has row m of `parameters`.
+    def under(self, parameters: Mapping[str, Tensor]) -> nn.Module:
+        """A stand-in for the device model, in which pack m of a batch has row m of `parameters`.
 
         See `mnet.toolchain.metanetwork.under`, which does it for any module.
         """
         return under(self.device_model, parameters)
 
-    def call(self, parameters: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
-        """The general way: run the device model on `inputs` [M, k, ...], row m under row m of `parameters`.
+    def call(self, parameters: Mapping[str, Tensor], *inputs: Tensor) -> Any:
+        """Run the device model on `inputs` [M, k, ...], row m under row m of `parameters`.
 
         See `mnet.toolchain.metanetwork.call`, which does it for any module.
         """
         return call(self.device_model, parameters, *inputs)
 
-    def forward(self, context: Tensor, *inputs: Tensor) -> Tensor:
+    def forward(self, context: Tensor, *inputs: Tensor) -> Any:
         """Run the device model on `inputs` [M, k, ...], row m under what is generated from row m of `context`."""
         return self.call(self.generate(context), *inputs)

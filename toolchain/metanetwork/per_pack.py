@@ -1,264 +1,253 @@
-"""Run a module with weights of its own for each pack of a batch: `call` any module, `under` at the speed of a batch.
+"""Run a module with weights of its own for each pack of a batch: `under`, `call`, `call_alike`.
 
-Inside `under` the torch functions that take a generated parameter compute with its value of each pack instead: a
-Linear or a pointwise convolution becomes one batched matmul, any other convolution a grouped one. Everything else
-runs as it always does, on the whole batch. Both give the same numbers.
+A pack's rows go through the module as if they were the whole batch and its weights the module's own: what comes out
+is what `torch.func.functional_call` gives, pack by pack, in values and gradients. All packs are computed at once, by
+`torch.func.vmap` and the rules of `pack_rules`; a module that cannot run so, as one that decides by what it computed,
+runs once for each pack, and a warning says so. Two things differ from pack by pack: BatchNorm in training takes its
+statistics from the whole batch, and checkpoints inside of the module keep their activations.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple, cast
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils import checkpoint
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
+
+from mnet.toolchain.metanetwork.pack_rules import PackRules
 
 
-class Packs(NamedTuple):
-    """The value of one generated parameter in each of M packs: `values` fp32 [M, *shape]."""
+class _ForAll(Tensor):
+    """A tensor that all packs of a batch share; anything computed from it is a plain one."""
 
-    values: Tensor
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
 
-def call(module: nn.Module, parameters: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
+def for_all(tensor: Tensor) -> Tensor:
+    """Mark an argument of a module that all packs share, as sampled candidates; without packs it changes nothing."""
+    return tensor.as_subclass(_ForAll)
+
+
+def call(module: nn.Module, parameters: Mapping[str, Tensor], *inputs: Tensor) -> Any:
     """Run `module` on `inputs` [M, k, ...], pack m under row m of `parameters` {name: [M, *shape]} -> [M, k, ...].
 
-    For any module; everything that it computes is computed pack by pack.
+    A module that returns several tensors, as a tuple, a dict or a dataclass of them, returns them so.
     """
-
-    def one(pack: dict[str, Tensor], *rows: Tensor) -> Tensor:
-        return functional_call(module, pack, rows)
-
-    return vmap(one, randomness="different")(dict(parameters), *inputs)
+    return _run(_Method(module), parameters, _Arguments.of(inputs, {}, lambda value: value))
 
 
-def call_alike(module: nn.Module, parameters: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
+def call_alike(module: nn.Module, parameters: Mapping[str, Tensor], *inputs: Tensor) -> Any:
     """Run `module` on the same `inputs` [k, ...] under each of the M rows of `parameters` -> [M, k, ...].
 
     As `call`, but what does not depend on the parameters is computed once.
     """
-
-    def one(pack: dict[str, Tensor]) -> Tensor:
-        return functional_call(module, pack, inputs)
-
-    try:
-        return vmap(one, randomness="different")(dict(parameters))
-    except (
-        RuntimeError
-    ):  # a module that adds in place, as in `x += generated(x)`: each pack needs an x of its own
-        packs = len(next(iter(parameters.values())))
-        return call(module, parameters, *(value.expand(packs, *value.shape) for value in inputs))
+    return _run(_Method(module), parameters, _Arguments.of(inputs, {}, lambda value: None))
 
 
-def under(module: nn.Module, parameters: Mapping[str, Tensor]) -> "PerPack":
-    """`with under(module, parameters):` any method of `module` has row m of `parameters` in the m-th pack of a batch.
+def under(module: nn.Module, parameters: Mapping[str, Tensor], one_by_one: bool = False) -> nn.Module:
+    """A stand-in for `module`, whose methods run with row m of `parameters` in the m-th pack of a batch.
 
-    The leading dimension of what goes in must be M * k: the k rows of pack 0, then those of pack 1, and so on. There
-    is a rule for linear, conv2d, layer_norm and group_norm, and for a parameter that is added to a batch, subtracted,
-    multiplied or divided; gradients flow to the values. What a module computes from its parameters alone, or after it
-    has put rows of different packs together, is not covered.
+    The tensors that go into a method have the rows of all packs in their first dimension, M * k: the k rows of pack 0,
+    then those of pack 1, and so on, the same number in all of them; so has what comes out. A tensor that the packs
+    share is marked by `for_all`; one without dimensions is shared.
 
     Args:
         module: any module.
         parameters: of some of its parameters, by name, the value in each of M packs: fp32 [M, *shape].
+        one_by_one: run once for each pack, to compare with.
 
     Raises:
-        ValueError: a name is no parameter of the module, or a value has another shape; later, inside: a batch does
-            not fall into M packs.
-        NotImplementedError: inside, on any other operation with such a parameter, naming both.
+        ValueError: a name is no parameter of the module, or a value has another shape; later, in a method: a tensor
+            does not fall into M packs, or has another number of rows than the first.
+        AttributeError: later, where a generated parameter is read from outside of the module's methods.
     """
-    return PerPack(module, parameters)
+    own, n_packs = dict(module.named_parameters(remove_duplicate=False)), len(next(iter(parameters.values())))
+    for name, values in parameters.items():
+        if name not in own:
+            raise ValueError(f"{name} is no parameter of the module")
+        if values.shape != (expected := (n_packs, *own[name].shape)):
+            raise ValueError(f"{name}: expected {list(expected)}, got {list(values.shape)}")
+    return cast(nn.Module, PerPack(module, parameters, one_by_one))
 
 
-class PerPack(TorchFunctionMode):
-    """The mode behind `under`."""
+class PerPack:
+    """What `under` returns: the module's methods and attributes, run per pack where they are methods."""
 
-    def __init__(self, module: nn.Module, parameters: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.n_packs = len(next(iter(parameters.values())))
-        self._names: dict[int, str] = {}
-        self._packs: dict[int, Packs] = {}
-        own = dict(module.named_parameters(remove_duplicate=False))
-        for name, values in parameters.items():
-            if name not in own:
-                raise ValueError(f"{name} is no parameter of the module")
-            if values.shape != (expected := (self.n_packs, *own[name].shape)):
-                raise ValueError(f"{name}: expected {list(expected)}, got {list(values.shape)}")
-            self._names[id(own[name])] = name
-            self._packs[id(own[name])] = Packs(values)
+    def __init__(self, module: nn.Module, parameters: Mapping[str, Tensor], one_by_one: bool) -> None:
+        self._module, self._parameters, self._one_by_one = module, parameters, one_by_one
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        names = [name for value in (*args, *kwargs.values()) for name in self._found(value)]
-        if not names:
-            return func(*args, **kwargs)
-        rule = RULES.get(func)
-        if rule is None:
-            return self._about(names[0], func, args, kwargs)
-        try:
-            return rule(
-                self.n_packs,
-                *(self._packs.get(id(value), value) for value in args),
-                **{key: self._packs.get(id(value), value) for key, value in kwargs.items()},
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call("__call__", args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._module, name)
+        if isinstance(value, nn.Module):
+            within = {
+                own.removeprefix(f"{name}."): values
+                for own, values in self._parameters.items()
+                if own.startswith(f"{name}.")
+            }
+            return PerPack(value, within, self._one_by_one) if within else value
+        computed = isinstance(inspect.getattr_static(self._module, name, None), property)
+        if isinstance(value, Tensor) and (name in self._parameters or computed):
+            raise AttributeError(
+                f"{type(self._module).__name__}.{name} differs between packs: read it in a method of the model"
             )
-        except _NoRule as error:
-            raise self._refusal(names[0], func, str(error)) from None
+        if inspect.ismethod(value) and value.__self__ is self._module and name not in _OF_EVERY_MODULE:
+            return lambda *args, **kwargs: self._call(name, args, kwargs)
+        return value
 
-    def _found(self, value: Any) -> list[str]:
-        """Names of the generated parameters that `value` is or lists."""
-        values = value if isinstance(value, list | tuple) else (value,)
-        return [self._names[id(v)] for v in values if id(v) in self._names]
+    def _call(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        n_packs, first = len(next(iter(self._parameters.values()))), None
 
-    def _about(self, name: str, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """A question about a parameter's shape or dtype has the same answer in every pack; nothing else has."""
-        if func in QUESTIONS or getattr(func, "__name__", "") == "__get__":
-            answer = func(*args, **kwargs)
-            if not isinstance(answer, Tensor):
-                return answer
-        raise self._refusal(name, func, "there is no batched rule for it")
+        def split(value: Tensor) -> Tensor | None:
+            nonlocal first
+            if isinstance(value, _ForAll) or value.dim() == 0:
+                return None
+            first = len(value) if first is None else first
+            if len(value) % n_packs:
+                raise ValueError(f"a batch of shape {list(value.shape)} does not fall into {n_packs} packs")
+            if len(value) != first:
+                raise ValueError(
+                    f"{name} takes tensors of {first} and of {len(value)} rows: those of a batch have as many each; "
+                    "mark one that all packs share by mnet.toolchain.metanetwork.for_all"
+                )
+            return value.unflatten(0, (n_packs, -1))
 
-    def _refusal(self, name: str, func: Callable[..., Any], why: str) -> NotImplementedError:
-        operation = resolve_name(func) or getattr(func, "__name__", str(func))
-        # No TypeError: Python's operators take that for "not my type" and drop the message.
-        return NotImplementedError(
-            f"{name} is generated and goes into {operation}: {why}; MetaNetwork.call runs any module"
-        )
-
-
-class _NoRule(Exception):
-    """A rule does not cover these arguments."""
+        method = _Method(self._module, name)
+        out = _run(method, self._parameters, _Arguments.of(args, kwargs, split), self._one_by_one)
+        return tree_map(lambda value: value.flatten(0, 1) if _has_rows(value) else value, out)
 
 
-QUESTIONS = (
-    Tensor.size,
-    Tensor.dim,
-    Tensor.numel,
-    Tensor.__len__,
-    Tensor.is_floating_point,
-    Tensor.is_contiguous,
-)
+_OF_EVERY_MODULE = frozenset(dir(nn.Module)) - {"forward"}
 
 
-def _rows(n_packs: int, x: Any) -> Tensor:
-    """[M * k, ...] -> [M, k, ...]."""
-    if not isinstance(x, Tensor):
-        raise _NoRule("it must meet a batch there")
-    if x.dim() < 2 or len(x) % n_packs:
-        raise ValueError(f"a batch of shape {list(x.shape)} does not fall into {n_packs} packs")
-    return x.unflatten(0, (n_packs, len(x) // n_packs))
+def _has_rows(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dim() > 1
 
 
-def _beside(value: Any, x: Tensor, trailing: int = 0) -> Any:
-    """Shape a parameter to broadcast with rows `x` [M, k, ...], `trailing` dimensions of which come after its own."""
-    if isinstance(value, Packs):
-        packs = value.values
-        shape = packs.shape[1:] + (1,) * trailing
-        missing = x.dim() - 1 - len(shape)
-        if missing < 0 or (missing < 1 and shape[0] != 1):
-            raise _NoRule("it has a dimension for the batch")
-        return packs.reshape(len(packs), *(1,) * missing, *shape)
-    return value.view(*value.shape, *(1,) * trailing) if isinstance(value, Tensor) else value
+class _Method(nn.Module):
+    """A method of a module as a module, since `functional_call` knows of no other."""
+
+    def __init__(self, module: nn.Module, name: str = "__call__") -> None:
+        super().__init__()
+        self.module, self.name = module, name
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self.module, self.name)(*args, **kwargs)
 
 
-def _linear(n_packs: int, input: Any, weight: Any, bias: Any = None) -> Tensor:
-    rows = _rows(n_packs, input)
-    flat = rows.flatten(1, -2)
-    if isinstance(weight, Packs):
-        matrix = weight.values.transpose(1, 2)
-        out = torch.bmm(flat, matrix) if bias is None else torch.baddbmm(_beside(bias, flat), flat, matrix)
-    else:
-        out = functional.linear(flat, weight) + _beside(bias, flat)
-    return out.view(*input.shape[:-1], out.shape[-1])
+class _Arguments(NamedTuple):
+    """Arguments of a call, flattened: `own[n]` [M, ...] is what leaf n is in each pack, None where they share it."""
+
+    leaves: list[Any]
+    own: list[Tensor | None]
+    structure: TreeSpec
+
+    @classmethod
+    def of(
+        cls, args: Sequence[Any], kwargs: Mapping[str, Any], split: Callable[[Tensor], Tensor | None]
+    ) -> "_Arguments":
+        leaves, structure = tree_flatten((tuple(args), dict(kwargs)))
+        own = [split(leaf) if isinstance(leaf, Tensor) else None for leaf in leaves]
+        shared = [leaf.as_subclass(Tensor) if isinstance(leaf, _ForAll) else leaf for leaf in leaves]
+        return cls(shared, own, structure)
+
+    def with_own(self, own: Sequence[Tensor]) -> Any:
+        """`args, kwargs` of one pack, from what is its own of them."""
+        values = iter(own)
+        filled = [
+            leaf if rows is None else next(values) for leaf, rows in zip(self.leaves, self.own, strict=True)
+        ]
+        return tree_unflatten(filled, self.structure)
 
 
-def _conv2d(
-    n_packs: int,
-    input: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Tensor:
-    rows = _rows(n_packs, input)
-    if rows.dim() != 5:
-        raise _NoRule("it must meet a batch there")
-    values = [value.values if isinstance(value, Packs) else value for value in (weight, bias)]
-    plain = _all(stride, 1) and (_all(padding, 0) or isinstance(padding, str)) and groups == 1
-    if plain and values[0].shape[-2:] == (1, 1):
-        # A pointwise conv is a Linear with the channels last, in half the time of a grouped conv on a CPU.
-        matrix = Packs(values[0].flatten(2)) if isinstance(weight, Packs) else values[0].flatten(1)
-        return _linear(n_packs, input.permute(0, 2, 3, 1), matrix, bias).permute(0, 3, 1, 2)
-    packed = [0 if isinstance(value, Packs) else None for value in (weight, bias)]
-
-    def convolve(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-        return functional.conv2d(x, w, b, stride, padding, dilation, groups)
-
-    return vmap(convolve, in_dims=(0, *packed))(rows, *values).flatten(0, 1)
+# What has shown that it does not run for all packs at once: names of methods.
+_SLOW: "WeakKeyDictionary[nn.Module, set[str]]" = WeakKeyDictionary()
 
 
-def _all(setting: Any, value: int) -> bool:
-    """Whether a setting of a conv, one number or one a dimension, is this everywhere."""
-    return all(s == value for s in (setting if isinstance(setting, list | tuple) else (setting,)))
+def _run(
+    method: _Method, parameters: Mapping[str, Tensor], arguments: _Arguments, one_by_one: bool = False
+) -> Any:
+    """What the method returns in each pack, its tensors as [M, ...]."""
+    values = {f"module.{name}": value for name, value in parameters.items()}
+    own = [rows for rows in arguments.own if rows is not None]
+    with _no_checkpoints() if torch.is_grad_enabled() else nullcontext():
+        if one_by_one or method.name in _SLOW.get(method.module, ()):
+            return _one_by_one(method, values, arguments, own)
+        try:
+            return _all_at_once(method, values, arguments, own)
+        except RuntimeError as error:
+            result = _one_by_one(method, values, arguments, own)
+            _SLOW.setdefault(method.module, set()).add(method.name)
+            what = f"{type(method.module).__name__}.{method.name.strip('_')}"
+            why = str(error).strip().splitlines()[0].split(". ")[0].rstrip(".")
+            warnings.warn(
+                f"{what} does not run for all packs at once ({why}): it runs once for each, exact and slower",
+                stacklevel=2,
+            )
+            return result
 
 
-def _layer_norm(
-    n_packs: int,
-    input: Any,
-    normalized_shape: Any,
-    weight: Any = None,
-    bias: Any = None,
-    eps: float = 1e-5,
-) -> Tensor:
-    return _affine(n_packs, functional.layer_norm(input, normalized_shape, eps=eps), weight, bias, 0)
+def _all_at_once(
+    method: _Method, values: dict[str, Tensor], arguments: _Arguments, own: Sequence[Tensor]
+) -> Any:
+    n_packs, plain, structure = len(next(iter(values.values()))), list[Any](), None
+
+    def one(parameters: dict[str, Tensor], own: Sequence[Tensor]) -> list[Tensor]:
+        nonlocal plain, structure
+        args, kwargs = arguments.with_own(own)
+        with PackRules(n_packs):
+            result = functional_call(method, parameters, args, kwargs, tie_weights=False)
+        plain, structure = tree_flatten(result)
+        return [leaf for leaf in plain if isinstance(leaf, Tensor)]
+
+    found = iter(vmap(one, randomness="different")(values, list(own)))
+    assert structure is not None
+    return tree_unflatten([next(found) if isinstance(leaf, Tensor) else leaf for leaf in plain], structure)
 
 
-def _group_norm(
-    n_packs: int,
-    input: Any,
-    num_groups: int,
-    weight: Any = None,
-    bias: Any = None,
-    eps: float = 1e-5,
-) -> Tensor:
-    return _affine(n_packs, functional.group_norm(input, num_groups, eps=eps), weight, bias, input.dim() - 2)
+def _one_by_one(
+    method: _Method, values: dict[str, Tensor], arguments: _Arguments, own: Sequence[Tensor]
+) -> Any:
+    results = []
+    columns = [*values.values(), *own]
+    for row in zip(*(column.unbind() for column in columns), strict=True):
+        args, kwargs = arguments.with_own(row[len(values) :])
+        parameters = dict(zip(values, row, strict=False))
+        results.append(functional_call(method, parameters, args, kwargs, tie_weights=False))
+    flat = [tree_flatten(result) for result in results]
+    stacked = [
+        torch.stack(leaves) if isinstance(leaves[0], Tensor) else leaves[0]
+        for leaves in zip(*(leaves for leaves, _ in flat), strict=True)
+    ]
+    return tree_unflatten(stacked, flat[0][1])
 
 
-def _affine(n_packs: int, normal: Tensor, weight: Any, bias: Any, trailing: int) -> Tensor:
-    rows = _rows(n_packs, normal)
-    if weight is not None:
-        rows = rows * _beside(weight, rows, trailing)
-    if bias is not None:
-        rows = rows + _beside(bias, rows, trailing)
-    return rows.flatten(0, 1)
+@contextmanager
+def _no_checkpoints() -> Iterator[None]:
+    """What `torch.utils.checkpoint` wraps runs as it is: computed again later, it would find the shared weights."""
 
+    def nothing(*_: Any, **__: Any) -> Iterator[None]:
+        yield
 
-def _elementwise(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def rule(n_packs: int, input: Any, other: Any, **named: Any) -> Tensor:
-        rows = _rows(n_packs, other if isinstance(input, Packs) else input)
-        left, right = (_beside(x, rows) if isinstance(x, Packs) else rows for x in (input, other))
-        return operation(left, right, **named).flatten(0, 1)
+    class Direct:
+        @staticmethod
+        def apply(function: Callable[..., Any], _: bool, *args: Any) -> Any:
+            return function(*args)
 
-    return rule
-
-
-RULES: dict[Callable[..., Any], Callable[..., Tensor]] = {
-    functional.linear: _linear,
-    functional.conv2d: _conv2d,
-    functional.layer_norm: _layer_norm,
-    functional.group_norm: _group_norm,
-    **{
-        spelling: _elementwise(operation)
-        for operation, method in (
-            (torch.add, Tensor.add),
-            (torch.sub, Tensor.sub),
-            (torch.mul, Tensor.mul),
-            (torch.div, Tensor.div),
-        )
-        for spelling in (operation, method)
-    },
-}
+    replaced = {"_checkpoint_without_reentrant_generator": nothing, "CheckpointFunction": Direct}
+    former = {name: getattr(checkpoint, name) for name in replaced}
+    for name, value in replaced.items():
+        setattr(checkpoint, name, value)
+    try:
+        yield
+    finally:
+        for name, value in former.items():
+            setattr(checkpoint, name, value)

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from mnet.toolchain.data import Interactions, load_interactions
 from mnet.toolchain.errors import UserError
-from mnet.toolchain.metanetwork import ItemContextEncoder, MetaNetwork
+from mnet.toolchain.metanetwork import ItemContextEncoder, MetaNetwork, for_all
 from mnet.toolchain.settings import Part, Strict
 from mnet.toolchain.tasks.candidates import MASKED, against_negatives, without_seen
 from mnet.toolchain.tasks.protocols import Protocol, split_interactions
@@ -209,7 +209,8 @@ class Recommendation(Task[PackWindows]):
         packs, k = batch.target.shape
         history = batch.history[..., -_history(model) :]
         hidden = model.encode(history.flatten(0, 1), last=k // history.shape[1])  # type: ignore[operator]
-        logits = model.head(hidden, batch.negatives).view(packs, k, -1)  # type: ignore[operator]
+        shared = None if batch.negatives is None else for_all(batch.negatives)
+        logits = model.head(hidden, shared).view(packs, k, -1)  # type: ignore[operator]
         if batch.negatives is None:
             return without_seen(logits, batch).flatten(0, 1)
         own = model.head(hidden.flatten(0, 1), batch.target.view(-1, 1))  # type: ignore[operator]

@@ -124,8 +124,7 @@ class GeneratedScorer(Scorer):
 
     def logits(self, parameters: dict[str, Tensor], batch: Any) -> Tensor:
         """What the device model makes of the batch, each pack under its own `parameters` fp32 [M, *shape]."""
-        with self.metanetwork.under(parameters):
-            return self.task.outputs(self.metanetwork.device_model, batch)
+        return self.task.outputs(self.metanetwork.under(parameters), batch)
 
     def _generated(self, vectors: Tensor, pushed: Tensor) -> dict[str, Tensor]:
         """`vectors` fp32 [M, width]; where `pushed` bool [M] is not set, the default pack serves.
@@ -157,8 +156,7 @@ class FineTunedScorer(nn.Module):
         self.steps = steps
 
     def forward(self, batch: Any) -> Tensor:
-        with under(self.model, self.packs(batch)):
-            return self.task.outputs(self.model, batch)
+        return self.task.outputs(under(self.model, self.packs(batch)), batch)
 
     def packs(self, batch: Any) -> dict[str, Tensor]:
         """The tuned parameters of each pack of the batch, fp32 [M, *shape]."""
@@ -170,9 +168,7 @@ class FineTunedScorer(nn.Module):
             optimizer = torch.optim.Adam(leaves, self.learning_rate)
             for _ in range(self.steps):
                 optimizer.zero_grad()
-                with under(self.model, tuned):
-                    loss = self.task.own_loss(self.model, batch).sum()
-                loss.backward(inputs=leaves)
+                self.task.own_loss(under(self.model, tuned), batch).sum().backward(inputs=leaves)
                 optimizer.step()
         return {name: value.detach() for name, value in tuned.items()}
 
