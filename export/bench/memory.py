@@ -10,7 +10,7 @@ import gc
 from pathlib import Path
 from typing import Any
 
-from mnet.export.bench.isolated import alone
+from mnet.export.bench.isolated import run_isolated
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.stored_swaps import StoredSwaps
 from mnet.export.session import open_baked, open_session
@@ -37,7 +37,7 @@ class Memory:
 
 def measure_memory(bundle: Bundle, threads: int = 1) -> Memory | None:
     """Measure in a process of its own; None on a system without `/proc/self/smaps_rollup`."""
-    return alone(_measure, bundle.path, threads) if (_SELF / "smaps_rollup").exists() else None
+    return run_isolated(_measure, bundle.path, threads) if (_SELF / "smaps_rollup").exists() else None
 
 
 def _measure(path: Path, threads: int) -> Memory:

@@ -118,8 +118,8 @@ async def _timed_uploads(
 async def _push(fleet: LightFleet, key: str) -> tuple[list[float], list[float]]:
     """Push to all; seconds from the operator's call to each phone's release and pack."""
     start = time.perf_counter()
-    async with asyncio.timeout(PHASE_LIMIT_S), fleet.wire() as wire:
-        status, answer = await wire.call("POST", "/v1/push", key, {}, limit_s=PHASE_LIMIT_S)
+    async with asyncio.timeout(PHASE_LIMIT_S), fleet.connection() as connection:
+        status, answer = await connection.call("POST", "/v1/push", key, {}, limit_s=PHASE_LIMIT_S)
         assert status == 202, answer
         versions = json.loads(answer)["versions"]
         times = await asyncio.gather(*(phone.reached(versions[phone.device]) for phone in fleet.phones))

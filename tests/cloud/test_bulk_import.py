@@ -8,7 +8,7 @@ import pytest
 from joserfc.jwk import ECKey
 
 from mnet.export.format.packs import pack_digest
-from mnet.toolchain.cloud.bulk_import import Adopted, adopt, parts
+from mnet.toolchain.cloud.bulk_import import Imported, import_part, parts
 from mnet.toolchain.cloud.database import Database
 from mnet.toolchain.cloud.ledger import Added, Issued, Ledger
 from mnet.toolchain.cloud.pack_store import PackStore
@@ -43,8 +43,8 @@ def test_only_what_is_newer_is_published_and_only_once(database: Database, tmp_p
         ledger.add_context("bb", [1])  # it has uploaded since: version 3 is on its way
     write_part(tmp_path / "out" / "part-0.parquet", key, {"aa": 1, "bb": 3, "cc": 7, "dd": 1})
     (name,) = parts(out)
-    assert adopt(out, name, keys, ledger, packs) == Adopted(published=2, left_out=2)
-    assert adopt(out, name, keys, ledger, packs) == Adopted(published=0, left_out=4)
+    assert import_part(out, name, keys, ledger, packs) == Imported(published=2, left_out=2)
+    assert import_part(out, name, keys, ledger, packs) == Imported(published=0, left_out=4)
     assert len(list((tmp_path / "packs").iterdir())) == 2, (
         "neither a stray one, nor one of the published lost"
     )
@@ -72,7 +72,7 @@ def test_what_is_damaged_or_of_another_server_is_told(database: Database, tmp_pa
     ):
         write()
         with pytest.raises(UserError, match="damaged"):
-            adopt(out, part.name, keys, ledger, packs)
+            import_part(out, part.name, keys, ledger, packs)
 
 
 def test_an_accepted_upload_comes_before_what_was_generated_in_bulk(database: Database) -> None:
@@ -80,7 +80,7 @@ def test_an_accepted_upload_comes_before_what_was_generated_in_bulk(database: Da
     registry.enrol("aa", "hash", "bundle")
     assert ledger.add_context("aa", [1]) == 1
     bulk = [Issued(Release("aa", "bundle", 5, "5" * 64, 1, NOW, NOW + 60), "bulk")]
-    assert ledger.adopt(bulk) == Added([], [("aa", "5" * 64)])
+    assert ledger.import_releases(bulk) == Added([], [("aa", "5" * 64)])
     assert [each.version for each in ledger.wanted(["aa"])] == [1]
 
 
@@ -90,6 +90,6 @@ def test_every_bundle_of_a_device_gets_the_version_that_was_generated(database: 
     registry.install("aa", ["bundle", "other"])
     for bundle in ("bundle", "other"):
         bulk = [Issued(Release("aa", bundle, 1, bundle, 1, NOW, NOW + 60), bundle)]
-        assert ledger.adopt(bulk).published == bulk
-        assert ledger.adopt(bulk) == Added([], [])
+        assert ledger.import_releases(bulk).published == bulk
+        assert ledger.import_releases(bulk) == Added([], [])
         assert ledger.release_after("aa", bundle, 0, NOW) == bundle

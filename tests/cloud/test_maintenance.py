@@ -54,22 +54,22 @@ def test_a_failure_that_nobody_thought_of_ends_nothing(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "NEWS_S", 0.01)
-    upkeep, turns = made(database, tmp_path), list[int]()
+    maintenance, turns = made(database, tmp_path), list[int]()
 
     def fail() -> None:
         turns.append(1)
         raise RuntimeError("a " + "context")
 
     fail.__name__ = "spread_news"
-    monkeypatch.setattr(upkeep, "spread_news", fail)
-    assert not upkeep.alive
-    upkeep.start()
+    monkeypatch.setattr(maintenance, "spread_news", fail)
+    assert not maintenance.alive
+    maintenance.start()
     deadline = time.monotonic() + 30
     while len(turns) < 3:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert upkeep.alive
-    upkeep.close()
+    assert maintenance.alive
+    maintenance.close()
     assert "spread_news failed: RuntimeError" in caplog.text
     assert "a context" not in caplog.text, "an error may quote one"
 
@@ -84,18 +84,18 @@ def test_a_poll_is_not_woken_for_a_release_that_is_withheld(
         for _ in range(2):
             ledger.add_context(device, [1])
             released(ledger, device)
-    upkeep = made(database, tmp_path)
-    upkeep._seen = ledger.newest_id()
+    maintenance = made(database, tmp_path)
+    maintenance._seen = ledger.newest_id()
     rollouts.start(devices, 100, 0.0)
     for device in devices:
         released(ledger, device)
     assert [rollouts.report(device, "bundle", 3, "self_test_failed") for device in devices][-1]
     woken: list[object] = []
-    monkeypatch.setattr(upkeep._waiting, "wake", woken.append)
+    monkeypatch.setattr(maintenance._long_polls, "wake", woken.append)
 
     async def wait() -> None:
-        with upkeep._waiting.registered(("a1", "bundle")):
-            upkeep.spread_news()
+        with maintenance._long_polls.registered(("a1", "bundle")):
+            maintenance.spread_news()
 
     asyncio.run(wait())
     assert woken == []
@@ -103,15 +103,15 @@ def test_a_poll_is_not_woken_for_a_release_that_is_withheld(
 
 def app_of(**parts: Any) -> FastAPI:
     service = Service.__new__(Service)
-    vars(service).update(metrics=Metrics(), waiting=(), limits=Limits(), **parts)
+    vars(service).update(metrics=Metrics(), long_polls=(), limits=Limits(), **parts)
     return create_app(service)
 
 
-def test_health_tells_that_upkeep_has_ended(database: Database, tmp_path: Path) -> None:
+def test_health_says_that_maintenance_has_ended(database: Database, tmp_path: Path) -> None:
     publisher = SimpleNamespace(last_failed=False, generators={})
-    app = app_of(database=database, publisher=publisher, upkeep=made(database, tmp_path))
+    app = app_of(database=database, publisher=publisher, maintenance=made(database, tmp_path))
     answer = TestClient(app).get("/v1/healthz")
-    assert (answer.status_code, answer.json()["upkeep"]) == (503, "ended")
+    assert (answer.status_code, answer.json()["maintenance"]) == (503, "ended")
 
 
 def test_a_store_that_is_away_is_to_be_tried_again() -> None:

@@ -176,10 +176,10 @@ def test_a_pack_that_a_kill_left_without_a_release_is_swept(
         released.wait_for(phone=1)
         packs = PackStore(f"file://{tmp_path / 'packs'}")
         packs.put_all([("phone", b"put, and killed before its release")])
-        upkeep = Maintenance(ledger, packs, publisher, LongPolls(), None, Metrics())
-        upkeep.sweep()
+        maintenance = Maintenance(ledger, packs, publisher, LongPolls(), None, Metrics())
+        maintenance.sweep()
         assert len(list((tmp_path / "packs").iterdir())) == 2, "it may be of a batch under way"
-        upkeep.sweep(older_than_s=-60)
+        maintenance.sweep(older_than_s=-60)
     assert [path.read_text() for path in (tmp_path / "packs").iterdir()] == ["[1] as version 1"]
 
 

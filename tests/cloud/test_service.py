@@ -189,7 +189,12 @@ def test_a_push_releases_anew_from_the_last_context(device: Device, bundle: Bund
 def test_health_needs_no_key(http: httpx.Client, bundle: Bundle) -> None:
     answer = http.get("/healthz")
     assert answer.status_code == 200
-    assert answer.json() == {"database": "ok", "generation": "ok", "upkeep": "ok", "bundles": [bundle.id]}
+    assert answer.json() == {
+        "database": "ok",
+        "generation": "ok",
+        "maintenance": "ok",
+        "bundles": [bundle.id],
+    }
 
 
 def test_the_api_describes_itself(http: httpx.Client, server: ServerProcess) -> None:

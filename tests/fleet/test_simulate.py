@@ -100,7 +100,7 @@ def test_without_postgresql_it_stands_on_sqlite_and_says_what_it_skips(
     (row,) = fault_rows(outcome.disturbances)
     assert row[2] == "skipped: PostgreSQL is not here"
     assert outcome.harmless
-    assert len(outcome.tallies["always"].swap_us) == outcome.fleets["always"].requests > 1
+    assert len(outcome.totals["always"].swap_us) == outcome.fleets["always"].requests > 1
 
 
 def test_faults_are_spread_evenly_in_seeded_order() -> None:

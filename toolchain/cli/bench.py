@@ -107,7 +107,7 @@ def _bench(bundle: "Bundle", swaps: int, threads: int, counts: list[int], progre
     """One column; in this process, where a bar can show each swap, or in its own where threads vary."""
     from functools import partial
 
-    from mnet.export.bench.isolated import alone
+    from mnet.export.bench.isolated import run_isolated
     from mnet.export.bench.latency import bench_bundle
 
     title = f"{bundle.manifest.model.name} for {bundle.manifest.target}"
@@ -115,7 +115,7 @@ def _bench(bundle: "Bundle", swaps: int, threads: int, counts: list[int], progre
         task = progress.add_task(title, total=swaps)
         return bench_bundle(bundle, swaps, partial(progress.advance, task))
     task = progress.add_task(f"{title}, threads: {threads}", total=1)
-    bench = alone(bench_bundle, bundle, swaps, threads=threads)
+    bench = run_isolated(bench_bundle, bundle, swaps, threads=threads)
     progress.advance(task)
     return bench
 

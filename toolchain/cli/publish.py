@@ -28,7 +28,7 @@ def command(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from mnet.toolchain.cloud.bulk_import import adopt, parts
+    from mnet.toolchain.cloud.bulk_import import import_part, parts
     from mnet.toolchain.cloud.database import Database
     from mnet.toolchain.cloud.ledger import Ledger
     from mnet.toolchain.cloud.pack_store import PackStore
@@ -43,8 +43,8 @@ def command(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         for name in progress.track(parts(generated), description="parts"):
-            adopted = adopt(generated, name, keys, Ledger(opened), store)
-            published, left_out = published + adopted.published, left_out + adopted.left_out
+            imported = import_part(generated, name, keys, Ledger(opened), store)
+            published, left_out = published + imported.published, left_out + imported.left_out
     opened.close()
     if as_json:
         print(json.dumps({"published": published, "left_out": left_out}))

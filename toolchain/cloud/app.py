@@ -26,14 +26,14 @@ def create_app(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(service.upkeep.start)
+        await run_in_threadpool(service.maintenance.start)
         await run_in_threadpool(service.publisher.start)
         yield
         await run_in_threadpool(service.publisher.close)
-        await run_in_threadpool(service.upkeep.close)
+        await run_in_threadpool(service.maintenance.close)
         service.database.close()
 
-    service.metrics.watch_waiting(lambda: len(service.waiting))
+    service.metrics.watch_long_polls(lambda: len(service.long_polls))
     # Nobody here listens to OpenTelemetry, and asking for its providers took 5 % of each request.
     silent: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
     app = FastAPI(title="mnet", version="1", lifespan=lifespan, telemetry=silent)
@@ -50,14 +50,14 @@ def create_app(service: Service) -> FastAPI:
 
 
 @router.get(
-    "/v1/healthz", responses={503: {"description": "The database, the generator or the upkeep fails"}}
+    "/v1/healthz", responses={503: {"description": "The database, the generator or the maintenance fails"}}
 )
 def health(service: ServiceOf, response: Response) -> dict[str, str | list[str]]:
-    """Whether the database answers, the last generation went well and the upkeep goes on."""
+    """Whether the database answers, the last generation went well and the maintenance goes on."""
     state = {
         "database": "ok",
         "generation": "failing" if service.publisher.last_failed else "ok",
-        "upkeep": "ok" if service.upkeep.alive else "ended",
+        "maintenance": "ok" if service.maintenance.alive else "ended",
     }
     try:
         service.database.ping()

@@ -17,7 +17,7 @@ from mnet.toolchain.object_store import ObjectStore
 
 
 @dataclass(frozen=True)
-class Adopted:
+class Imported:
     """Users whose phones get what was generated, and those left out: not known, waiting, or given something newer."""
 
     published: int
@@ -32,7 +32,7 @@ def parts(out: str) -> list[str]:
     return names
 
 
-def adopt(out: str, name: str, keys: KeySet, ledger: Ledger, packs: PackStore) -> Adopted:
+def import_part(out: str, name: str, keys: KeySet, ledger: Ledger, packs: PackStore) -> Imported:
     """Publish one part, signed by one of `keys`; again, it changes nothing. Raises UserError for a damaged part."""
     try:
         rows = pq.read_table(io.BytesIO(ObjectStore(out).read(name))).to_pylist()
@@ -43,9 +43,9 @@ def adopt(out: str, name: str, keys: KeySet, ledger: Ledger, packs: PackStore) -
     digests = packs.put_all(data)
     if digests != [each.release.sha256 for each in issued]:
         raise UserError(f"{out}/{name} is damaged: a pack is not the one that its release names")
-    added = ledger.adopt(issued)
+    added = ledger.import_releases(issued)
     packs.discard(added.useless)
-    return Adopted(len(added.published), len(issued) - len(added.published))
+    return Imported(len(added.published), len(issued) - len(added.published))
 
 
 def _verified(row: dict[str, Any], keys: KeySet) -> Release:

@@ -126,7 +126,7 @@ class Ledger:
             useless = _insert(connection, rows, new, devices)
         return Added([each for each in issued if _key(each) in new], useless)
 
-    def adopt(self, issued: Sequence[Issued]) -> Added:
+    def import_releases(self, issued: Sequence[Issued]) -> Added:
         """Publish releases that were made elsewhere, as the newest of their devices, all or none.
 
         Left out are those of devices that are not known, that wait for a release, or that have been given that version
@@ -151,8 +151,8 @@ class Ledger:
             for device, _, version in new:
                 newest[device] = max(version, newest.get(device, 0))
             if newest:
-                adopted = [{"of": device, "version": version} for device, version in newest.items()]
-                connection.execute(queries.ADOPTED, adopted)
+                imported = [{"of": device, "version": version} for device, version in newest.items()]
+                connection.execute(queries.SET_VERSION, imported)
             useless = _insert(connection, rows, new, devices)
         return Added([each for each in issued if _key(each) in new], useless)
 

@@ -32,7 +32,7 @@ class Maintenance:
         ledger: Ledger,
         packs: PackStore,
         publisher: Publisher,
-        waiting: LongPolls,
+        long_polls: LongPolls,
         retain_days: float | None,
         metrics: Metrics,
         scrub: Callable[[], None] = lambda: None,
@@ -41,13 +41,13 @@ class Maintenance:
         self._ledger = ledger
         self._packs = packs
         self._publisher = publisher
-        self._waiting = waiting
+        self._long_polls = long_polls
         self._retain_days = retain_days
         self._metrics = metrics
         self._scrub = scrub
         self._seen = 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="upkeep", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="maintenance", daemon=True)
 
     def start(self) -> None:
         """Start the thread; releases made from now on are news."""
@@ -69,10 +69,10 @@ class Maintenance:
         """Hand the releases of other replicas to the devices that wait here."""
         for new in self._ledger.news(self._seen):
             key = new.device, new.bundle
-            if key in self._waiting:
+            if key in self._long_polls:
                 jws = self._ledger.release_after(*key, new.version - 1, int(time.time()))
                 if jws is not None:
-                    self._waiting.wake({key: Published(new.version, jws)})
+                    self._long_polls.wake({key: Published(new.version, jws)})
             self._seen = new.id
 
     def take_over(self) -> None:

@@ -78,7 +78,7 @@ class Metrics:
         """Ask `length` for the queue length at each look."""
         self._watched[self._queue] = length
 
-    def watch_waiting(self, length: Callable[[], int]) -> None:
+    def watch_long_polls(self, length: Callable[[], int]) -> None:
         """Ask `length` for the number of waiting devices at each look."""
         self._watched[self._waiting] = length
 

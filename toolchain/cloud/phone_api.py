@@ -105,10 +105,12 @@ router = APIRouter(prefix="/v1", tags=["phones"], responses={401: {"description"
 
 
 def _check_served(service: Service, bundles: list[str]) -> None:
-    served = service.publisher.generators
+    generators = service.publisher.generators
     for bundle in bundles:
-        if bundle not in served:
-            raise HTTPException(409, f"this server generates for bundle {', '.join(served)}, not {bundle}")
+        if bundle not in generators:
+            raise HTTPException(
+                409, f"this server generates for bundle {', '.join(generators)}, not {bundle}"
+            )
 
 
 @router.post("/devices", status_code=201, dependencies=[Depends(enroller)])
@@ -177,7 +179,7 @@ async def newest_release(
     """
     key = device.device, bundle or device.bundle
     # Registered before the look, so that no release falls between the look and the wait.
-    with service.waiting.registered(key) as poll:
+    with service.long_polls.registered(key) as poll:
         jws = await run_in_threadpool(service.ledger.release_after, *key, after, int(time.time()))
         if jws is None:
             published = await poll.newer_than(after, min(timeout, MAX_POLL_S))

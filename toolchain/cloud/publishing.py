@@ -115,14 +115,14 @@ class Publisher:
         return version
 
     @property
-    def _waiting(self) -> int:
+    def _due(self) -> int:
         return len(self._queued) + len(self._later)
 
     def _next_batch(self) -> list[str]:
         """Wait for devices, and a moment for more of them; empty when it is time to stop."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closing)
-            self._changed.wait_for(lambda: self._waiting >= MAX_BATCH or self._closing, WINDOW_S)
+            self._changed.wait_for(lambda: self._due or self._closing)
+            self._changed.wait_for(lambda: self._due >= MAX_BATCH or self._closing, WINDOW_S)
             if self._closing:
                 return []
             batch = list(itertools.islice(itertools.chain(self._queued, self._later), MAX_BATCH))

@@ -1,4 +1,4 @@
-"""The ledger's statements, built once: building one costs more than SQLite takes to answer it."""
+"""The ledger's queries, built once: building one costs more than SQLite takes to answer it."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ UPLOADED = (
     .values(version=Device.version + 1, pending=True, wanted_at=bindparam("now"), restores=None, rollout=None)
     .returning(Device.version)
 )
-ADOPTED = (
+SET_VERSION = (
     update(Device)
     .where(Device.id == bindparam("of"))
     .values(version=bindparam("version"), restores=None, rollout=None)

@@ -39,8 +39,8 @@ def build_service(settings: Settings, generators: Generators) -> Service:
     packs = PackStore(settings.packs or state.packs_url())
     database = Database(settings.database or state.database_url())
     registry, ledger = Registry(database), Ledger(database)
-    waiting, metrics = LongPolls(), Metrics()
-    publisher = Publisher(registry, ledger, packs, generators, keys.keyring, waiting.wake, metrics)
+    long_polls, metrics = LongPolls(), Metrics()
+    publisher = Publisher(registry, ledger, packs, generators, keys.keyring, long_polls.wake, metrics)
     return Service(
         keys=keys,
         database=database,
@@ -50,8 +50,10 @@ def build_service(settings: Settings, generators: Generators) -> Service:
         audit=Audit(database),
         packs=packs,
         publisher=publisher,
-        upkeep=Maintenance(ledger, packs, publisher, waiting, settings.retain_days, metrics, database.scrub),
-        waiting=waiting,
+        maintenance=Maintenance(
+            ledger, packs, publisher, long_polls, settings.retain_days, metrics, database.scrub
+        ),
+        long_polls=long_polls,
         metrics=metrics,
         limits=settings.limits,
         rates=Rates(settings.limits),
@@ -83,7 +85,7 @@ class Reload:
             try:
                 self._service.replace(generators, keys)
                 self._service.audit.note("server", "reloaded", bundles=sorted(generators), keys=kids)
-            except OUTAGE as error:  # after all was replaced; upkeep takes up the work that waits
+            except OUTAGE as error:  # after all was replaced; maintenance takes up the work that waits
                 log.warning("a reload is not in the audit log: %s", type(error).__name__)
         _spare_the_collector()
         log.info("reloaded: %d bundles, signing with %s", len(generators), kids[0])
@@ -126,15 +128,15 @@ def serve_here(settings: Settings, listener: socket.socket, ready: Ready) -> Non
     # uvicorn stops on SIGTERM by itself, then raises the signal again for the handler that was here before.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGHUP, Reload(service, settings.state, load).at_signal)
-    _Server(config, service.waiting, lambda: ready(sorted(service.publisher.generators))).run([listener])
+    _Server(config, service.long_polls, lambda: ready(sorted(service.publisher.generators))).run([listener])
 
 
 class _Server(uvicorn.Server):
     """uvicorn that says when it is ready, and lets go of the long polls before it waits for them."""
 
-    def __init__(self, config: uvicorn.Config, waiting: LongPolls, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, long_polls: LongPolls, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._waiting = waiting
+        self._long_polls = long_polls
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -143,5 +145,5 @@ class _Server(uvicorn.Server):
             self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._waiting.close()
+        self._long_polls.close()
         await super().shutdown(sockets)

@@ -46,8 +46,8 @@ class Service:
     audit: Audit
     packs: PackStore
     publisher: Publisher
-    upkeep: Maintenance
-    waiting: LongPolls
+    maintenance: Maintenance
+    long_polls: LongPolls
     metrics: Metrics
     limits: Limits
     rates: Rates
@@ -57,7 +57,7 @@ class Service:
         self.publisher.keyring = keys.keyring
         self.publisher.generators = generators
         self.keys = keys
-        self.upkeep.take_over()
+        self.maintenance.take_over()
 
 
 async def _service(request: Request) -> Service:

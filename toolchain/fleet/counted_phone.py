@@ -1,4 +1,4 @@
-"""A phone with a real session that goes on whatever it meets, and counts it."""
+"""A phone with a real session that keeps running whatever it meets, and counts it."""
 
 import time
 from collections import Counter
@@ -24,7 +24,7 @@ T = TypeVar("T")
 class CountedPhone:
     """One phone, its folder and clock, and what it must answer under each version.
 
-    `wanted` is the version that its last accepted upload gives; `told` counts what it met, by name.
+    `wanted` is the version that its last accepted upload gives; `met` counts what it met, by name.
     """
 
     def __init__(self, bundle: Bundle, folder: Path, clock: Callable[[], float]) -> None:
@@ -32,11 +32,11 @@ class CountedPhone:
         self._answers: dict[int, Tensor] = {}
         self._newest = 0
         self.wanted = 0
-        self.told = Counter[str]()
+        self.met = Counter[str]()
         self.start()
 
     def start(self) -> None:
-        """Start it, anew, from its folder."""
+        """Start it, or restart it, from its folder."""
         self.phone = Phone(self._bundle, self._folder, self._hear, self._clock)
 
     @property
@@ -50,7 +50,7 @@ class CountedPhone:
         if version is None:
             return False
         self.wanted = version
-        self.told["accepted"] += 1
+        self.met["accepted"] += 1
         return True
 
     def look(self, client: CloudClient) -> Swapped | None:
@@ -79,20 +79,20 @@ class CountedPhone:
 
     def _poll(self, client: CloudClient) -> Swapped | None:
         swapped = self.phone.poll(client, POLL_S)
-        self.told["swapped" if swapped else "nothing yet"] += 1
+        self.met["swapped" if swapped else "nothing yet"] += 1
         return swapped
 
     def _try(self, step: Callable[[], T]) -> T | None:
         try:
             return step()
         except Offline:
-            self.told["offline"] += 1
+            self.met["offline"] += 1
         except Denied as denial:
-            self.told[f"HTTP {denial.status}"] += 1
+            self.met[f"HTTP {denial.status}"] += 1
         except Refused as refusal:
-            self.told[f"refused: {refusal.reason}"] += 1
+            self.met[f"refused: {refusal.reason}"] += 1
         return None
 
     def _hear(self, event: str, **_fields: Any) -> None:
         if event == "not_persisted":
-            self.told["not kept"] += 1
+            self.met["not kept"] += 1

@@ -55,7 +55,7 @@ class Outcome:
 
 
 class Trial:
-    """A site and phones at it, in folders below `folder`; use it as a context manager."""
+    """A server and phones at it, in folders below `folder`; use it as a context manager."""
 
     faults = (CALM, *FAULTS)
 
@@ -63,18 +63,18 @@ class Trial:
         self._bundle, self._folder, self._count = bundle, folder, phones
         self._items = recommender(run).n_items
         self._draw = random.Random(seed)  # noqa: S311 (no secret)
-        self._site = FaultyServer(run.path, bundle.path, folder, seed)
+        self._server = FaultyServer(run.path, bundle.path, folder, seed)
 
     def __enter__(self) -> "Trial":
         with ExitStack() as running:
-            site = running.enter_context(self._site)
-            self._client = running.enter_context(CloudClient(site.url))
-            self._handsets = [
-                CountedPhone(self._bundle, self._folder / f"phone-{n}", site.clock)
+            server = running.enter_context(self._server)
+            self._client = running.enter_context(CloudClient(server.url))
+            self._phones = [
+                CountedPhone(self._bundle, self._folder / f"phone-{n}", server.clock)
                 for n in range(self._count)
             ]
-            for handset in self._handsets:
-                handset.phone.enrol(self._client, read_key(site.enrolment_key))
+            for counted in self._phones:
+                counted.phone.enrol(self._client, read_key(server.enrolment_key))
             self._running = running.pop_all()
         return self
 
@@ -84,39 +84,39 @@ class Trial:
     @property
     def lacks(self) -> str | None:
         """Why there is no PostgreSQL; None where there is."""
-        return self._site.lacks
+        return self._server.lacks
 
     def outcome(self, fault: str) -> Outcome:
         """Let the fault happen."""
-        outcome = Outcome(fault, skipped=self._site.skips(fault))
+        outcome = Outcome(fault, skipped=self._server.skips(fault))
         if outcome.skipped:
             return outcome
-        for handset in self._handsets:
-            handset.told = outcome.met
-        with self._site.fault(fault, self._accepted):
-            for handset in self._handsets:
-                if not handset.waits:
-                    handset.upload(self._client, self._context())
-                handset.look(self._client)
-                self._infer(handset, outcome)
+        for counted in self._phones:
+            counted.met = outcome.met
+        with self._server.fault(fault, self._accepted):
+            for counted in self._phones:
+                if not counted.waits:
+                    counted.upload(self._client, self._context())
+                counted.look(self._client)
+                self._infer(counted, outcome)
             over = time.monotonic()
-        for handset in self._handsets:
-            handset.told = Counter()  # what is met from here on is no more the fault's
-            self._settle(handset, outcome)
+        for counted in self._phones:
+            counted.met = Counter()  # what is met from here on is no more the fault's
+            self._settle(counted, outcome)
         outcome.back_s = time.monotonic() - over
-        for handset in self._handsets:
-            handset.start()
-            self._settle(handset, outcome)
+        for counted in self._phones:
+            counted.start()
+            self._settle(counted, outcome)
         return outcome
 
-    def _settle(self, handset: CountedPhone, outcome: Outcome) -> None:
+    def _settle(self, counted: CountedPhone, outcome: Outcome) -> None:
         """Until it runs what its last accepted upload gives."""
-        handset.settle(self._client)
-        outcome.lost += handset.waits
-        self._infer(handset, outcome)
+        counted.settle(self._client)
+        outcome.lost += counted.waits
+        self._infer(counted, outcome)
 
-    def _infer(self, handset: CountedPhone, outcome: Outcome) -> None:
-        wrong, fell = handset.answers()
+    def _infer(self, counted: CountedPhone, outcome: Outcome) -> None:
+        wrong, fell = counted.answers()
         outcome.wrong += wrong
         outcome.backwards += fell
 
@@ -125,8 +125,8 @@ class Trial:
 
     def _accepted(self) -> None:
         """Uploads whose weights nobody has fetched yet."""
-        for handset in self._handsets:
-            handset.upload(self._client, self._context())
+        for counted in self._phones:
+            counted.upload(self._client, self._context())
 
 
 def fault_rows(outcomes: list[Outcome]) -> list[list[str]]:

@@ -1,8 +1,8 @@
 """Light phones: thousands of connections that load a server as a fleet does, and infer nothing.
 
-Each keeps a long poll open and fetches every pack it is told of, checked against the SHA-256 in its release; signatures
-are not verified, to leave the server its core. As a program, enrols `COUNT` of them, lets random ones upload random
-contexts, 5 a second in all, until SIGTERM, and prints `ready` and then `light` as JSON lines:
+Each keeps a long poll open and fetches every pack announced to it, checked against the SHA-256 in its release;
+signatures are not verified, to leave the server its core. As a program, enrols `COUNT` of them, lets random ones upload
+random contexts, 5 a second in all, until SIGTERM, and prints `ready` and then `light` as JSON lines:
 
     python -m mnet.toolchain.fleet.light_phones URL ENROLMENT_KEY_FILE BUNDLE_ID ITEMS COUNT SEED --json
 """
@@ -44,22 +44,22 @@ class Trouble(Exception):
 
 @dataclass
 class LightPhone:
-    """One light phone: the newest version it was told of, and when that and its pack had arrived (perf_counter)."""
+    """One light phone: the newest version announced to it, and when that and its pack had arrived (perf_counter)."""
 
     device: str
     token: str
     version: int = 0
-    told: dict[int, float] = field(default_factory=dict)
+    announced: dict[int, float] = field(default_factory=dict)
     fetched: dict[int, float] = field(default_factory=dict)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def reached(self, version: int) -> tuple[float, float]:
-        """When this version, or a newer one, was told and its pack fetched."""
+        """When this version, or a newer one, was announced and its pack fetched."""
         while not self.fetched or max(self.fetched) < version:
             self.arrived.clear()
             await self.arrived.wait()
         first = min(v for v in self.fetched if v >= version)
-        return self.told[first], self.fetched[first]
+        return self.announced[first], self.fetched[first]
 
 
 class LightFleet:
@@ -81,7 +81,7 @@ class LightFleet:
 
     async def __aenter__(self) -> Self:
         for _ in range(UPLOADERS):
-            self._uploaders.put_nowait(await self._connections.enter_async_context(self.wire()))
+            self._uploaders.put_nowait(await self._connections.enter_async_context(self.connection()))
         return self
 
     async def __aexit__(
@@ -89,25 +89,25 @@ class LightFleet:
     ) -> None:
         await self._connections.aclose()
 
-    def wire(self) -> MinimalHttp:
+    def connection(self) -> MinimalHttp:
         """A new connection to the server."""
         return MinimalHttp(*self._address)
 
     @asynccontextmanager
     async def uploading(self) -> AsyncIterator[MinimalHttp]:
         """One of a few connections that enrol and upload."""
-        wire = await self._uploaders.get()
+        connection = await self._uploaders.get()
         try:
-            yield wire
+            yield connection
         finally:
-            self._uploaders.put_nowait(wire)
+            self._uploaders.put_nowait(connection)
 
     async def enrol(self, count: int, key: str) -> None:
         """Enrol `count` phones."""
 
         async def one() -> None:
-            async with self.uploading() as wire:
-                status, answer = await wire.call("POST", "/v1/devices", key, {"bundle": self._bundle})
+            async with self.uploading() as connection:
+                status, answer = await connection.call("POST", "/v1/devices", key, {"bundle": self._bundle})
             assert status == 201, answer
             known = json.loads(answer)
             self.phones.append(LightPhone(known["device"], known["token"]))
@@ -118,8 +118,8 @@ class LightFleet:
         """Upload a random context; returns the version that will stem from it. Raises Trouble, OSError, EOFError."""
         samples = [self._draw.randint(1, self._items) for _ in range(SAMPLES)]
         path = f"/v1/devices/{phone.device}/context"
-        async with self.uploading() as wire:
-            status, answer = await wire.call("POST", path, phone.token, {"samples": samples})
+        async with self.uploading() as connection:
+            status, answer = await connection.call("POST", path, phone.token, {"samples": samples})
         if status != 202:
             raise Trouble(f"HTTP {status}")
         self.uploads += 1
@@ -141,25 +141,25 @@ class LightFleet:
         backoff = Backoff(cap_s=5.0)
         while True:
             try:
-                async with self.wire() as wire:
+                async with self.connection() as connection:
                     while True:
-                        await self._poll(wire, phone)
+                        await self._poll(connection, phone)
                         backoff.reset()
             except (OSError, EOFError, Trouble, KeyError, ValueError) as error:
                 self._count("poll", error)
                 await asyncio.sleep(backoff.next())
 
-    async def _poll(self, wire: MinimalHttp, phone: LightPhone) -> None:
+    async def _poll(self, connection: MinimalHttp, phone: LightPhone) -> None:
         path = f"/v1/devices/{phone.device}/release?after={phone.version}&timeout={POLL_S}"
-        status, answer = await wire.call("GET", path, phone.token, limit_s=POLL_S + 30)
+        status, answer = await connection.call("GET", path, phone.token, limit_s=POLL_S + 30)
         if status == 204:
             return
         if status != 200:
             raise Trouble(f"HTTP {status}")
-        told = time.perf_counter()
+        announced = time.perf_counter()
         payload = json.loads(answer)["release"].split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        status, pack = await wire.call("GET", f"/v1/packs/{claims['sha256']}", phone.token)
+        status, pack = await connection.call("GET", f"/v1/packs/{claims['sha256']}", phone.token)
         if status != 200:
             raise Trouble(f"pack HTTP {status}")
         if hashlib.sha256(pack).hexdigest() != claims["sha256"]:
@@ -168,7 +168,7 @@ class LightFleet:
             raise Trouble("backwards")
         self.bytes += len(pack)
         phone.version = claims["version"]
-        phone.told[phone.version], phone.fetched[phone.version] = told, time.perf_counter()
+        phone.announced[phone.version], phone.fetched[phone.version] = announced, time.perf_counter()
         phone.arrived.set()
 
     def _count(self, during: str, error: Exception) -> None:

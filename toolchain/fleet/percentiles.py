@@ -1,4 +1,4 @@
-"""The two figures that a latency is told by."""
+"""The two figures that describe a latency."""
 
 import statistics
 from collections.abc import Sequence

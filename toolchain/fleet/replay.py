@@ -60,13 +60,13 @@ class Replayed:
     """One phone that is replayed: what its user takes, when it asks, and the weights to compare."""
 
     def __init__(
-        self, timeline: Timeline, handset: CountedPhone, policy: RequestPolicy, static: Snapshot
+        self, timeline: Timeline, counted: CountedPhone, policy: RequestPolicy, static: Snapshot
     ) -> None:
-        self.timeline, self.handset = timeline, handset
+        self.timeline, self.counted = timeline, counted
         self._policy = policy
         self._last_chance = -1
         self._upload_started = 0.0
-        self.versions = {"static": static, "default": handset.phone.live, "live": handset.phone.live}
+        self.versions = {"static": static, "default": counted.phone.live, "live": counted.phone.live}
 
     def chance(self, turn: int, length: int, client: CloudClient) -> int:
         """Upload the context, of at most `length` samples, if the policy asks; the bytes that were accepted.
@@ -77,20 +77,20 @@ class Replayed:
             return 0
         self._last_chance, started = turn, monotonic()
         context = list(self.timeline.items[: self.timeline.start + turn][-length:])
-        asked = self._policy.asks(context) and self.handset.upload(client, context)
+        asked = self._policy.asks(context) and self.counted.upload(client, context)
         if asked:
             self._upload_started = started
         try:
             self._policy.went_on(context, asked=asked)
         except OSError:  # a full disk costs a needless request after the next start
-            self.handset.told["not kept"] += 1
+            self.counted.met["not kept"] += 1
         return len(json.dumps({"samples": context}, separators=(",", ":"))) if asked else 0
 
     def took(self, swapped: Swapped, turn: int) -> Event:
         """What to report of a swap; `upload_to_swap_ms` is None for weights of an upload before the last one."""
-        self.versions["live"] = live = self.handset.phone.live
+        self.versions["live"] = live = self.counted.phone.live
         self.versions.setdefault("first", live)
-        waited = None if self.handset.waits else (swapped.at - self._upload_started) * 1e3
+        waited = None if self.counted.waits else (swapped.at - self._upload_started) * 1e3
         return {
             "event": "swapped",
             "user": self.timeline.user,
@@ -124,9 +124,9 @@ class Fleet:
         self.phones = []
         for timeline in timelines:
             state = folder / str(timeline.user)
-            handset = CountedPhone(bundle, state, clock)
+            counted = CountedPhone(bundle, state, clock)
             asking = request_policy(policy, bundle, state)
-            self.phones.append(Replayed(timeline, handset, asking, judge.static))
+            self.phones.append(Replayed(timeline, counted, asking, judge.static))
         self.turns = max(timeline.turns for timeline in timelines)
         self.requests = self.context_bytes = self.wrong = self.backwards = 0
 
@@ -134,19 +134,19 @@ class Fleet:
         """Make all known to the server. Raises UserError."""
         try:
             for replayed in self.phones:
-                replayed.handset.phone.enrol(client, key)
+                replayed.counted.phone.enrol(client, key)
         except (Offline, Denied) as error:
             raise UserError(f"the phones cannot enrol: {error}") from error
 
-    def tell(self, told: Counter[str]) -> None:
-        """Count in `told` what the phones meet from here on."""
+    def count_in(self, met: Counter[str]) -> None:
+        """Count in `met` what the phones meet from here on."""
         for replayed in self.phones:
-            replayed.handset.told = told
+            replayed.counted.met = met
 
     @property
     def lost(self) -> int:
         """Accepted uploads whose weights have not come."""
-        return sum(replayed.handset.waits for replayed in self.phones)
+        return sum(replayed.counted.waits for replayed in self.phones)
 
     def renew(self, turn: int, client: CloudClient) -> list[Event]:
         """A chance, and what comes of it, one phone after the other; the swaps."""
@@ -176,8 +176,8 @@ class Fleet:
             self.context_bytes += sent
 
     def _fetch(self, replayed: Replayed, turn: int, client: CloudClient, *, patiently: bool) -> list[Event]:
-        handset = replayed.handset
-        if handset.waits and (swapped := handset.settle(client) if patiently else handset.look(client)):
+        counted = replayed.counted
+        if counted.waits and (swapped := counted.settle(client) if patiently else counted.look(client)):
             return [{**replayed.took(swapped, turn), "policy": self.policy}]
         return []
 
@@ -192,7 +192,7 @@ class Fleet:
             rank = self._judge.ranks(timeline, turn, replayed.versions)
             step = timeline.start + turn - timeline.origin
             events.append({"event": "predicted", **who, "turn": turn, "step": step, "rank": rank})
-            wrong, fell = replayed.handset.answers()
+            wrong, fell = replayed.counted.answers()
             self.wrong += wrong
             self.backwards += fell
             if turn == timeline.turns - 1:

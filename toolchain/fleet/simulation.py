@@ -58,7 +58,7 @@ class Outcome:
     stands_on: str
     refresh: int
     fleets: dict[str, Fleet]
-    tallies: dict[str, PolicyTotals]
+    totals: dict[str, PolicyTotals]
     disturbances: list[Disturbance] = field(default_factory=list)
     calm: Counter[str] = field(default_factory=Counter)
     light: Event | None = None
@@ -87,8 +87,8 @@ def simulate(
     judge = Judge(run)
     with ExitStack() as running:
         folder = Path(running.enter_context(TemporaryDirectory(prefix="mnet-fleet-")))
-        site = None if server else FaultyServer(run.path, bundle.path, folder / "site", plan.seed)
-        clock = {"clock": site.clock} if site else {}
+        faulty_server = None if server else FaultyServer(run.path, bundle.path, folder / "server", plan.seed)
+        clock = {"clock": faulty_server.clock} if faulty_server else {}
         fleets = {
             policy: Fleet(judge, bundle, policy, plan.timelines, folder / policy, **clock)
             for policy in plan.policies
@@ -97,25 +97,25 @@ def simulate(
         faults = spread(plan.faults, rounds, plan.seed)
         if plan.light:
             room_for(plan.light)
-        if site:
-            running.enter_context(site)
-            server = site.url, site.enrolment_key
+        if faulty_server:
+            running.enter_context(faulty_server)
+            server = faulty_server.url, faulty_server.enrolment_key
         assert server is not None
         url, key = server
         client = running.enter_context(CloudClient(url))
         for fleet in fleets.values():
             fleet.enrol(client, read_key(key))
         outcome = Outcome(
-            stands_on=site.stands_on if site else url,
+            stands_on=faulty_server.stands_on if faulty_server else url,
             refresh=judge.task.settings.refresh,
             fleets=fleets,
-            tallies={policy: PolicyTotals(len(plan.timelines)) for policy in fleets},
+            totals={policy: PolicyTotals(len(plan.timelines)) for policy in fleets},
         )
         light = None
         if plan.light:
             words = url, key, bundle.id, judge.task.n_items, plan.light, plan.seed
             light = running.enter_context(LightProcess(*words, folder / "light.log"))
-        going = _Rounds(outcome, client, site, report)
+        going = _Rounds(outcome, client, faulty_server, report)
         for n in range(rounds):
             progress(n, rounds)
             going.round(n * outcome.refresh, faults.get(n, CALM))
@@ -128,11 +128,16 @@ class _Rounds:
     """A round is a chance of every phone, and its predictions until the next chance."""
 
     def __init__(
-        self, outcome: Outcome, client: CloudClient, site: FaultyServer | None, report: Report
+        self, outcome: Outcome, client: CloudClient, faulty_server: FaultyServer | None, report: Report
     ) -> None:
-        self._outcome, self._client, self._site, self._report = outcome, client, site, report
+        self._outcome, self._client, self._faulty_server, self._report = (
+            outcome,
+            client,
+            faulty_server,
+            report,
+        )
         self._fleets = list(outcome.fleets.values())
-        self._tell(outcome.calm)
+        self._count_in(outcome.calm)
 
     def round(self, turn: int, fault: str) -> None:
         """The round from this turn on."""
@@ -148,23 +153,23 @@ class _Rounds:
             self._hear(fleet.fetch(turn, self._client, patiently=True))
 
     def _disturbed(self, turn: int, fault: str) -> None:
-        assert self._site is not None, "faults need a server of one's own"
-        found = Disturbance(fault, turn, self._site.skips(fault))
+        assert self._faulty_server is not None, "faults need a server of one's own"
+        found = Disturbance(fault, turn, self._faulty_server.skips(fault))
         self._outcome.disturbances.append(found)
         if found.skipped:
             self.round(turn, CALM)
         else:
             found.wrong -= sum(fleet.wrong for fleet in self._fleets)
             found.backwards -= sum(fleet.backwards for fleet in self._fleets)
-            self._tell(found.met)
+            self._count_in(found.met)
             events = []
-            with self._site.fault(fault, lambda: self._ask(turn)):
+            with self._faulty_server.fault(fault, lambda: self._ask(turn)):
                 for fleet in self._fleets:
                     fleet.ask(turn, self._client)
                     events += fleet.fetch(turn, self._client, patiently=False)
                 events += self._predictions(turn)
             self._hear(events)  # only now: what hears them may write to the disk that was full
-            self._tell(self._outcome.calm)
+            self._count_in(self._outcome.calm)
             found.wrong += sum(fleet.wrong for fleet in self._fleets)
             found.backwards += sum(fleet.backwards for fleet in self._fleets)
         self._report({"event": "fault", **found.report()})
@@ -177,11 +182,11 @@ class _Rounds:
         turns = range(turn, turn + self._outcome.refresh)
         return [event for t in turns for fleet in self._fleets for event in fleet.predict(t)]
 
-    def _tell(self, told: Counter[str]) -> None:
+    def _count_in(self, met: Counter[str]) -> None:
         for fleet in self._fleets:
-            fleet.tell(told)
+            fleet.count_in(met)
 
     def _hear(self, events: list[Event]) -> None:
         for event in events:
-            self._outcome.tallies[event["policy"]].hear(event)
+            self._outcome.totals[event["policy"]].hear(event)
             self._report(event)

@@ -39,8 +39,8 @@ def plot_simulation(report: dict[str, Any], outcome: Outcome, file: Path) -> Non
         for axes in (quality, size):
             axes.set(xlabel="turn: items taken by each user", xlim=(0, len(report["phones"])))
             _marks(axes, report, outcome.refresh)
-        swaps = {policy: tally.swap_us for policy, tally in outcome.tallies.items()}
-        waits = {policy: tally.upload_to_swap_ms for policy, tally in outcome.tallies.items()}
+        swaps = {policy: each.swap_us for policy, each in outcome.totals.items()}
+        waits = {policy: each.upload_to_swap_ms for policy, each in outcome.totals.items()}
         _shares(swap, swaps, colour, "swap, µs")
         _shares(wait, waits, colour, "upload to swapped, ms")
         figure.legend(*quality.get_legend_handles_labels(), loc="outside lower center", ncols=8)

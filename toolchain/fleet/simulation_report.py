@@ -23,8 +23,8 @@ FAULT_HEADER = ("fault", "turn", "phones met", "wrong", "backwards")
 
 def simulation_report(run: Run, plan: Plan, drift: int | None, outcome: Outcome) -> dict[str, Any]:
     """All figures as JSON: bytes and requests are of one phone, curves over the turns of the fleet."""
-    tallies = outcome.tallies
-    of_all = next(iter(tallies.values()))
+    totals = outcome.totals
+    of_all = next(iter(totals.values()))
     turns, static = of_all.quality("static", STRETCH)
     return {
         "run": run.name,
@@ -33,14 +33,14 @@ def simulation_report(run: Run, plan: Plan, drift: int | None, outcome: Outcome)
         "drift": drift,
         "server": outcome.stands_on,
         "metric": NDCG,
-        "policies": {policy: _policy(policy, outcome, len(plan.timelines)) for policy in tallies},
+        "policies": {policy: _policy(policy, outcome, len(plan.timelines)) for policy in totals},
         "quality": {
             "turn": turns,
             "static": static,
-            **{policy: tally.quality("live", STRETCH)[1] for policy, tally in tallies.items()},
+            **{policy: each.quality("live", STRETCH)[1] for policy, each in totals.items()},
         },
         "phones": of_all.phones(),
-        "cumulative_bytes": {policy: tally.cumulative_bytes() for policy, tally in tallies.items()},
+        "cumulative_bytes": {policy: each.cumulative_bytes() for policy, each in totals.items()},
         "faults": [disturbance.report() for disturbance in outcome.disturbances],
         "met_otherwise": dict(outcome.calm),
         "light": outcome.light,
@@ -52,7 +52,7 @@ def _policy(policy: str, outcome: Outcome, phones: int) -> dict[str, Any]:
     return {
         "requests": fleet.requests / phones,
         "context_bytes": fleet.context_bytes / phones,
-        **outcome.tallies[policy].result(),
+        **outcome.totals[policy].result(),
         "lost": fleet.lost,
         "wrong": fleet.wrong,
         "backwards": fleet.backwards,

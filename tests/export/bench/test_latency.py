@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnet.export.bench.isolated import alone
+from mnet.export.bench.isolated import run_isolated
 from mnet.export.bench.latency import Bench, Loading, bench_bundle, sizes
 from mnet.export.bench.latency_tables import bench_table, plot_benches
 from mnet.export.bench.memory import measure_memory
@@ -82,7 +82,7 @@ def test_each_runtime_takes_more_threads_in_a_process_of_its_own(
     target: str, model: Ranker, tmp_path: Path
 ) -> None:
     made = export_bundle(ranker_spec(model), target, tmp_path / "b")
-    one, two = bench_bundle(made, 2), alone(bench_bundle, made, 2, threads=2)
+    one, two = bench_bundle(made, 2), run_isolated(bench_bundle, made, 2, threads=2)
     assert (one.threads, two.threads) == (1, 2)
     assert max(*one.errors, *two.errors) < 1e-4
     header, rows = bench_table([bench.report(made) for bench in (one, two)], ", ")
