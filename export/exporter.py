@@ -2,38 +2,27 @@
 
 import dataclasses
 import datetime
-import itertools
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
-import torch
 from pydantic import BaseModel
 from torch import Tensor
 
+from mnet.export.eager_run import EagerRun, run_eager
 from mnet.export.format.bundle import Bundle, describe_file, list_files
 from mnet.export.format.errors import BundleError
-from mnet.export.format.golden import (
-    LEAST_CHANGE,
-    Golden,
-    Reference,
-    golden_tensors,
-    least_change,
-    max_abs_error,
-    swap_scales,
-    swap_weights,
-)
-from mnet.export.format.manifest import MANIFEST_FILE, SCHEMA, PackDtype, seal
+from mnet.export.format.golden import golden_tensors
+from mnet.export.format.manifest import MANIFEST_FILE, SCHEMA, seal
 from mnet.export.format.manifest import Golden as GoldenEntry
 from mnet.export.format.pack_dtypes import choose_pack_dtypes, rounded
-from mnet.export.format.slots import place, sentinels
+from mnet.export.format.slots import place
 from mnet.export.lowering.bindings import choose_binding
 from mnet.export.lowering.quantization import with_base
 from mnet.export.lowering.spec import ExportSpec, describe
-from mnet.export.lowering.tracing import changing_shape
 from mnet.export.session import open_baked
 from mnet.export.targets import TARGETS, find_target, load_target
 from mnet.export.verify import verify_bundle
@@ -43,7 +32,6 @@ GOLDEN_SAMPLES_FILE = "golden.safetensors"
 GOLDEN_WEIGHTS_FILE = "golden-weights.safetensors"
 SWAPS_FILE = "bench/swaps.safetensors"
 POLICY_FILE = "policy.safetensors"
-SENTINEL_SCALES = (1.0, 2.0, 4.0, 8.0)
 
 Stage = Callable[[str], None]
 
@@ -69,7 +57,12 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     default = rounded(trained, pack_dtypes)
     with _appearing(out) as folder:
         stage("running the model in eager PyTorch")
-        golden = _run_reference(spec, default, pack_dtypes, folder, tolerance)
+        eager = run_eager(spec, default, pack_dtypes, tolerance)
+        golden = eager.golden
+        samples = golden_tensors(golden, spec.input_names, spec.output_names)
+        _write_tensors(folder / GOLDEN_SAMPLES_FILE, samples)
+        _write_tensors(folder / GOLDEN_WEIGHTS_FILE, golden.weights)
+        _write_tensors(folder / SWAPS_FILE, eager.swaps)
         if choice.why:
             stage(choice.why)
         stage(f"lowering the swappable program for {target}")
@@ -96,7 +89,7 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
         if spec.policy is not None:
             (folder / POLICY_FILE).write_bytes(spec.policy.to_bytes())
             artifact["policy"] = POLICY_FILE
-        _write_manifest(folder, spec, target, artifact, golden)
+        _write_manifest(folder, spec, target, artifact, eager)
         stage("verifying the bundle on its runtime")
         bundle = Bundle.load(folder)
         verify_bundle(bundle)
@@ -104,83 +97,8 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     return Bundle.load(out)
 
 
-def _run_reference(
-    spec: ExportSpec,
-    default: dict[str, Tensor],
-    pack_dtypes: Mapping[str, PackDtype],
-    folder: Path,
-    tolerance: float,
-) -> Golden:
-    """Golden samples and the outputs of the bench's swaps, written into `folder`."""
-    reference = Reference(spec.model)
-    buffers = reference.buffers()
-    scales = swap_scales()
-    golden, outputs = _samples(spec, reference, default, pack_dtypes, scales, tolerance)
-    _check_outputs(spec, golden)
-    _check_shapes(spec.output_names[0], outputs)
-    for name, buffer in reference.buffers().items():
-        if not torch.equal(buffer, buffers[name]):  # some exporters drop that, and no error says so
-            raise BundleError(
-                f"model {spec.name} writes into its buffer {name}; take such a state as an input and return it "
-                "as an output"
-            )
-    _write_tensors(folder / GOLDEN_SAMPLES_FILE, golden_tensors(golden, spec.input_names, spec.output_names))
-    _write_tensors(folder / GOLDEN_WEIGHTS_FILE, golden.weights)
-    _write_tensors(folder / SWAPS_FILE, {"scale": scales, "output": torch.stack(outputs)})
-    return golden
-
-
-def _samples(
-    spec: ExportSpec,
-    reference: Reference,
-    default: dict[str, Tensor],
-    pack_dtypes: Mapping[str, PackDtype],
-    scales: Tensor,
-    tolerance: float,
-) -> tuple[Golden, list[Tensor]]:
-    """Golden samples, and the first output for sample 0 after each of the bench's swaps.
-
-    Their weights are sentinels that are as large as it takes to see every swap through the tolerance.
-    """
-    for scale in SENTINEL_SCALES:
-        weights = rounded(sentinels(default, scale), pack_dtypes)
-        golden = Golden(
-            inputs=spec.inputs,
-            default=tuple(reference.outputs(default, inputs) for inputs in spec.inputs),
-            swapped=tuple(reference.outputs(weights, inputs) for inputs in spec.inputs),
-            weights=weights,
-        )
-        swaps = (rounded(new, pack_dtypes) for new in swap_weights(default, weights, scales))
-        outputs = [reference.outputs(new, spec.inputs[0])[0] for new in swaps]
-        steps = itertools.pairwise([golden.swapped[0][0], *outputs])
-        change = min(least_change(golden), *(max_abs_error([new], [old]) for old, new in steps))
-        if change > 2 * LEAST_CHANGE * tolerance:
-            break
-    return golden, outputs
-
-
-def _check_outputs(spec: ExportSpec, golden: Golden) -> None:
-    for outputs in (*golden.default, *golden.swapped):
-        if len(outputs) != len(spec.output_names):
-            raise BundleError(
-                f"model {spec.name} has {len(outputs)} outputs for the names {spec.output_names}"
-            )
-        for name, output in zip(spec.output_names, outputs, strict=True):
-            if output.dtype != torch.float32:
-                raise BundleError(f"output {name} is {output.dtype}; it must be float32")
-            if not torch.isfinite(output).all():
-                raise BundleError(f"output {name} is not finite for an example input")
-    for name, *variants in zip(spec.output_names, *golden.default, *golden.swapped, strict=True):
-        _check_shapes(name, variants)
-
-
-def _check_shapes(name: str, variants: Sequence[Tensor]) -> None:
-    if len({variant.shape for variant in variants}) > 1:
-        raise BundleError(changing_shape(f"output {name}"))
-
-
 def _write_manifest(
-    folder: Path, spec: ExportSpec, target: str, artifact: dict[str, object], golden: Golden
+    folder: Path, spec: ExportSpec, target: str, artifact: dict[str, object], eager: EagerRun
 ) -> None:
     """Write `manifest.json` over the files that lie in `folder`."""
     content = {
@@ -191,7 +109,12 @@ def _write_manifest(
             for name, path in list_files(folder).items()
         },
         "inputs": _dump(describe(spec.input_names, spec.inputs[0])),
-        "outputs": _dump(describe(spec.output_names, golden.default[0])),
+        "outputs": [
+            {**info, "scale": scale}
+            for info, scale in zip(
+                _dump(describe(spec.output_names, eager.golden.default[0])), eager.scales, strict=True
+            )
+        ],
         "default_weights": DEFAULT_WEIGHTS_FILE,
         "golden": GoldenEntry(
             samples=GOLDEN_SAMPLES_FILE,

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import IntegrityError, Reason, Refused
-from mnet.export.format.golden import agrees
-from mnet.export.format.packs import probe_values, read_pack
+from mnet.export.format.golden import relative_error
+from mnet.export.format.packs import read_pack
+from mnet.export.format.probe import distance
 from mnet.export.targets import Program, Run, load_target
 
 
@@ -56,9 +57,9 @@ class Session:
         self._program = program
         self._swapping = threading.Lock()
         self._live = Snapshot(0, program.bind(parameters))
-        golden = bundle.golden
+        golden, manifest = bundle.golden, bundle.manifest
         for inputs, expected in zip(golden.inputs, golden.default, strict=True):
-            if not agrees(self.run(inputs), expected, bundle.manifest.golden.tolerance):
+            if not relative_error(self.run(inputs), expected, manifest.scales) <= manifest.golden.tolerance:
                 raise IntegrityError(
                     Reason.SELF_TEST_FAILED, f"{bundle.path}: outputs differ from the golden ones"
                 )
@@ -123,9 +124,7 @@ class Session:
             raise Refused(Reason.SELF_TEST_FAILED, f"the model does not run: {error}") from None
         if not all(torch.isfinite(output).all() for output in outputs):
             raise Refused(Reason.SELF_TEST_FAILED, "an output is not finite under the new weights")
-        actual = torch.tensor(probe_values(outputs[0]))
-        expected = torch.tensor(probe, dtype=actual.dtype)
-        if not agrees([actual], [expected], self._bundle.manifest.golden.tolerance):
+        if not distance(self._bundle.probe(outputs), probe) <= self._bundle.manifest.golden.tolerance:
             raise Refused(Reason.SELF_TEST_FAILED, "the outputs are not those of the pack's weights")
 
 

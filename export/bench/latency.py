@@ -18,9 +18,9 @@ from torch import Tensor
 from mnet.export.bench.memory import Memory
 from mnet.export.format.bundle import Bundle, describe_file
 from mnet.export.format.errors import BundleError, IntegrityError, Reason
-from mnet.export.format.golden import max_abs_error
 from mnet.export.format.manifest import BytesBinding
 from mnet.export.format.packs import read_pack
+from mnet.export.format.probe import distance
 from mnet.export.format.stored_swaps import StoredSwaps
 from mnet.export.session import Session, SwapTimes, open_baked, open_session
 from mnet.export.targets import Run, find_target, load_target
@@ -44,7 +44,7 @@ class Loading:
 
 @dataclass
 class Bench:
-    """Raw figures: seconds, one entry a call; errors and changes in the output's units, one entry a swap.
+    """Raw figures: seconds, one entry a call; errors and changes of the probe, one entry a swap.
 
     `control_s` is of a second copy of the baked program: its ratio to the first is what noise alone makes.
     `effects_s` are the times from new bytes on the device to the first answer under them, each way with its checks
@@ -95,7 +95,7 @@ class Bench:
                 f"{way}_p50_us": _micro(statistics.median(seconds)) for way, seconds in self.effects_s.items()
             },
             "memory": self.memory and asdict(self.memory),
-            "max_abs_error": max(self.errors),
+            "max_error": max(self.errors),
             "output_change": min(self.changes),
         }
 
@@ -132,7 +132,7 @@ def bench_bundle(
     """Time `swaps` swaps, and inference on all programs in turn after each; calls `step` after each swap.
 
     A swap is `Session.swap` as a device calls it: reading and checking the pack, binding its weights to the
-    program, the self-test, publishing. An inference is `Session.run`. After each swap the output is compared with
+    program, the self-test, publishing. An inference is `Session.run`. After each swap the probe is compared with
     eager PyTorch's under the same weights. BundleError for a target that this machine only checks.
     """
     if not (target := find_target(bundle.manifest.target)).runs_here:
@@ -147,7 +147,7 @@ def bench_bundle(
             bench.loadings.append(_time_loading(bundle, threads))
             swappable = open_session(bundle, threads)
             baked, control = open_baked(bundle, threads), open_baked(bundle, threads)
-            before = swappable.run(inputs[0])[0]
+            before = bundle.probe(swappable.run(inputs[0]))
             _time_rounds(Bench(), baked, control, swappable, inputs, WARM_UP)
         pack = stored.pack(swap, version=swap + 1)
         with _no_garbage_collection():
@@ -159,9 +159,9 @@ def bench_bundle(
             if swap % SWAPS_PER_ALTERNATIVE == 0:
                 _time_alternatives(bench, bundle, pack)
             _time_rounds(bench, baked, control, swappable, inputs, ROUNDS_PER_SWAP)
-        after = swappable.run(inputs[0])[0]
-        bench.errors.append(max_abs_error([after], [stored.output(swap)]))
-        bench.changes.append(max_abs_error([after], [before]))
+        after = bundle.probe(swappable.run(inputs[0]))
+        bench.errors.append(distance(after, stored.probe(swap)))
+        bench.changes.append(distance(after, before))
         before = after
         step()
     return bench

@@ -19,7 +19,7 @@ COLUMNS = {
     "generated_bytes": "generated",
     "weights": "weights are",
     "export_s": "export",
-    "max_abs_error": "largest error",
+    "max_error": "largest error",
     "output_change": "least change",
     "ratio_p50": "ratio to baked",
     "swap_p50_us": "swap p50",
@@ -30,7 +30,7 @@ COLUMNS = {
 def measure_cell(spec: ExportSpec, target: str, out: Path, swaps: int, stage: Stage) -> dict[str, Any]:
     """Export `spec` for `target` into `out` and measure it; what cannot be done is told under `refused`.
 
-    Errors and changes are in the units of the outputs, over the packs of `verify_bundle`. Ratio and swap are
+    Errors and changes are relative to the size of the outputs, over the packs of `verify_bundle`. Ratio and swap are
     there only for a target that runs on this machine.
     """
     cell: dict[str, Any] = {"model": spec.name, "target": target}
@@ -44,9 +44,9 @@ def measure_cell(spec: ExportSpec, target: str, out: Path, swaps: int, stage: St
         "weights": _weights_are(bundle),
         "export_s": round(time.perf_counter() - start, 1),
     }
-    stage("verifying 21 packs")
+    stage("verifying")
     found = verify_bundle(bundle)
-    cell |= {name: getattr(found, name) for name in ("packs", "max_abs_error", "output_change", "tolerance")}
+    cell |= {name: getattr(found, name) for name in ("packs", "max_error", "output_change", "tolerance")}
     if find_target(target).runs_here:
         stage(f"timing {swaps} swaps")
         report = bench_bundle(bundle, swaps).report(bundle)
@@ -69,7 +69,7 @@ def cell_texts(cell: Mapping[str, Any]) -> list[str]:
         f"{cell['generated_bytes'] / 1024:.1f} KB",
         cell["weights"],
         f"{cell['export_s']:.0f} s",
-        f"{cell['max_abs_error']:.1e}",
+        f"{cell['max_error']:.1e}",
         f"{cell['output_change']:.1e}",
         f"{cell['ratio_p50']:.2f}" if "ratio_p50" in cell else "checked only",
         f"{cell['swap_p50_us']:.0f} µs" if "swap_p50_us" in cell else "",

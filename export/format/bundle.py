@@ -1,7 +1,7 @@
 """A bundle: the folder that one export leaves, checked file by file whenever it is opened."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,8 @@ from mnet.export.format.folder import MANIFEST_FILE, read_manifest
 from mnet.export.format.golden import Golden, golden_from_tensors
 from mnet.export.format.manifest import File, Manifest, parse_manifest
 from mnet.export.format.pack_dtypes import narrowed
-from mnet.export.format.packs import check_parameters, probe_values, write_pack
+from mnet.export.format.packs import check_parameters, write_pack
+from mnet.export.format.probe import probe
 from mnet.export.format.shift import Shift
 
 
@@ -70,23 +71,29 @@ class Bundle:
 
     def default_pack(self) -> bytes:
         """The default weights as the pack of version 0."""
-        return self.pack(self.default_weights, 0, "default", self.golden.default[0][0])
+        return self.pack(self.default_weights, 0, "default", self.probe(self.golden.default[0]))
 
     def golden_pack(self, version: int = 1) -> bytes:
         """The golden weights as a pack, to try a swap with."""
-        return self.pack(self.golden.weights, version, "golden", self.golden.swapped[0][0])
+        return self.pack(self.golden.weights, version, "golden", self.probe(self.golden.swapped[0]))
 
-    def pack(self, parameters: Mapping[str, Tensor], version: int, generator: str, output: Tensor) -> bytes:
+    def probe(self, outputs: Sequence[Tensor]) -> list[float]:
+        """The 16 sums over all outputs of the model, in the manifest's order, for golden sample 0."""
+        return probe(outputs, self.manifest.scales)
+
+    def pack(
+        self, parameters: Mapping[str, Tensor], version: int, generator: str, probe: Sequence[float]
+    ) -> bytes:
         """Generated parameters (fp32, PyTorch layout) as a pack of the bundle's pack dtype.
 
-        `output` is the model's first one for golden sample 0 under them, as the pack rounds them; see `write_pack`.
+        `probe` is that of eager PyTorch under them, as the pack rounds them; see `write_pack`.
         """
         return write_pack(
             narrowed(parameters, self.manifest.pack_dtypes),
             bundle_id=self.id,
             version=version,
             generator=generator,
-            probe=probe_values(output),
+            probe=probe,
         )
 
     def tensors(self, name: str) -> dict[str, Tensor]:

@@ -1,27 +1,30 @@
 """Golden data: outputs of eager PyTorch that every runtime must reproduce.
 
 `golden.safetensors` holds, for sample k, `input.k.NAME`, `default.k.NAME` (outputs under the default weights)
-and `swapped.k.NAME` (under the weights of `golden-weights.safetensors`). `bench/swaps.safetensors` holds
-`scale` [N] and `output` [N, *shape of the first output]: the outputs for sample 0 under N further weights,
-which anyone can rebuild bit by bit as `default + scale[n] * (golden - default)`. All weights are rounded as the
-bundle's packs round them (`mnet.export.format.pack_dtypes`), before eager PyTorch runs them.
+and `swapped.k.NAME` (under the weights of `golden-weights.safetensors`). `bench/swaps.safetensors` holds probes
+(`mnet.export.format.probe`) in fp64: `default` [16]; `golden` [16]; `alone` [slots, 16], under the golden weights but
+for one slot, which has its default; and `probe` [N, 16] with `scale` fp32 [N], under N further weights, which anyone
+can rebuild bit by bit as `default + scale[n] * (golden - default)`. All weights are rounded as the bundle's packs round
+them (`mnet.export.format.pack_dtypes`), before eager PyTorch runs them.
 """
 
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from mnet.export.format.slots import place
 
 TOLERANCE = 1e-4
 # Where a model computes in fp16: each op rounds to 2^-11 of a number.
 HALF_TOLERANCE = 5e-3
-# A swap counts only if it changes the output by this many tolerances; else a stale one could pass for it.
-LEAST_CHANGE = 100
+# Every generated parameter alone must move the probe by this many tolerances; else a stale one could pass for it.
+LEAST_CHANGE = 10
 SWAPS = 200
 
 
@@ -49,24 +52,31 @@ class Reference:
     def outputs(self, weights: Mapping[str, Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The model's outputs under `weights`."""
         place(self._model, weights)
-        result = self._model(*inputs)
-        outputs = (result,) if isinstance(result, Tensor) else tuple(result)
-        return tuple(output.clone() for output in outputs)
+        return tuple(output.clone() for output in flattened(self._model(*inputs)))
+
+
+def flattened(result: Any) -> list[Tensor]:
+    """The tensors of what a model returned, be it a tensor, a tuple, a dict or a `ModelOutput`; None is left out."""
+    return [leaf for leaf in tree_leaves(result) if leaf is not None]
+
+
+def output_scales(golden: Golden) -> tuple[float, ...]:
+    """The root mean square of each output over all golden samples, 1 where all values are zero."""
+    outputs = zip(*golden.default, *golden.swapped, strict=True)
+    squares = (torch.cat([each.flatten().double() for each in one]).square().mean().sqrt() for one in outputs)
+    return tuple(square.item() or 1.0 for square in squares)
+
+
+def relative_error(actual: Sequence[Tensor], expected: Sequence[Tensor], scales: Sequence[float]) -> float:
+    """The largest difference of any element, relative to its output: to the larger of its scale and its largest
+    magnitude expected. Infinite for what is not finite, for another shape, and for an integer or bool that differs.
+    """
+    return max(_relative_error(*each) for each in zip(actual, expected, scales, strict=True))
 
 
 def max_abs_error(actual: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
     """The largest absolute difference of any element; infinite where one of them is not finite."""
     return max(_difference(ours, theirs) for ours, theirs in zip(actual, expected, strict=True))
-
-
-def agrees(actual: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float) -> bool:
-    """Whether no element is off by more than `tolerance * max(1, largest magnitude of its output)`."""
-    return all(_agree(ours, theirs, tolerance) for ours, theirs in zip(actual, expected, strict=True))
-
-
-def least_change(golden: Golden) -> float:
-    """By how much the golden weights change the outputs of the sample that they change least."""
-    return min(max_abs_error(new, old) for new, old in zip(golden.swapped, golden.default, strict=True))
 
 
 def swap_weights(
@@ -79,9 +89,11 @@ def swap_weights(
 
 
 def swap_scales() -> Tensor:
-    """The N distinct scales, [N] fp32 in ±[0.5, 1]; signs alternate, so that each swap is a big change."""
-    magnitude = torch.linspace(0.5, 1.0, SWAPS)
-    return torch.where(torch.arange(SWAPS) % 2 == 0, magnitude, -magnitude)
+    """The N distinct scales fp32 [N], in turn from [0.75, 1] and [-0.5, -0.25]: each swap is a big change, also of
+    a product of two parameters, such as the factors of a LoRA.
+    """
+    spread = torch.linspace(0.0, 0.25, SWAPS)
+    return torch.where(torch.arange(SWAPS) % 2 == 0, 0.75 + spread, -0.5 + spread)
 
 
 def golden_tensors(
@@ -117,14 +129,17 @@ def golden_from_tensors(
     )
 
 
-def _agree(actual: Tensor, expected: Tensor, tolerance: float) -> bool:
-    allowed = tolerance * max(1.0, expected.abs().max().item())
-    # An infinite allowance would pass any weights.
-    return math.isfinite(allowed) and _difference(actual, expected) <= allowed
+def _relative_error(actual: Tensor, expected: Tensor, scale: float) -> float:
+    if actual.dtype != expected.dtype:
+        return math.inf
+    if not expected.is_floating_point():
+        return 0.0 if torch.equal(actual, expected) else math.inf
+    error = _difference(actual, expected) / max(scale, expected.abs().max().item())
+    return error if math.isfinite(error) else math.inf
 
 
 def _difference(actual: Tensor, expected: Tensor) -> float:
     if actual.shape != expected.shape:
-        return float("inf")
-    largest = (actual - expected).abs().max().item()
-    return largest if largest == largest else float("inf")
+        return math.inf
+    largest = (actual.double() - expected.double()).abs().max().item()
+    return largest if math.isfinite(largest) else math.inf

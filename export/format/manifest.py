@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from mnet.export.format.errors import BundleError, IntegrityError, Reason
 from mnet.export.format.folder import MANIFEST_FILE
 
-SCHEMA = "mnet.bundle/1.0"
+SCHEMA = "mnet.bundle/2.0"
 
 
 def canonical_json(content: Any) -> bytes:
@@ -36,7 +36,7 @@ def _inside_the_bundle(path: str) -> str:
 
 BundlePath = Annotated[str, AfterValidator(_inside_the_bundle)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Dtype = Literal["float32", "int64"]
+Dtype = Literal["bool", "uint8", "int32", "int64", "float16", "float32"]
 PackDtype = Literal["float32", "float16", "int8"]
 BaseDtype = Literal["float32", "int8"]
 
@@ -73,12 +73,28 @@ class File(_Part):
     role: Literal["device", "bench"]
 
 
+class DynamicDimension(_Part):
+    """A dimension whose size is from `min` to `max`. Dimensions of one `name` have one size."""
+
+    dimension: int = Field(ge=0)
+    name: str
+    min: int = Field(ge=0)
+    max: int = Field(ge=1)
+
+
 class TensorInfo(_Part):
-    """One input or output of the device model."""
+    """One input or output of the device model; `shape` is that in golden sample 0."""
 
     name: str
     dtype: Dtype
     shape: tuple[int, ...]
+    dynamic: tuple[DynamicDimension, ...] = ()
+
+
+class OutputInfo(TensorInfo):
+    """One output. `scale` is the root mean square of its golden values, 1 where all are zero."""
+
+    scale: float = Field(gt=0, allow_inf_nan=False)
 
 
 class InputBinding(_Part):
@@ -96,11 +112,19 @@ class InitializerBinding(_Part):
     name: str
 
 
+class ByteRange(_Part):
+    """`size` bytes at `offset` of a file."""
+
+    offset: int = Field(ge=0)
+    size: int = Field(ge=1)
+
+
 class BytesBinding(_Part):
     """The slot is `size` bytes at `offset` of a file of the bundle, of which a device keeps a copy.
 
-    At each of the offsets `keys`, 64 more bytes are the name that the runtime knows the content by: the
-    SHA-256 of the `size` bytes in lower-case hex, to be written anew with them.
+    At each of the offsets `keys`, 64 more bytes are the name by which the runtime knows the content: the
+    SHA-256 in lower-case hex of the bytes `hashed`, by default those of the slot. Several slots may lie in one such
+    range, so a device writes all slots before the first key.
     """
 
     kind: Literal["bytes"]
@@ -108,6 +132,7 @@ class BytesBinding(_Part):
     offset: int = Field(ge=0)
     size: int = Field(ge=1)
     keys: tuple[int, ...] = ()
+    hashed: ByteRange | None = None
 
 
 class SliceBinding(_Part):
@@ -145,7 +170,9 @@ class Slot(_Part):
 class Golden(_Part):
     """Samples with the outputs of eager PyTorch, under the default weights and under random other ones.
 
-    An output passes if no element is off by more than `tolerance * max(1, largest magnitude expected)`.
+    An output of floats passes if no element is off by more than `tolerance * max(scale, largest magnitude expected)`,
+    one of integers or bools if all are equal. A probe passes if its `distance` is at most `tolerance`
+    (`mnet.export.format.probe`).
     """
 
     samples: BundlePath
@@ -155,7 +182,7 @@ class Golden(_Part):
 
 
 class Bench(_Part):
-    """What `mnet bench` compares with: the model with constant weights, and eager outputs for each swap."""
+    """What `mnet bench` compares with: the model with constant weights, and the probe of each swap."""
 
     baked: BundlePath
     swaps: BundlePath
@@ -167,20 +194,25 @@ class Manifest(_Part):
     `policy` is the file of the request policy `shift`, see `mnet.export.format.shift`; None where the bundle has none.
     """
 
-    schema_: str = Field(alias="schema", pattern=r"^mnet\.bundle/1\.[0-9]+$")
+    schema_: str = Field(alias="schema", pattern=r"^mnet\.bundle/2\.[0-9]+$")
     id: Sha256
     target: str
     runtime: Runtime
     model: Model
     files: dict[BundlePath, File]
     inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
+    outputs: tuple[OutputInfo, ...]
     slots: tuple[Slot, ...]
     default_weights: BundlePath
     golden: Golden
     bench: Bench
     policy: BundlePath | None = None
     created: str
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """The scale of each output."""
+        return tuple(output.scale for output in self.outputs)
 
     @property
     def pack_dtypes(self) -> dict[str, PackDtype]:
@@ -243,7 +275,7 @@ def first_fault(error: ValidationError) -> str:
 
 
 def _is_known(schema: str) -> bool:
-    return re.fullmatch(r"mnet\.bundle/1\.[0-9]+", schema) is not None
+    return re.fullmatch(r"mnet\.bundle/2\.[0-9]+", schema) is not None
 
 
 def _is_sealed(raw: bytes, content: dict[str, Any], schema: str) -> bool:
@@ -257,5 +289,5 @@ def _is_sealed(raw: bytes, content: dict[str, Any], schema: str) -> bool:
 
 
 def json_schema() -> str:
-    """The JSON schema of the manifest: `export/format/schema/bundle-1.json`, for readers in other languages."""
+    """The JSON schema of the manifest: `export/format/schema/bundle-2.json`, for readers in other languages."""
     return json.dumps(Manifest.model_json_schema(), indent=2) + "\n"

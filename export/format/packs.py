@@ -20,9 +20,9 @@ from torch import Tensor
 from mnet.export.format.errors import Reason, Refused
 from mnet.export.format.manifest import Manifest, Slot, canonical_json, dtype_name, first_fault
 from mnet.export.format.pack_dtypes import Carrier, carriers, widened
+from mnet.export.format.probe import LENGTH
 
-SCHEMA = "mnet.pack/1"
-PROBE_LENGTH = 16
+SCHEMA = "mnet.pack/2"
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,11 @@ class PackMetadata(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", populate_by_name=True)
 
-    schema_: Literal["mnet.pack/1"] = Field(alias="schema")
+    schema_: Literal["mnet.pack/2"] = Field(alias="schema")
     bundle: str
     version: int = Field(ge=0)
     generator: str
-    probe: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(min_length=1, max_length=PROBE_LENGTH)
-
-
-def probe_values(output: Tensor) -> list[float]:
-    """What a pack carries of the model's first output: its first 16 values, flattened."""
-    values: list[float] = output.detach().reshape(-1)[:PROBE_LENGTH].tolist()
-    return values
+    probe: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(min_length=LENGTH, max_length=LENGTH)
 
 
 def pack_digest(data: bytes) -> str:
@@ -63,9 +57,9 @@ def write_pack(
 ) -> bytes:
     """Pack `tensors`, as `narrowed` gives them, as `version` for one bundle; equal arguments give equal bytes.
 
-    `generator` is the SHA-256 of the checkpoint that generated them. `probe` is `probe_values` of eager
-    PyTorch's first output for the bundle's first golden input under these very weights, `rounded`: the device
-    must reproduce it.
+    `generator` is the SHA-256 of the checkpoint that generated them. `probe` is that of eager PyTorch's outputs for
+    the bundle's first golden input under these very weights, `rounded` (`mnet.export.format.probe`): the device must
+    reproduce it.
     Raises ValueError if a probe value is not finite.
     """
     metadata = {

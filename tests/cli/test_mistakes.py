@@ -90,8 +90,8 @@ def test_bundle_of_another_schema(verb: str, tiny_bundle: Path, tmp_path: Path) 
     shutil.copytree(tiny_bundle, bundle)
     manifest = json.loads((bundle / "manifest.json").read_text())
     del manifest["id"]
-    (bundle / "manifest.json").write_bytes(seal({**manifest, "schema": "mnet.bundle/2.0"}))
-    assert_mistake(mnet(verb, bundle), "mnet.bundle/2.0")
+    (bundle / "manifest.json").write_bytes(seal({**manifest, "schema": "mnet.bundle/3.0"}))
+    assert_mistake(mnet(verb, bundle), "mnet.bundle/3.0")
 
 
 def test_port_in_use(tiny_run: Path, tiny_bundle: Path, tmp_path: Path) -> None:

@@ -61,9 +61,16 @@ class PackFactory:
         self._bundle, self._reference = bundle, Reference(model)
 
     def expected(self, weights: dict[str, Tensor], sample: int = 0) -> Tensor:
-        """Eager PyTorch's scores under `weights`."""
-        as_served = rounded(weights, self._bundle.manifest.pack_dtypes)
-        return self._reference.outputs(as_served, self._bundle.golden.inputs[sample])[0]
+        """Eager PyTorch's first output under `weights`."""
+        return self._outputs(weights, sample)[0]
+
+    def probe(self, weights: dict[str, Tensor]) -> list[float]:
+        """Eager PyTorch's probe under `weights`."""
+        return self._bundle.probe(self._outputs(weights, 0))
 
     def pack(self, weights: dict[str, Tensor], version: int) -> bytes:
-        return self._bundle.pack(weights, version, "0" * 64, self.expected(weights))
+        return self._bundle.pack(weights, version, "0" * 64, self.probe(weights))
+
+    def _outputs(self, weights: dict[str, Tensor], sample: int) -> tuple[Tensor, ...]:
+        as_served = rounded(weights, self._bundle.manifest.pack_dtypes)
+        return self._reference.outputs(as_served, self._bundle.golden.inputs[sample])

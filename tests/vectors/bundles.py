@@ -24,10 +24,10 @@ def manifest_vectors(bundle: Bundle, by_bytes: Bundle) -> Iterator[Vector]:
 
     yield vector("as exported", "accepted", raw)
     yield vector(
-        "of a later minor version", "accepted", seal(content | {"schema": "mnet.bundle/1.9", "news": [1]})
+        "of a later minor version", "accepted", seal(content | {"schema": "mnet.bundle/2.9", "news": [1]})
     )
-    yield vector("of another major version", "bundle_error", seal(content | {"schema": "mnet.bundle/2.0"}))
-    yield vector("schema edited", "wrong_hash", raw.replace(b"mnet.bundle/1.0", b"mnet.bundle/2.0"))
+    yield vector("of another major version", "bundle_error", seal(content | {"schema": "mnet.bundle/1.0"}))
+    yield vector("schema edited", "wrong_hash", raw.replace(b"mnet.bundle/2.0", b"mnet.bundle/3.0"))
     yield vector("a digit changed", "wrong_hash", raw.replace(b'"tolerance":0.0001', b'"tolerance":0.9001'))
     yield vector("a blank added", "wrong_hash", raw.replace(b",", b", ", 1))
     yield vector("cut", "malformed", raw[:-1])
@@ -44,6 +44,13 @@ def manifest_vectors(bundle: Bundle, by_bytes: Bundle) -> Iterator[Vector]:
         "a slot without a layout": {"layout": None},
     }.items():
         yield vector(name, "bundle_error", seal(content | {"slots": [first | changed, *others]}))
+    output, *_ = content["outputs"]
+    for name, changed in {
+        "an output without a scale": {"scale": None},
+        "an output of scale 0": {"scale": 0.0},
+        "an output in bfloat16": {"dtype": "bfloat16"},
+    }.items():
+        yield vector(name, "bundle_error", seal(content | {"outputs": [output | changed]}))
     yield vector("nested deep", "malformed", b"[" * 100_000 + b"]" * 100_000)
     for name, changed in {"count 0": {"count": 0}, "tolerance 0": {"tolerance": 0.0}}.items():
         yield vector(name, "bundle_error", seal(content | {"golden": content["golden"] | changed}))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mnet.export.format.bundle import Bundle
-from mnet.export.format.errors import BundleError, IntegrityError, Refused
+from mnet.export.format.errors import BundleError, IntegrityError, Reason, Refused
 from mnet.export.format.manifest import parse_manifest
 from mnet.export.format.packs import read_pack
 from mnet.export.format.shift import Shift
@@ -16,6 +16,7 @@ from mnet.toolchain.contract.release import Release, verify_release
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.phone.request_policies import STATISTIC, request_policy
 from mnet.toolchain.phone.store import check_bytes
+from tests.vectors.probes import right
 
 
 def verdict(vector: dict[str, Any], phone: dict[str, Any], bundle: Path, scratch: Path) -> str:
@@ -24,6 +25,8 @@ def verdict(vector: dict[str, Any], phone: dict[str, Any], bundle: Path, scratch
         return "accepted" if _believed(vector, phone) else "not_believed"
     if vector["kind"] == "asks":
         return _asks(vector, Bundle.load(bundle), scratch)
+    if vector["kind"] == "probe":
+        return "accepted" if right(vector) else Reason.SELF_TEST_FAILED
     try:
         _JUDGES[vector["kind"]](vector, phone, bundle, scratch)
     except (Refused, IntegrityError) as refusal:

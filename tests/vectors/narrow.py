@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.golden import Reference
 from mnet.export.format.pack_dtypes import narrowed
-from mnet.export.format.packs import probe_values, write_pack
+from mnet.export.format.packs import write_pack
+from mnet.export.format.probe import LENGTH
 from tests.export.ranker import PackFactory, random_weights
 from tests.vectors.vector import Vector, base64_text
 
@@ -72,8 +73,8 @@ class _Packs:
         self._bundle = bundle
         self.wide = random_weights(bundle, seed=5)
         self.tensors = narrowed(self.wide, bundle.manifest.pack_dtypes)
-        self.exact = probe_values(Reference(model).outputs(self.wide, bundle.golden.inputs[0])[0])
-        self._probe = probe_values(PackFactory(bundle, model).expected(self.wide))
+        self.exact = bundle.probe(Reference(model).outputs(self.wide, bundle.golden.inputs[0]))
+        self._probe = PackFactory(bundle, model).probe(self.wide)
 
     def good(self) -> Iterator[Vector]:
         """What the cloud sends."""
@@ -82,7 +83,7 @@ class _Packs:
 
     def read(self, name: str, verdict: str, tensors: dict[str, Tensor]) -> Vector:
         """A pack that is read."""
-        return self._vector("pack", name, verdict, pack=base64_text(self._pack(tensors, [0.5])))
+        return self._vector("pack", name, verdict, pack=base64_text(self._pack(tensors, [0.5] * LENGTH)))
 
     def swapped(
         self, name: str, verdict: str, probe: list[float], tensors: dict[str, Tensor] | None = None

@@ -11,7 +11,8 @@ from joserfc.jwk import ECKey
 from torch import Tensor
 
 from mnet.export.format.bundle import Bundle
-from mnet.export.format.packs import pack_digest, probe_values, write_pack
+from mnet.export.format.packs import pack_digest, write_pack
+from mnet.export.format.probe import LENGTH
 from mnet.toolchain.contract.release import Release, sign_release
 from tests.export.ranker import PackFactory, random_weights
 from tests.vectors.vector import DEVICE, NOW, Vector, base64_text
@@ -29,11 +30,11 @@ def pack_vectors(bundle: Bundle) -> Iterator[Vector]:
 
     def packed(tensors: dict[str, Tensor], **changed: Any) -> bytes:
         metadata = {
-            "schema": "mnet.pack/1",
+            "schema": "mnet.pack/2",
             "bundle": bundle.id,
             "version": 1,
             "generator": "g",
-            "probe": [0.5],
+            "probe": [0.5] * LENGTH,
         }
         return safetensors.torch.save(tensors, {"mnet": json.dumps(metadata | changed)})
 
@@ -55,14 +56,15 @@ def pack_vectors(bundle: Bundle) -> Iterator[Vector]:
     yield vector("a shape of more bytes", "malformed", _edited(good, _larger_shape))
     yield vector("an unknown dtype", "malformed", _edited(good, _unknown_dtype))
     for name, changed in {
-        "another schema": {"schema": "mnet.pack/2"},
+        "another schema": {"schema": "mnet.pack/1"},
         "version negative": {"version": -1},
         "version true": {"version": True},
         "version as text": {"version": "1"},
         "version with a fraction": {"version": 1.0},
         "no probe": {"probe": []},
+        "a probe of 15": {"probe": [0.0] * 15},
         "a probe of 17": {"probe": [0.0] * 17},
-        "a probe of texts": {"probe": ["0.5"]},
+        "a probe of texts": {"probe": ["0.5"] * LENGTH},
         "a field more": {"surprise": 1},
         "bundle null": {"bundle": None},
     }.items():
@@ -83,7 +85,7 @@ def pack_vectors(bundle: Bundle) -> Iterator[Vector]:
 def install_vectors(bundle: Bundle, key: ECKey) -> Iterator[Vector]:
     """A good release with what may come in place of its pack."""
     weights = random_weights(bundle, seed=2)
-    good = write_pack(weights, bundle_id=bundle.id, version=7, generator="g", probe=[0.5])
+    good = write_pack(weights, bundle_id=bundle.id, version=7, generator="g", probe=[0.5] * LENGTH)
     release = Release(DEVICE, bundle.id, 7, pack_digest(good), len(good), NOW, NOW + 60)
     jws = sign_release(key, release)
 
@@ -110,21 +112,36 @@ def swap_vectors(bundle: Bundle, factory: PackFactory) -> Iterator[Vector]:
             "verdict": verdict,
         }
 
+    tolerance = bundle.manifest.golden.tolerance
+
     def claiming(probe: list[float], version: int = 3) -> bytes:
         return write_pack(weights[1], bundle_id=bundle.id, version=version, generator="g", probe=probe)
 
-    before, truth = (probe_values(factory.expected(each)) for each in weights)
+    before, truth = (factory.probe(each) for each in weights)
     yield vector("one", "accepted", first)
     yield vector("two in order", "accepted", first, second)
     yield vector("the same again", "stale_version", first, first)
     yield vector("rolled back", "stale_version", second, first)
     yield vector("the default weights", "stale_version", bundle.default_pack())
-    yield vector("one output off", "self_test_failed", first, claiming([truth[0] + 0.01, *truth[1:]]))
+    yield vector("one sum off", "self_test_failed", first, claiming([truth[0] + 0.01, *truth[1:]]))
     yield vector("outputs of the version before", "self_test_failed", first, claiming(before))
-    yield vector("a probe too short", "self_test_failed", first, claiming(truth[:3]))
-    # Read as fp32 they are infinite, and so would be what an output may be off by.
-    yield vector("a probe beyond fp32", "self_test_failed", first, claiming([1e39] * len(truth)))
-    yield vector("one number beyond fp32", "self_test_failed", first, claiming([1e39]))
+    yield vector(
+        "a sum off by half of what it may be", "accepted", first, claiming(_moved(truth, 0.5 * tolerance))
+    )
+    yield vector(
+        "a sum off by twice what it may be", "self_test_failed", first, claiming(_moved(truth, 2 * tolerance))
+    )
+    # Read as fp32 it is infinite, and so would be what a sum may be off by.
+    yield vector("a probe beyond fp32", "self_test_failed", first, claiming([1e39] * LENGTH))
+    yield vector("one number beyond fp32", "self_test_failed", first, claiming([*truth[1:], 1e39]))
+    for name, default in bundle.default_weights.items():
+        stale = factory.probe(weights[1] | {name: default})
+        yield vector(f"{name} left at its default", "self_test_failed", first, claiming(stale))
+
+
+def _moved(probe: list[float], share: float) -> list[float]:
+    """The probe with its first number moved by a share of its size."""
+    return [probe[0] + share * max(1.0, *map(abs, probe)), *probe[1:]]
 
 
 def _with_header(header: bytes) -> bytes:

@@ -13,6 +13,7 @@ hostile, broken or ordinary network could bring, with the verdict (`accepted`, t
     swap      packs                                         the last of packs swapped in one after the other
     manifest  manifest                                      the bytes of `manifest.json`
     bundle    files (path -> bytes, null: deleted)          the bundle with these files changed
+    probe     outputs (dtype, values, scale), probe         the 16 sums, see `mnet.export.format.probe`, to 1e-9
     policy    file                                          the bytes of `policy.safetensors`
     asks      policy, state (what a phone kept, or null),   what a phone does after each sample, of which it uploads the
               samples, window, restarts                     last `window`: `ask` or `wait`; it starts anew before each
@@ -42,6 +43,7 @@ from tests.vectors import policies
 from tests.vectors.bundles import bundle_vectors, manifest_vectors
 from tests.vectors.narrow import half_vectors, int8_vectors
 from tests.vectors.packs import install_vectors, pack_vectors, swap_vectors
+from tests.vectors.probes import probe_vectors
 from tests.vectors.releases import release_vectors
 from tests.vectors.statements import statement_vectors
 from tests.vectors.vector import DEVICE, NOW, Vector
@@ -77,6 +79,7 @@ def _vectors(signing: ECKey, other: ECKey) -> Iterator[Vector]:
     yield from int8_vectors(int8, convnet)
     yield from manifest_vectors(bundle, int8)
     yield from bundle_vectors(bundle)
+    yield from probe_vectors()
     yield from policies.policy_vectors()
     yield from policies.asks_vectors()
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from mnet.export.format.bundle import Bundle
+from mnet.export.format.golden import flattened
 from mnet.export.format.manifest import MANIFEST_FILE
 from mnet.export.format.pack_dtypes import narrowed, widened
-from mnet.export.format.packs import probe_values, read_pack, write_pack
+from mnet.export.format.packs import read_pack, write_pack
 from mnet.export.lowering.quantization import with_base
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import call_alike
@@ -109,8 +110,8 @@ class PackGenerator:
                 raise ValueError(f"the generated {name} is not finite")
         packed, on_device = self._narrowed(batch)
         # What the devices' self-tests must reproduce on their own runtimes, under these very weights.
-        outputs = call_alike(self._on_device, on_device, *self._golden)
-        probes = [probe_values(output) for output in outputs.unbind()]
+        outputs = flattened(call_alike(self._on_device, on_device, *self._golden))
+        probes = [self._bundle.probe([output[row] for output in outputs]) for row in range(len(versions))]
         return [
             write_pack(
                 packed[row],

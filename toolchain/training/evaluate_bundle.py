@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Subset
 
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import Refused
+from mnet.export.format.golden import flattened
 from mnet.export.format.pack_dtypes import rounded
 from mnet.export.lowering.quantization import with_base
 from mnet.export.session import open_session
@@ -105,23 +106,24 @@ class _Served:
             rounded({name: values[m] for name, values in generated.items()}, dtypes) for m in range(packs)
         ]
         stacked = {name: torch.stack([row[name] for row in rows]) for name in dtypes}
-        probes = call_alike(self._reference, stacked, *self._bundle.golden.inputs[0])
+        outputs = flattened(call_alike(self._reference, stacked, *self._bundle.golden.inputs[0]))
         self.packs += packs
         live = -1
 
         def answer(pack: int, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
             nonlocal live
             if pack != live:
-                self._swap(rows[pack], probes[pack])
+                self._swap(rows[pack], [output[pack] for output in outputs])
                 live = pack
             return self._session.run(inputs)
 
         return self._task.device_outputs(answer, batch)
 
-    def _swap(self, parameters: dict[str, Tensor], probe: Tensor) -> None:
+    def _swap(self, parameters: dict[str, Tensor], outputs: Sequence[Tensor]) -> None:
+        probe = self._bundle.probe(outputs)
         try:
             self._session.swap(self._bundle.pack(parameters, next(self._versions), "evaluation", probe))
         except Refused:
             self.refused += 1
-            default, output = self._bundle.default_weights, self._bundle.golden.default[0][0]
-            self._session.swap(self._bundle.pack(default, next(self._versions), "default", output))
+            default, probe = self._bundle.default_weights, self._bundle.probe(self._bundle.golden.default[0])
+            self._session.swap(self._bundle.pack(default, next(self._versions), "default", probe))

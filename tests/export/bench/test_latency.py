@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import pytest
@@ -10,20 +11,27 @@ from mnet.export.bench.memory import measure_memory
 from mnet.export.exporter import export_bundle
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import BundleError
-from mnet.export.format.golden import swap_scales, swap_weights
+from mnet.export.format.packs import read_pack
+from mnet.export.format.probe import distance
+from mnet.export.format.stored_swaps import StoredSwaps
 from mnet.export.session import SwapTimes, open_session
 from tests.export.ranker import PackFactory, Ranker, ranker_spec
 
 
-def test_the_stored_outputs_are_eager_pytorchs_for_distinct_weights(
+def test_the_stored_probes_are_eager_pytorchs_for_distinct_weights(
     bundle: Bundle, packs: PackFactory
 ) -> None:
-    stored = bundle.tensors(bundle.manifest.bench.swaps)
-    assert torch.equal(stored["scale"], swap_scales())
-    assert len(stored["scale"].unique()) == len(stored["output"]) == 200
-    weights = list(swap_weights(bundle.default_weights, bundle.golden.weights, stored["scale"]))
-    for k in (0, 1, 100, 199):
-        assert torch.equal(packs.expected(weights[k]), stored["output"][k])
+    stored = StoredSwaps.of(bundle)
+    assert len(stored.weights) == len(stored.probes) == 200
+    for weights, probe in zip(stored.weights, stored.probes, strict=True):
+        assert distance(packs.probe(weights), probe) < 1e-6
+    weights = [each["head_in.weight"] for each in stored.weights]
+    assert not any(torch.equal(one, other) for one, other in itertools.combinations(weights, 2))
+    for name, probe, pack in stored.packs_of_one(version=1):
+        parameters = read_pack(pack, bundle.manifest).parameters
+        moved = [each for each in parameters if torch.equal(parameters[each], bundle.default_weights[each])]
+        assert moved == [name]
+        assert distance(packs.probe(parameters), probe) < 1e-6
 
 
 def test_a_bench_reports_what_the_issue_names(bundle: Bundle, tmp_path: Path) -> None:
@@ -31,7 +39,7 @@ def test_a_bench_reports_what_the_issue_names(bundle: Bundle, tmp_path: Path) ->
     bench = bench_bundle(bundle, swaps=210, step=lambda: steps.append(None))
     report = bench.report(bundle)
     keys = ["runtime", "target", "model", "machine", "threads", *sizes(bundle), "load", "inference", "swap"]
-    assert list(report) == [*keys, "time_to_effect", "memory", "max_abs_error", "output_change"]
+    assert list(report) == [*keys, "time_to_effect", "memory", "max_error", "output_change"]
     assert report["swap"]["count"] == len(steps) == 210
     assert len(bench.baked_s) == len(bench.control_s) == len(bench.swappable_s) > 1000
     assert len(bench.loadings) == 11
@@ -66,7 +74,7 @@ def test_the_figures_are_medians_and_the_worst_of_errors_and_changes(bundle: Bun
     }
     assert report["load"]["load_and_self_test_p50_us"] == 2000.0
     assert report["time_to_effect"] == {"swap_p50_us": 200.0, "whole_model_p50_us": 1000.0}
-    assert (report["max_abs_error"], report["output_change"]) == (3e-7, 2.0)
+    assert (report["max_error"], report["output_change"]) == (3e-7, 2.0)
 
 
 def test_the_sizes_are_those_of_the_files(bundle: Bundle, packs: PackFactory) -> None:

@@ -12,12 +12,12 @@ def test_a_cell_holds_what_was_measured(model: Ranker, tmp_path: Path) -> None:
         "ranker",
         "onnx",
         "initializers",
-        21,
+        25,
     )
-    assert cell["max_abs_error"] < 1e-4 < cell["output_change"] / 100
+    assert cell["max_error"] < 1e-4 < cell["output_change"] / 10
     assert min(cell["swap_p50_us"], cell["bind_p50_us"]) > 0
     assert 0.1 < cell["ratio_p50"] < 10
-    assert stages[-2:] == ["verifying 21 packs", "timing 4 swaps"]
+    assert stages[-2:] == ["verifying", "timing 4 swaps"]
     assert (tmp_path / "b" / "manifest.json").is_file()
 
 

@@ -17,9 +17,9 @@ def content_of(bundle: Bundle, **changes: Any) -> dict[str, Any]:
 
 
 def test_the_committed_schema_is_current() -> None:
-    committed = Path(bundle_format.__path__[0]) / "schema" / "bundle-1.json"
+    committed = Path(bundle_format.__path__[0]) / "schema" / "bundle-2.json"
     assert committed.read_text() == json_schema(), (
-        "write json_schema() to export/format/schema/bundle-1.json again"
+        "write json_schema() to export/format/schema/bundle-2.json again"
     )
 
 
@@ -47,7 +47,7 @@ def test_nothing_can_be_added_to_the_manifest(bundle: Bundle, extra: bytes) -> N
             parse_manifest(changed)
 
 
-@pytest.mark.parametrize("schema", ["mnet.bundle/2.0", "mnet.bundle/1", "other/1.0"])
+@pytest.mark.parametrize("schema", ["mnet.bundle/1.0", "mnet.bundle/3.0", "mnet.bundle/2", "other/2.0"])
 def test_another_schema_is_no_damage_but_not_read(bundle: Bundle, schema: str) -> None:
     sealed = seal(content_of(bundle, schema=schema))
     edited = json.dumps(content_of(bundle, schema=schema, id=bundle.id), indent=2).encode()
@@ -58,7 +58,7 @@ def test_another_schema_is_no_damage_but_not_read(bundle: Bundle, schema: str) -
 
 
 def test_a_later_minor_version_is_read(bundle: Bundle) -> None:
-    manifest = parse_manifest(seal(content_of(bundle, schema="mnet.bundle/1.9", news={"a": 1})))
+    manifest = parse_manifest(seal(content_of(bundle, schema="mnet.bundle/2.9", news={"a": 1})))
     assert manifest.slots == bundle.manifest.slots
 
 

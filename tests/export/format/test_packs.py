@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import Reason, Refused
-from mnet.export.format.packs import pack_digest, probe_values, read_pack, write_pack
+from mnet.export.format.packs import pack_digest, read_pack, write_pack
 from tests.export.ranker import PackFactory, random_weights
 
 
@@ -30,12 +30,12 @@ def test_a_pack_comes_back_as_written(bundle: Bundle, packs: PackFactory, weight
     assert pack.version == 7
     assert list(pack.parameters) == [slot.parameter for slot in bundle.manifest.slots]
     assert all(torch.equal(pack.parameters[name], weights[name]) for name in weights)
-    assert list(pack.probe) == probe_values(packs.expected(weights))
+    assert list(pack.probe) == packs.probe(weights)
     assert len(pack.probe) == 16
 
 
 def test_equal_weights_give_equal_bytes_in_any_order(weights: dict[str, Tensor]) -> None:
-    arguments = {"bundle_id": "b" * 64, "version": 3, "generator": "c" * 64, "probe": [0.1, -2.0]}
+    arguments = {"bundle_id": "b" * 64, "version": 3, "generator": "c" * 64, "probe": [0.1, -2.0] * 8}
     one = write_pack(weights, **arguments)  # type: ignore[arg-type]
     other = write_pack(dict(reversed(weights.items())), **arguments)  # type: ignore[arg-type]
     assert one == other
@@ -44,7 +44,7 @@ def test_equal_weights_give_equal_bytes_in_any_order(weights: dict[str, Tensor])
 
 def test_a_probe_must_be_finite(weights: dict[str, Tensor]) -> None:
     with pytest.raises(ValueError, match="float"):
-        write_pack(weights, bundle_id="b", version=1, generator="g", probe=[float("nan")])
+        write_pack(weights, bundle_id="b", version=1, generator="g", probe=[float("nan")] * 16)
 
 
 def test_every_truncation_is_malformed(
@@ -59,12 +59,13 @@ def test_every_truncation_is_malformed(
 @pytest.mark.parametrize(
     "metadata",
     [
-        {"schema": "mnet.pack/2"},
+        {"schema": "mnet.pack/1"},
         {"version": -1},
         {"version": True},
         {"version": "1"},
         {"probe": []},
         {"probe": [None]},
+        {"probe": [0.0] * 15},
         {"probe": [0.0] * 17},
         {"surprise": 1},
         {"bundle": None},
@@ -73,7 +74,7 @@ def test_every_truncation_is_malformed(
 def test_wrong_metadata_is_malformed(
     bundle: Bundle, weights: dict[str, Tensor], metadata: dict[str, object]
 ) -> None:
-    right = {"schema": "mnet.pack/1", "bundle": bundle.id, "version": 1, "generator": "", "probe": [0.0]}
+    right = {"schema": "mnet.pack/2", "bundle": bundle.id, "version": 1, "generator": "", "probe": [0.0] * 16}
     data = safetensors.torch.save(weights, {"mnet": json.dumps(right)})
     assert read_pack(data, bundle.manifest).version == 1
     assert (
@@ -118,10 +119,10 @@ def test_tensors_that_do_not_fit_are_refused_by_name(
     change: Callable[[dict[str, Tensor]], dict[str, Tensor]],
     reason: Reason,
 ) -> None:
-    data = write_pack(change(weights), bundle_id=bundle.id, version=1, generator="", probe=[0.0])
+    data = write_pack(change(weights), bundle_id=bundle.id, version=1, generator="", probe=[0.0] * 16)
     assert refusal(data, bundle) is reason
 
 
 def test_another_bundles_pack_is_refused(bundle: Bundle, weights: dict[str, Tensor]) -> None:
-    data = write_pack(weights, bundle_id="0" * 64, version=1, generator="", probe=[0.0])
+    data = write_pack(weights, bundle_id="0" * 64, version=1, generator="", probe=[0.0] * 16)
     assert refusal(data, bundle) is Reason.WRONG_BUNDLE

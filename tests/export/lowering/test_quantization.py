@@ -48,7 +48,7 @@ def test_it_computes_what_eager_does_with_the_rounded_base(quantized: Quantized)
     reference = Reference(with_base(spec.model, spec.generated, "int8"))
     new, session = random_weights(bundle, seed=1), open_session(bundle)
     expected = reference.outputs(new, bundle.golden.inputs[0])
-    session.swap(bundle.pack(new, 1, "test", expected[0]))
+    session.swap(bundle.pack(new, 1, "test", bundle.probe(expected)))
     for inputs in bundle.golden.inputs:
         expected = reference.outputs(new, inputs)
         assert max_abs_error(session.run(inputs), expected) < 1e-4

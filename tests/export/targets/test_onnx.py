@@ -169,7 +169,7 @@ def test_generated_convolutions_are_swapped(tmp_path: Path) -> None:
 def test_a_batch_norm_behind_a_generated_convolution_is_not_folded(tmp_path: Path) -> None:
     model = Normalized().eval()
     bundle = export_bundle(image_spec(model, model.generated), "onnx", tmp_path / "b")
-    assert verify_bundle(bundle).max_abs_error < EXACT
+    assert verify_bundle(bundle).max_error < EXACT
 
 
 def test_nothing_of_the_exporting_machine_is_in_the_files(bundle: Bundle) -> None:
