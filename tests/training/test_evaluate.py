@@ -12,9 +12,10 @@ from rich.console import Console
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.tasks.ranking import full_values, ranks
 from mnet.toolchain.tasks.recommendation import Recommendation
-from mnet.toolchain.training.bootstrap import bootstrap_gain
+from mnet.toolchain.training import bootstrap
+from mnet.toolchain.training.bootstrap import bootstrap_gain, bootstrap_gains
 from mnet.toolchain.training.build import load_data
-from mnet.toolchain.training.evaluate import evaluate, score
+from mnet.toolchain.training.evaluate import evaluate, figure_text, score, seeds_text
 from mnet.toolchain.training.run import load_run
 from mnet.toolchain.training.scorers import FineTunedScorer, GeneratedScorer
 from mnet.toolchain.training.staleness import staleness
@@ -34,14 +35,39 @@ def test_the_report_has_every_method_and_the_gain(small_run: Path) -> None:
         "fine-tuning",
         "popularity",
     }
+    assert report["equal_cost"] == "static"
+    assert report["gain"] == report["gain_over_static"]
     for metric, gain in report["gain"]["metanetwork"].items():
         base, ours = (report["metrics"][method][metric]["mean"] for method in ("static", "metanetwork"))
         assert gain["relative"] == pytest.approx(ours / base - 1)
         assert gain["low"] <= gain["relative"] <= gain["high"]
         # The same run twice: there is no spread over seeds.
         assert report["metrics"]["static"][metric]["std"] == 0
+    assert figure_text(report["metrics"]["static"]["ndcg@10"]).endswith(" ± 0.0000")
+    assert seeds_text(report).endswith("over users and seeds")
     assert json.loads((small_run / "evaluation.json").read_text()) == report
     assert (small_run / "evaluation.png").is_file()
+
+
+def test_gains_are_over_the_method_that_the_config_names(small_run: Path, tmp_path: Path) -> None:
+    for file in ("facts.json", "checkpoint.safetensors", "metrics.json"):
+        (tmp_path / file).write_bytes((small_run / file).read_bytes())
+    text = (small_run / "config.yaml").read_text()
+    (tmp_path / "config.yaml").write_text(text.replace("equal_cost: static", "equal_cost: distillation"))
+    report = evaluate([tmp_path], QUIET, "metanetwork")
+    assert set(report["metrics"]) == {"static", "distillation", "metanetwork"}
+    for section, baseline in (("gain", "distillation"), ("gain_over_static", "static")):
+        base, ours = (report["metrics"][name]["ndcg@10"] for name in (baseline, "metanetwork"))
+        assert report[section]["metanetwork"]["ndcg@10"]["relative"] == pytest.approx(
+            ours["mean"] / base["mean"] - 1
+        )
+    # One seed: it has no deviation, and nothing says that it had.
+    assert base["std"] is None
+    assert "±" not in figure_text(base)
+    assert seeds_text(report).startswith("one seed (0); intervals of 95 % by paired bootstrap over users")
+    (tmp_path / "config.yaml").write_text(text.replace("equal_cost: static", "equal_cost: magic"))
+    with pytest.raises(UserError, match="holds no method magic; it has static, "):
+        evaluate([tmp_path], QUIET)
 
 
 def test_runs_of_different_configs_are_not_averaged(small_run: Path, tmp_path: Path) -> None:
@@ -112,6 +138,23 @@ def test_the_interval_is_over_users_and_paired() -> None:
     gain = bootstrap_gain(users, base, lucky)
     assert gain["low"] == 0
     assert gain["high"] > 2 * gain["relative"] > 0
+
+
+def test_the_interval_is_over_seeds_too() -> None:
+    users = np.repeat(np.arange(200), 5)
+    base = np.random.default_rng(0).random((3, 1000, 1))
+    alike, apart = base * 1.1, base * np.array([1.0, 1.1, 1.2])[:, None, None]
+    same, wide = (bootstrap_gains(users, base, ours)[0] for ours in (alike, apart))
+    assert same["high"] - same["low"] < 1e-9
+    # Two of three seeds drawn alike are 4 of 9 resamples: the interval must reach their means.
+    assert wide["low"] < 1.05 < wide["relative"] + 1 < 1.15 < 1 + wide["high"]
+
+
+def test_many_users_take_the_resamples_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    users, base = np.arange(50), np.random.default_rng(0).random(50)
+    whole = bootstrap_gain(users, base, base**2)
+    monkeypatch.setattr(bootstrap, "COUNTS_BYTES", 1)
+    assert bootstrap_gain(users, base, base**2) == pytest.approx(whole)
 
 
 def test_no_gain_over_a_baseline_that_never_scores() -> None:

@@ -15,6 +15,7 @@ from mnet.toolchain.errors import UserError
 from mnet.toolchain.report.figures import Line, bars, histograms, lines
 from mnet.toolchain.report.page import Card, Page, Section, Table
 from mnet.toolchain.training.bootstrap import gain_text
+from mnet.toolchain.training.evaluate import figure_text, seeds_text
 from mnet.toolchain.training.staleness import staleness_rows
 
 Benched = tuple[Bench, dict[str, Any]]
@@ -94,21 +95,20 @@ def _quality(report: Mapping[str, Any]) -> Section:
     first, *others = list(next(iter(report["metrics"].values())))[:4]
     rows = []
     for method, values in report["metrics"].items():
-        figures = {
-            metric: f"{values[metric]['mean']:.4f} ± {values[metric]['std']:.4f}"
-            for metric in (first, *others)
-        }
-        gain = gain_text(report["gain"][method][first]) if method != "static" else ""
+        figures = {metric: figure_text(values[metric]) for metric in (first, *others)}
+        gain = gain_text(report["gain"][method][first]) if method != report["equal_cost"] else ""
         rows.append([method, figures[first], gain, *(figures[metric] for metric in others)])
     bar = [values[first] for values in report["metrics"].values()]
     return Section(
         title="What it gains",
         text=(
-            f"{report['queries']:,} test queries; mean and deviation over {len(report['seeds'])} seeds; the gain is "
-            "over the static model, with its 95 % interval by paired bootstrap over users."
+            f"{report['queries']:,} test queries; the gain is over {report['equal_cost']}, the strongest method "
+            f"without generation that costs a device no more; {seeds_text(report)}."
         ),
         tables=[Table(["method", first, "gain, 95 %", *others], rows)],
-        figures=[bars(list(report["metrics"]), [b["mean"] for b in bar], [b["std"] for b in bar], x=first)],
+        figures=[
+            bars(list(report["metrics"]), [b["mean"] for b in bar], [b["std"] or 0.0 for b in bar], x=first)
+        ],
         command="mnet evaluate RUN ...",
     )
 
@@ -236,7 +236,7 @@ def _quality_cards(evaluation: Mapping[str, Any] | None) -> list[Card]:
         return []
     metric = next(iter(evaluation["gain"]["metanetwork"]))
     gain = gain_text(evaluation["gain"]["metanetwork"][metric]).partition(" ")[0]
-    return [Card(gain, f"{metric} over the static model, {_subject(evaluation)}")]
+    return [Card(gain, f"{metric} over {evaluation['equal_cost']}, {_subject(evaluation)}")]
 
 
 def device_cards(report: Mapping[str, Any]) -> list[Card]:

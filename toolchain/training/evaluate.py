@@ -1,6 +1,6 @@
 """Test figures of one or several runs of a config: methods side by side, mean over seeds, gains with intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from mnet.toolchain.errors import UserError
 from mnet.toolchain.tasks import Task
 from mnet.toolchain.tasks.task import Splits
 from mnet.toolchain.training.bootstrap import FloatArray, Gain, bootstrap_gains
-from mnet.toolchain.training.build import CLOUD, GENERATED, STATIC, load_data
+from mnet.toolchain.training.build import GENERATED, STATIC, load_data
 from mnet.toolchain.training.methods import Method, choose, run_methods
 from mnet.toolchain.training.run import Run, load_run, write_json
 
@@ -30,10 +30,10 @@ Values = dict[str, FloatArray]
 def evaluate(paths: Sequence[Path], console: Console, methods: str = "all") -> dict[str, Any]:
     """Test every run in `paths`; leave `evaluation.json` and `evaluation.png` in the first of them.
 
-    Returns `task, dataset, model, settings, seeds, queries, metrics` {method: {metric: {mean, std}}}, `gain` {method:
-    {metric: {relative, low, high, p} | null}} over the static model, and, where there is a cloud model,
-    `recovered_gap` {metric: share of its lead over the static model that the MetaNetwork recovers}. Raises UserError
-    when the runs are not seeds of one config.
+    Returns `task, dataset, model, settings, seeds, queries, equal_cost`, the method that gains are over; `metrics`
+    {method: {metric: {mean, std}}}, std null of a single seed; `gain` {method: {metric: {relative, low, high, p} |
+    null}} over the equal-cost method, and `gain_over_static` the same over the static model. Raises UserError when
+    the runs are not seeds of one config.
     """
     runs = [load_run(path) for path in paths]
     config = runs[0].config
@@ -48,14 +48,14 @@ def evaluate(paths: Sequence[Path], console: Console, methods: str = "all") -> d
         "settings": config.task.settings,
         "seeds": [run.config.seed for run in runs],
         "queries": len(owners),
+        "equal_cost": config.equal_cost,
         "metrics": {
             method: {metric: _mean_and_std([seed[metric] for seed in seeds]) for metric in seeds[0]}
             for method, seeds in values.items()
         },
-        "gain": _gains(owners, values),
+        "gain": _gains(owners, values, config.equal_cost),
+        "gain_over_static": _gains(owners, values, STATIC),
     }
-    if {CLOUD, GENERATED} <= values.keys():
-        report["recovered_gap"] = _recovered(report["metrics"])
     write_json(paths[0] / "evaluation.json", report)
     _plot(report, paths[0] / "evaluation.png")
     return report
@@ -91,33 +91,38 @@ def score(task: Task[Any], method: Method, splits: Splits[Any]) -> tuple[NDArray
     }
 
 
-def _gains(owners: NDArray[np.int64], values: dict[str, list[Values]]) -> dict[str, dict[str, Gain | None]]:
-    """Of every method over the static one, in each metric, all from the same resamples of users."""
-    metrics = list(values[STATIC][0])
-    static, *others = (
-        np.stack([_mean(seeds, metric) for metric in metrics], axis=1)
-        for seeds in (values[STATIC], *values.values())
+def _gains(
+    owners: NDArray[np.int64], values: dict[str, list[Values]], baseline: str
+) -> dict[str, dict[str, Gain | None]]:
+    """Of every method over `baseline`, in each metric, all from the same resamples of users and seeds."""
+    metrics = list(values[baseline][0])
+    base, *methods = (
+        np.stack([np.stack([seed[metric] for metric in metrics], axis=1) for seed in seeds])
+        for seeds in (values[baseline], *values.values())
     )
-    gains = iter(bootstrap_gains(owners, np.tile(static, len(others)), np.concatenate(others, axis=1)))
+    gains = iter(bootstrap_gains(owners, np.tile(base, len(methods)), np.concatenate(methods, axis=2)))
     return {method: {metric: next(gains) for metric in metrics} for method in values}
 
 
-def _recovered(metrics: dict[str, dict[str, dict[str, float]]]) -> dict[str, float | None]:
-    """(MetaNetwork - static) / (cloud - static) of the means; None where the cloud model is no better."""
-    recovered: dict[str, float | None] = {}
-    for metric in metrics[STATIC]:
-        static, cloud, ours = (metrics[name][metric]["mean"] for name in (STATIC, CLOUD, GENERATED))
-        recovered[metric] = (ours - static) / (cloud - static) if cloud > static else None
-    return recovered
-
-
-def _mean(seeds: list[Values], metric: str) -> FloatArray:
-    return np.mean([seed[metric] for seed in seeds], axis=0)
-
-
-def _mean_and_std(seeds: list[FloatArray]) -> dict[str, float]:
+def _mean_and_std(seeds: list[FloatArray]) -> dict[str, float | None]:
     means = [float(seed.mean()) for seed in seeds]
-    return {"mean": float(np.mean(means)), "std": float(np.std(means, ddof=1)) if len(means) > 1 else 0.0}
+    return {"mean": float(np.mean(means)), "std": float(np.std(means, ddof=1)) if len(means) > 1 else None}
+
+
+def figure_text(values: Mapping[str, float | None]) -> str:
+    """Mean and deviation for people, as `0.1190 ± 0.0007`; the mean alone where there is one seed."""
+    return f"{values['mean']:.4f}" + (f" ± {values['std']:.4f}" if values["std"] is not None else "")
+
+
+def seeds_text(report: Mapping[str, Any]) -> str:
+    """What a report's figures and intervals are over, as a sentence."""
+    seeds = report["seeds"]
+    if len(seeds) == 1:
+        return f"one seed ({seeds[0]}); intervals of 95 % by paired bootstrap over users"
+    return (
+        f"mean ± deviation over seeds {', '.join(map(str, seeds))}; intervals of 95 % by paired bootstrap over users "
+        "and seeds"
+    )
 
 
 def _plot(report: dict[str, Any], file: Path) -> None:
@@ -132,10 +137,11 @@ def _plot(report: dict[str, Any], file: Path) -> None:
         panel.barh(
             [name for name, _ in methods],
             [f["mean"] for f in figures],
-            xerr=[f["std"] for f in figures],
+            xerr=[f["std"] or 0.0 for f in figures],
             capsize=3,
         )
         panel.set(title=metric)
-    figure.suptitle(f"{report['dataset']}/{report['model']}, {len(report['seeds'])} seeds")
+    seeds = ", ".join(map(str, report["seeds"]))
+    figure.suptitle(f"{report['dataset']}/{report['model']}, seed{'s' * (len(report['seeds']) > 1)} {seeds}")
     figure.savefig(file, dpi=120)
     plt.close(figure)

@@ -40,13 +40,13 @@ def run_methods(run: Run, data: Any) -> dict[str, Method]:
 
 
 def choose(methods: dict[str, Method], wanted: str, run: Run) -> dict[str, Method]:
-    """The `wanted` of them, a comma between two names, or `all`; the static one is always there to compare with.
+    """The `wanted` of them, a comma between two names, or `all`.
 
-    Raises UserError for a name that the run does not hold.
+    The static and the equal-cost one are always there, to compare with. Raises UserError for a name that the run does
+    not hold.
     """
-    if wanted == "all":
-        return methods
-    names = [STATIC, *(name.strip() for name in wanted.split(","))]
+    others = methods if wanted == "all" else (name.strip() for name in wanted.split(","))
+    names = [STATIC, run.config.equal_cost, *others]
     if unknown := [name for name in names if name not in methods]:
         raise UserError(f"{run.path} holds no method {', '.join(unknown)}; it has {', '.join(methods)}")
     return {name: methods[name] for name in dict.fromkeys(names)}
