@@ -45,7 +45,7 @@ def bootstrap_gains(
     """
     seeds, _, columns = baseline.shape
     _, index = np.unique(users, return_inverse=True)
-    totals = np.stack(
+    totals: FloatArray = np.stack(
         [
             np.bincount(index, column)
             for side in (baseline, method)
@@ -55,9 +55,7 @@ def bootstrap_gains(
         axis=1,
     )
     rng, n_users = np.random.default_rng(seed), len(totals)
-    sums = np.concatenate(
-        [_resampled(totals, count, seeds, rng) for count in _chunks(n_users)]
-    )  # [resamples, 2, K]
+    sums = np.concatenate([_resampled(totals, count, seeds, rng) for count in _chunks(n_users)])
     observed = totals.sum(axis=0).reshape(2, seeds, columns).mean(axis=1)
     return [_gain(observed[:, k], sums[:, :, k]) for k in range(columns)]
 
