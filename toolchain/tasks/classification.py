@@ -15,6 +15,7 @@ from mnet.toolchain.data.images import LabelledImages
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.settings import Part, Strict
+from mnet.toolchain.tasks.label_free import LabelFree
 from mnet.toolchain.tasks.photos import DeviceSplits, Photos
 from mnet.toolchain.tasks.task import Seen, Splits, Task
 
@@ -171,6 +172,12 @@ class Classification(Task[Photos]):
         """Phones that are carried from one device's place to another's, see `DeviceSplits.carried`."""
         assert isinstance(splits, DeviceSplits)
         return splits.carried(part, batch_size)
+
+    def on_device(self, steps: Sequence[str]) -> LabelFree:
+        try:
+            return LabelFree(steps, as_input)
+        except ValueError as error:
+            raise UserError(f"on_device: {error}") from None
 
     def outputs(self, model: nn.Module, batch: Photos) -> Tensor:
         logits: Tensor = model(as_input(batch.image.flatten(0, 1)))

@@ -5,7 +5,7 @@ of that ready but the data, the loss and the metric.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, Self, TypeVar, cast
 
@@ -42,6 +42,34 @@ class Seen(NamedTuple):
 
     context: Tensor
     of_ids: Tensor | None = None
+
+
+Settings = Mapping[str, Any]
+
+
+class OnDevice(Protocol):
+    """Something that a device can do with its context by itself, without labels and gradients, to predict better.
+
+    It consists of `steps`, each with settings of its own, which are chosen on validation; see
+    `mnet.toolchain.tasks.label_free`.
+    """
+
+    steps: tuple[str, ...]
+
+    @property
+    def start(self) -> Settings:
+        """The settings to start from."""
+
+    def around(self, step: str, settings: Settings) -> list[Settings]:
+        """Everything that is tried for one step, with the others as in `settings`."""
+
+    def source(self, model: nn.Module, splits: Splits[Any]) -> Any:
+        """What the device is shipped of the training data."""
+
+    def outputs(
+        self, model: nn.Module, source: Any, batch: Any, trials: Sequence[Settings]
+    ) -> Iterator[Tensor]:
+        """As `Task.outputs`, once for each of the settings `trials`."""
 
 
 class Task(ABC, Generic[Batch]):
@@ -158,6 +186,12 @@ class Task(ABC, Generic[Batch]):
     def baselines(self, data: Any) -> dict[str, Callable[[Batch], Tensor]]:
         """Methods that need no model, by name: a batch -> outputs as of `outputs`."""
         return {}
+
+    def on_device(self, steps: Sequence[str]) -> OnDevice:
+        """What a device can do with its context by these steps, one after the other. Raises UserError."""
+        raise UserError(
+            f"task {self.name} knows nothing that a device could do by itself: leave out on_device"
+        )
 
     @abstractmethod
     def outputs(self, model: nn.Module, batch: Batch) -> Any:

@@ -28,7 +28,10 @@ def build_task(config: Config, facts: Mapping[str, Any]) -> Task[Any]:
         raise UserError(
             f"task {config.task.name} has no own_loss to fine-tune by: leave fine_tuning out of the config"
         )
-    return task.create(task_settings(config), facts, config.model, context)
+    created = task.create(task_settings(config), facts, config.model, context)
+    for steps in config.on_device:
+        created.on_device(steps.split("+"))
+    return created
 
 
 def cloud_training(config: Config) -> Config:

@@ -117,6 +117,10 @@ class Config(Strict):
     fine_tuning: FineTuningConfig | None = Field(None, description="Fine-tuning on the device.")
     direct: DirectConfig | None = Field(None, description="Direct generation.")
     metanetwork: MetaNetworkConfig | None = Field(None, description="The MetaNetwork.")
+    on_device: tuple[str, ...] = Field(
+        (),
+        description="What a device can do with its context by itself, as `statistics+label-prior`: the steps of a method.",
+    )
     equal_cost: str = Field(
         "static",
         description="The method that gains are over: the strongest one without generation that costs a device no more.",

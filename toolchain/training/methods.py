@@ -8,6 +8,7 @@ from torch import Tensor
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.training.build import DIRECT, FINE_TUNED, GENERATED, STATIC, generated_names
+from mnet.toolchain.training.on_device import on_device_rows, on_device_scorer
 from mnet.toolchain.training.run import Run, read_metrics
 from mnet.toolchain.training.scorers import FineTunedScorer, GeneratedScorer, StaticScorer
 
@@ -28,14 +29,20 @@ def run_methods(run: Run, data: Any) -> dict[str, Method]:
     if GENERATED in run.modules:
         methods[DEFAULT] = StaticScorer(run.task, run.metanetwork.device_model)
     if run.config.fine_tuning:
-        chosen = (read_metrics(run.path) or {})[FINE_TUNED]
+        tuned = (read_metrics(run.path) or {})[FINE_TUNED]
         methods[FINE_TUNED] = FineTunedScorer(
             run.task,
             run.static,
             generated_names(run.config, run.static),
-            chosen["learning_rate"],
-            chosen["steps"],
+            tuned["learning_rate"],
+            tuned["steps"],
         )
+    rows = on_device_rows(run.config)
+    if rows:
+        splits, chosen = run.task.splits(data, run.static), read_metrics(run.path) or {}
+        for name, (module, steps) in rows.items():
+            settings = chosen[name]["settings"]
+            methods[name] = on_device_scorer(run.task, run.modules[module], steps, splits, settings)
     return methods | run.task.baselines(data)
 
 

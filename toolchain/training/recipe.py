@@ -36,6 +36,7 @@ from mnet.toolchain.training.fine_tuning_grid import tune
 from mnet.toolchain.training.fit import fit
 from mnet.toolchain.training.generator_sizes import forms_table
 from mnet.toolchain.training.hardware import DEFAULT_HARDWARE, Hardware
+from mnet.toolchain.training.on_device import on_device_rows, on_device_scorer, tune_on_device
 from mnet.toolchain.training.run import (
     CHECKPOINT,
     check_config,
@@ -83,11 +84,15 @@ def train(
         if name in (DIRECT, GENERATED) and config.metanetwork and config.metanetwork.start == STATIC:
             start_from(modules[STATIC], modules[name])
         lightning.seed_everything(config.seed, verbose=False)
-        scorer = training_scorer(name, trained_as, config, modules)
-        stages.run(name, modules[name], scorer, splits, settings)
+        trained = training_scorer(name, trained_as, config, modules)
+        stages.run(name, modules[name], trained, splits, settings)
     if config.fine_tuning:
         splits = task.splits(data, modules[STATIC])
         stages.metrics[FINE_TUNED] = tune(task, modules[STATIC], config, splits, console)
+    for name, (module, steps) in on_device_rows(config).items():
+        splits = task.splits(data, modules[module])
+        scorer = on_device_scorer(task, modules[module], steps, splits)
+        stages.metrics[name] = tune_on_device(name, scorer, splits, console)
 
     if isinstance(network, MetaNetwork) and (policy := fit_shift(task, network, task.splits(data, network))):
         console.print(

@@ -1,0 +1,214 @@
+"""What a phone can do for a classifier with unlabelled images alone: no label, no gradient, no cloud.
+
+Steps, taken in this order, each by itself or together with others:
+
+statistics   the first BatchNorms take mean and variance partly from the context (Schneider et al. 2020,
+             arXiv:2006.16971)
+centring     the classifier's features are moved by what the context's are away from the training data's, given the
+             classes that the context seems to hold
+t3a          the classifier's weights become the means of the context's features that are surest of each class
+             (Iwasawa and Matsuo, NeurIPS 2021)
+label-prior  the device's class prior, estimated by EM from the soft predictions of the context (Saerens, Latinne and
+             Decaestecker 2002, doi:10.1162/089976602753284446), is added to the classifier's biases: one number a class
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import islice, product
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mnet.toolchain.tasks.task import Settings, Splits
+
+STEPS = ("statistics", "centring", "t3a", "label-prior")
+# What is tried on the validation devices for each step; the middle one is what it starts from.
+GRID: Mapping[str, Mapping[str, Sequence[Any]]] = {
+    "statistics": {"layers": (1, 2, 3, 4), "share": (0.25, 0.5, 0.75, 1.0)},
+    "centring": {"centred": (0.25, 0.5, 0.75, 1.0)},
+    "t3a": {"supports": (1, 2, 4, 8, 16, 32)},
+    "label-prior": {"temperature": (0.6, 0.8, 1.0, 1.25, 1.6, 2.0), "smoothing": (0.3, 1.0, 3.0, 10.0, 30.0)},
+}
+PASSES = 30
+# Of 16 training devices each, to know the mean features of a class by.
+SOURCE_BATCHES = 16
+
+
+class ImageBatch(Protocol):
+    """M devices: `context` uint8 [M, n, 3, H, W] without labels, `image` uint8 [M, k, 3, H, W] to classify."""
+
+    @property
+    def context(self) -> Tensor: ...
+
+    @property
+    def image(self) -> Tensor: ...
+
+
+class Source(NamedTuple):
+    """What a phone is shipped of the training data.
+
+    Attributes:
+        share: fp32 [C], of each class.
+        mean: fp32 [C, e], of the classifier's input in each class.
+    """
+
+    share: Tensor
+    mean: Tensor
+
+
+class LabelFree:
+    """The `steps`, in the order of `STEPS`; `as_input` is what makes of photos uint8 what the device model takes.
+
+    Raises:
+        ValueError: an unknown step, one twice, or two in the wrong order.
+    """
+
+    def __init__(self, steps: Sequence[str], as_input: Callable[[Tensor], Tensor]) -> None:
+        if [step for step in STEPS if step in steps] != list(steps) or not steps:
+            raise ValueError(f"{'+'.join(steps)}: expected some of {', '.join(STEPS)}, in this order")
+        self.steps = tuple(steps)
+        self.as_input = as_input
+
+    @property
+    def start(self) -> Settings:
+        """The settings to start from."""
+        return {name: values[len(values) // 2] for step in self.steps for name, values in GRID[step].items()}
+
+    def around(self, step: str, settings: Settings) -> list[Settings]:
+        """Everything that is tried for one step, with the others as in `settings`."""
+        ranges = GRID[step]
+        return [
+            {**settings, **dict(zip(ranges, values, strict=True))} for values in product(*ranges.values())
+        ]
+
+    @torch.no_grad()
+    def source(self, model: nn.Module, splits: Splits[Any]) -> Source:
+        """What a phone must know of the training data, from some thousands of its images."""
+        hidden, labels = [], []
+        for batch in islice(splits.training(16, seed=0), SOURCE_BATCHES):
+            with _inputs_of(classifier(model)) as seen:
+                model(self.as_input(batch.image.flatten(0, 1)))
+            hidden.append(seen[-1])
+            labels.append(batch.label.flatten())
+        features, of = torch.cat(hidden), torch.cat(labels)
+        one_hot = functional.one_hot(of, classifier(model).out_features).float()
+        count = one_hot.sum(dim=0)
+        return Source(count / count.sum(), one_hot.T @ features / count.clamp(min=1)[:, None])
+
+    @torch.no_grad()
+    def outputs(
+        self, model: nn.Module, source: Source, batch: ImageBatch, trials: Sequence[Settings]
+    ) -> Iterator[Tensor]:
+        """fp32 [M * k, C] for each of `trials`, in their order; what those share is computed once."""
+        images, n = torch.cat([batch.context, batch.image], dim=1), batch.context.shape[1]
+        photos = self.as_input(images.flatten(0, 1))
+        before: tuple[Any, ...] = ()
+        for settings in trials:
+            key = (settings.get("layers", 0), settings.get("share", 0.0))
+            if key != before:
+                with ExitStack() as patches:
+                    patches.enter_context(context_statistics(model, *key, devices=len(images), context=n))
+                    seen = patches.enter_context(_inputs_of(classifier(model)))
+                    raw = model(photos).unflatten(0, images.shape[:2])
+                features, before = seen[-1].unflatten(0, images.shape[:2]), key
+            adapted = self._on_features(classifier(model), source, features, raw, n, settings)
+            yield adapted[:, n:].flatten(0, 1)
+
+    def _on_features(
+        self, last: nn.Linear, source: Source, features: Tensor, logits: Tensor, n: int, settings: Settings
+    ) -> Tensor:
+        """`features` fp32 [M, n + k, e] and `logits` [M, n + k, C] -> logits, the same shape."""
+        temperature, smoothing = settings.get("temperature", 1.0), settings.get("smoothing", 1.0)
+        if "centring" in self.steps:
+            prior = label_prior((logits[:, :n] / temperature).softmax(dim=2), source.share, smoothing)
+            away = features[:, :n].mean(dim=1) - prior @ source.mean
+            # Not by `last` itself: its bias stays.
+            moved = functional.linear(settings["centred"] * away, last.weight)
+            logits = logits - moved[:, None]
+            features = features - settings["centred"] * away[:, None]
+        if "t3a" in self.steps:
+            logits = _prototypes(last.weight, features, logits, n, settings["supports"])
+        if "label-prior" in self.steps:
+            logits = logits / temperature
+            prior = label_prior(logits[:, :n].softmax(dim=2), source.share, smoothing)
+            logits = logits + (prior / source.share).log()[:, None]
+        return logits
+
+
+def label_prior(probability: Tensor, share: Tensor, smoothing: float) -> Tensor:
+    """Class priors fp32 [M, C] of M devices by EM (Saerens et al. 2002).
+
+    Args:
+        probability: fp32 [M, n, C], soft predictions by a model that was trained where classes have `share` [C].
+        smoothing: how many samples' worth of `share` is mixed in: a Dirichlet prior.
+    """
+    count = probability.shape[1]
+    prior = share.expand(len(probability), -1)
+    for _ in range(PASSES):
+        posterior = probability * (prior / share)[:, None]
+        seen = (posterior / posterior.sum(dim=2, keepdim=True)).sum(dim=1)
+        prior = (seen + smoothing * share) / (count + smoothing)
+    return prior
+
+
+def _prototypes(weight: Tensor, features: Tensor, logits: Tensor, n: int, supports: int) -> Tensor:
+    """T3A: as `logits`, at their scale, from the mean direction of each class's weight and its surest samples."""
+    directions = functional.normalize(features, dim=2)
+    seen = logits[:, :n].softmax(dim=2)
+    entropy = -(seen * seen.clamp(min=1e-12).log()).sum(dim=2)
+    chosen = functional.one_hot(seen.argmax(dim=2), logits.shape[2]).float()  # [M, n, C]
+    rank = (entropy[:, None] < entropy[:, :, None]).float() @ chosen  # how many of each class are surer
+    chosen = chosen * (rank < supports)
+    own = functional.normalize(weight, dim=1)
+    summed = own + chosen.transpose(1, 2) @ directions[:, :n]
+    prototypes = summed / (1 + chosen.sum(dim=1))[..., None]
+    cosine = directions @ prototypes.transpose(1, 2)
+    return cosine * logits.std(dim=2, keepdim=True) / cosine.std(dim=2, keepdim=True).clamp(min=1e-6)
+
+
+def classifier(model: nn.Module) -> nn.Linear:
+    """The last Linear of a device model, which makes its logits. Raises ValueError where there is none."""
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not layers:
+        raise ValueError(f"{type(model).__name__} has no Linear to end with")
+    return layers[-1]
+
+
+@contextmanager
+def _inputs_of(layer: nn.Linear) -> Iterator[list[Tensor]]:
+    """What goes into `layer` while the context lasts."""
+    seen: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def context_statistics(
+    model: nn.Module, layers: int, share: float, devices: int, context: int
+) -> Iterator[None]:
+    """The first `layers` BatchNorms take a `share` of mean and variance from each device's first `context` images."""
+
+    def take(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        assert isinstance(module, nn.BatchNorm2d)
+        assert module.running_mean is not None and module.running_var is not None
+        rows = inputs[0].unflatten(0, (devices, -1))
+        variance, mean = torch.var_mean(rows[:, :context], dim=(1, 3, 4), correction=0)  # [M, channels]
+        mean = torch.lerp(module.running_mean.expand_as(mean), mean, share)
+        variance = torch.lerp(module.running_var.expand_as(variance), variance, share)
+        scale = module.weight / (variance + module.eps).sqrt()
+        shift = module.bias - mean * scale
+        moved = rows * scale[:, None, :, None, None] + shift[:, None, :, None, None]
+        return moved.flatten(0, 1)
+
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)][:layers]
+    handles = [norm.register_forward_hook(take) for norm in norms]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

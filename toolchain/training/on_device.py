@@ -1,0 +1,89 @@
+"""What a device can do by itself, as a method of a run: its settings are chosen on validation, as everyone's are."""
+
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
+
+from mnet.toolchain.metanetwork import MetaNetwork
+from mnet.toolchain.tasks import Task
+from mnet.toolchain.tasks.task import OnDevice, Settings, Splits
+from mnet.toolchain.training.build import GENERATED, STATIC
+from mnet.toolchain.training.config import Config
+from mnet.toolchain.training.scorers import GeneratedScorer
+
+BATCH = 16
+# It needs nothing of the training data but how frequent the classes are: it works under generated weights too.
+PRIOR = "label-prior"
+
+
+class OnDeviceScorer(nn.Module):
+    """A device model, or one under generated weights, and what its device does with the context by itself."""
+
+    def __init__(
+        self, task: Task[Any], module: nn.Module, on_device: OnDevice, source: Any, settings: Settings
+    ) -> None:
+        super().__init__()
+        self.task = task
+        self.module = module
+        self.on_device = on_device
+        self.source = source
+        self.settings = settings
+
+    def forward(self, batch: Any) -> Tensor:
+        return self.under([self.settings], batch)[0]
+
+    def under(self, trials: list[Settings], batch: Any) -> list[Tensor]:
+        """As `Task.outputs`, once for each of the settings."""
+        if not isinstance(self.module, MetaNetwork):
+            return list(self.on_device.outputs(self.module, self.source, batch, trials))
+        packs = GeneratedScorer(self.task, self.module).packs(batch)
+        with self.module.under(packs):
+            return list(self.on_device.outputs(self.module.device_model, self.source, batch, trials))
+
+
+def on_device_rows(config: Config) -> dict[str, tuple[str, str]]:
+    """Name of each such method -> the module that it is on, and its steps as the config writes them."""
+    rows = {steps: (STATIC, steps) for steps in config.on_device}
+    if PRIOR in config.on_device and config.metanetwork:
+        rows[f"{GENERATED}+{PRIOR}"] = (GENERATED, PRIOR)
+    return rows
+
+
+def on_device_scorer(
+    task: Task[Any], module: nn.Module, steps: str, splits: Splits[Any], settings: Settings | None = None
+) -> OnDeviceScorer:
+    """The method of these steps, with the settings to start from unless others are given. Raises UserError."""
+    on_device = task.on_device(steps.split("+"))
+    model = module.device_model if isinstance(module, MetaNetwork) else module
+    source = on_device.source(model.eval(), splits)
+    return OnDeviceScorer(task, module.eval(), on_device, source, settings or on_device.start).eval()
+
+
+def tune_on_device(
+    name: str, scorer: OnDeviceScorer, splits: Splits[Any], console: Console
+) -> dict[str, Any]:
+    """Choose the settings on the validation samples, step by step, the last one first.
+
+    Returns the first metric there, the `settings` and how many `trials` there were.
+    """
+    metric, chosen = scorer.task.metrics[0], scorer.settings
+    best, count = 0.0, 0
+    for step in track(scorer.on_device.steps[::-1], f"{name}: trials", console=console):
+        trials = scorer.on_device.around(step, chosen)
+        values = _validate(scorer, trials, splits, metric)
+        best, count = float(values.max()), count + len(trials)
+        chosen = trials[int(values.argmax())]
+    return {metric: best, "settings": dict(chosen), "trials": count}
+
+
+@torch.no_grad()
+def _validate(scorer: OnDeviceScorer, trials: list[Settings], splits: Splits[Any], metric: str) -> Tensor:
+    """The mean of the metric over the validation samples, fp32 [trials]."""
+    values = [
+        torch.stack([scorer.task.scores(outputs, batch)[metric] for outputs in scorer.under(trials, batch)])
+        for batch in splits.validation(BATCH)
+    ]
+    return torch.cat(values, dim=1).mean(dim=1)
