@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mnet.toolchain.data.devices import Cameras, draw_devices
+from mnet.toolchain.data.devices import Cameras, Sensors, draw_devices
 from mnet.toolchain.data.images import LabelledImages
 from mnet.toolchain.errors import UserError
 
@@ -48,9 +48,49 @@ def test_the_same_seed_draws_the_same_devices() -> None:
     assert not torch.equal(one.rows, other.rows)
 
 
+def test_images_are_averaged_down() -> None:
+    images = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
+    images[0, 0, :2, :2] = torch.tensor([[10, 20], [30, 40]])
+    data = LabelledImages("one", images, torch.zeros(1).long(), ("a",), torch.ones(1).bool())
+    assert data.smaller(2).images[0, 0].tolist() == [[25, 0], [0, 0]]
+    assert data.smaller(2).image_size == (2, 2)
+
+
 def test_too_few_images_of_a_class_are_told() -> None:
     with pytest.raises(UserError, match="may need 300 images of one class, and one class has only 250"):
         draw_devices(LABELS, torch.arange(1000), 5, 300, 0.3, 1.0, seed=0)
+
+
+def test_sensors_mix_colours_without_losing_any() -> None:
+    bands = Sensors.draw(20, torch.Generator().manual_seed(0)).bands
+    gain = bands.norm(dim=2)
+    assert 0.5 < float(gain.min()) < 0.8 < 1.2 < float(gain.max()) < 2.0
+    mixture = bands / gain[..., None]
+    torch.testing.assert_close(
+        mixture @ mixture.transpose(1, 2), torch.eye(3).expand(20, 3, 3), atol=1e-5, rtol=0
+    )
+
+
+def test_a_sensor_reads_its_bands_and_is_mounted_its_way() -> None:
+    negative_red = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))
+    sensors = Sensors(torch.stack([torch.eye(3), negative_red]), torch.tensor([1, 4]))
+    x = torch.rand(2, 3, 3, 8, 8)
+    turned, mirrored = sensors.read(torch.tensor([0, 1]), x)
+    torch.testing.assert_close(turned, torch.rot90(x[0], 1, (-2, -1)))
+    torch.testing.assert_close(mirrored[:, 0], 1 - x[1, :, 0].flip(-1))
+    torch.testing.assert_close(mirrored[:, 1:], x[1, :, 1:].flip(-1))
+
+
+def test_sensors_of_any_kind_leave_everything_else_of_the_devices_as_it_was() -> None:
+    alike, apart = (
+        draw_devices(LABELS, torch.arange(4000), 9, 10, 0.3, 1.0, 0, any_sensor=any_sensor)
+        for any_sensor in (False, True)
+    )
+    assert torch.equal(alike.rows, apart.rows)
+    assert torch.equal(alike.cameras.blur, apart.cameras.blur)
+    assert torch.equal(alike.cameras.brightness, apart.cameras.brightness)
+    assert alike.cameras.sensors is None
+    assert len(set(apart.cameras.sensors.mounting.tolist())) > 3
 
 
 def test_cameras_without_spread_change_nothing() -> None:

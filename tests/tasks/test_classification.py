@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mnet.device_models.cnn import CNN
+from mnet.device_models.micro_cnn import MicroCNN
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.settings import Part
@@ -99,6 +100,28 @@ def test_either_upload_makes_the_same_weights(network: MetaNetwork, batch: Photo
     for weights in generated:
         torch.testing.assert_close(weights, expected)
     assert (expected - network.static()["classifier.weight"]).abs().max() > 0.01
+
+
+def test_a_cloud_that_reads_images_needs_no_base_in_the_device_model(batch: Photos) -> None:
+    encoder = Part.model_validate({"name": "images", "width": 8, "channels": 4})
+    model = Part.model_validate({"name": "micro", "width": 4})
+    settings = ClassificationSettings(context=3, serves=2, upload="image")
+    task = Classification.create(settings, FACTS, model, encoder)
+    network = MetaNetwork(task.device_model(model), MicroCNN.generated, task.context_encoder(encoder)).eval()
+    samples = task.upload(network.device_model, batch.context[0])
+    torch.testing.assert_close(
+        network.context_encoder(task.prepared(network, task.context(samples))),
+        task.vectors(network, batch)[:1],
+    )
+    assert task.seen(network, batch) is None
+    with pytest.raises(UserError, match=r"set task\.upload=image"):
+        Classification.create(ClassificationSettings(), FACTS, model, encoder)
+
+
+def test_images_may_be_averaged_down() -> None:
+    task = make(pixels=4, any_sensor=True)
+    assert task.image_size == (4, 4)
+    assert next(iter(task.splits(grey_images()).test(4))).image.shape == (4, 2, 3, 4, 4)
 
 
 def test_a_context_with_fewer_images_is_read_as_such(network: MetaNetwork, batch: Photos) -> None:

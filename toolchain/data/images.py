@@ -1,7 +1,7 @@
 """What every image data set becomes: colour images of one size, and the class of each."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.nn import functional
 
 from mnet.toolchain.data.devices import draw_devices
 from mnet.toolchain.errors import UserError
@@ -36,6 +37,13 @@ class LabelledImages:
     def image_size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.images.shape[2], self.images.shape[3]
+
+    def smaller(self, pixels: int) -> "LabelledImages":
+        """The same images averaged down to `pixels` by `pixels`."""
+        images = (
+            functional.interpolate(self.images.float(), size=(pixels, pixels), mode="area").round().byte()
+        )
+        return replace(self, images=images)
 
     def summary(self) -> dict[str, int | str]:
         """What there is, in numbers."""

@@ -14,7 +14,8 @@ from mnet.toolchain.data import load_data_set
 from mnet.toolchain.data.images import LabelledImages
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
-from mnet.toolchain.settings import Part, Strict
+from mnet.toolchain.metanetwork.context_images import ImageContext
+from mnet.toolchain.settings import Part, Strict, find_part
 from mnet.toolchain.tasks.label_free import LabelFree
 from mnet.toolchain.tasks.photos import DeviceSplits, Photos
 from mnet.toolchain.tasks.task import Seen, Splits, Task
@@ -25,7 +26,8 @@ class ClassificationSettings(Strict):
 
     `context` is how many images a device uploads, `serves` how many it then classifies with the pack that it gets;
     `upload` is what of an image it sends: the `embedding` (features and soft predictions) or the `image` itself.
-    `concentration` and `camera` say how different the devices are, see `mnet.toolchain.data.devices`.
+    `concentration`, `camera` and `any_sensor` say how different the devices are, see `mnet.toolchain.data.devices`;
+    `pixels` is the height and width that images are averaged down to, for cameras of so few.
     """
 
     context: int = Field(32, gt=0)
@@ -36,6 +38,8 @@ class ClassificationSettings(Strict):
     test_devices: int = Field(300, gt=0)
     concentration: float = Field(0.3, gt=0)
     camera: float = Field(1.0, ge=0)
+    any_sensor: bool = False
+    pixels: int | None = Field(None, gt=0)
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,13 @@ class Classification(Task[Photos]):
     """Image classification.
 
     A device model of it has `encode(image) -> fp32 [B, P, e]`, e features at each of P places that no generated
-    parameter has touched, and `head(hidden) -> logits`; see `mnet.device_models.cnn.CNN`.
+    parameter has touched, and `head(hidden) -> logits`; see `mnet.device_models.cnn.CNN`. Where the cloud reads the
+    images themselves, by the context encoder `images`, any module from images to logits will do.
 
     Attributes:
         classes: their names.
         image_size: height and width.
-        features: e.
+        features: e, or 0 where the cloud reads the images themselves.
     """
 
     classes: tuple[str, ...]
@@ -59,15 +64,29 @@ class Classification(Task[Photos]):
     input_names: ClassVar[tuple[str, ...]] = ("image",)
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     Settings: ClassVar[type[Strict]] = ClassificationSettings
-    models: ClassVar[Mapping[str, str]] = {"cnn": "mnet.device_models.cnn:CNN"}
-    encoders: ClassVar[Mapping[str, str]] = {"set": "mnet.toolchain.metanetwork.context_sets:SetContext"}
+    models: ClassVar[Mapping[str, str]] = {
+        "cnn": "mnet.device_models.cnn:CNN",
+        "micro": "mnet.device_models.micro_cnn:MicroCNN",
+    }
+    encoders: ClassVar[Mapping[str, str]] = {
+        "set": "mnet.toolchain.metanetwork.context_sets:SetContext",
+        "images": "mnet.toolchain.metanetwork.context_images:ImageContext",
+    }
 
     @classmethod
     def create(
         cls, settings: ClassificationSettings, facts: Mapping[str, Any], model: Part, context: Part | None
     ) -> Self:
         classes, (height, width) = tuple(facts["classes"]), facts["image_size"]
+        if settings.pixels:
+            height = width = settings.pixels
         task = cls(classes, (height, width), 0, settings)
+        if settings.any_sensor and height != width:
+            raise UserError(f"task.any_sensor: images of {width}x{height} cannot be turned; set task.pixels")
+        if context and find_part(context.name, cls.encoders, "context encoder") is ImageContext:
+            if settings.upload != "image":
+                raise UserError("the context encoder images reads images: set task.upload=image")
+            return task
         built = task.device_model(model).eval()
         for name in ("encode", "head"):
             if not callable(getattr(built, name, None)):
@@ -83,6 +102,8 @@ class Classification(Task[Photos]):
 
     @property
     def encoder_sizes(self) -> dict[str, Any]:
+        if not self.features:
+            return {"classes": len(self.classes)}
         return {"features": self.features + len(self.classes), "classes": len(self.classes)}
 
     def example_inputs(self, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -112,8 +133,11 @@ class Classification(Task[Photos]):
             return describe(model, images).tolist()
 
     def prepared(self, network: MetaNetwork, context: Tensor) -> Tensor:
-        """What the context encoder reads, fp32 [M, n, e + C]: uploaded images are described here, in the cloud."""
-        if context.dtype != torch.uint8:
+        """What the context encoder reads, fp32 [M, n, e + C]: uploaded images are described here, in the cloud.
+
+        An encoder that reads images gets these, uint8 [M, n, 3, H, W].
+        """
+        if context.dtype != torch.uint8 or not self.features:
             return context
         # What was uploaded are numbers: no gradient goes back from here to the features.
         with torch.no_grad():
@@ -140,8 +164,13 @@ class Classification(Task[Photos]):
             f"a sample is {size} finite numbers: {self.features} features, then soft predictions"
         )
 
-    def seen(self, network: MetaNetwork, batch: Photos) -> Seen:
-        """What is uploaded of the images; a device that uploads them whole knows it as well."""
+    def seen(self, network: MetaNetwork, batch: Photos) -> Seen | None:
+        """What is uploaded of the images; a device that uploads them whole knows it as well.
+
+        None where only the cloud looks at them.
+        """
+        if not self.features:
+            return None
         return Seen(self.prepared(network, batch.context))
 
     @classmethod
@@ -158,12 +187,13 @@ class Classification(Task[Photos]):
     def splits(self, data: LabelledImages, *models: nn.Module) -> DeviceSplits:
         settings = self.settings
         return DeviceSplits(
-            data,
+            data.smaller(settings.pixels) if settings.pixels else data,
             devices=(settings.training_devices, settings.validation_devices, settings.test_devices),
             context=settings.context,
             serves=settings.serves,
             concentration=settings.concentration,
             camera=settings.camera,
+            any_sensor=settings.any_sensor,
         )
 
     def histories(

@@ -54,6 +54,7 @@ class DeviceSplits:
         serves: int,
         concentration: float,
         camera: float,
+        any_sensor: bool = False,
     ) -> None:
         self.data = data
         self.n_context = context
@@ -62,7 +63,9 @@ class DeviceSplits:
         validation = int(VALIDATION * len(known))
         rows = (known[validation:], known[:validation], test)
         self.devices = [
-            draw_devices(data.labels, own, count, context + serves, concentration, camera, SEED + part)
+            draw_devices(
+                data.labels, own, count, context + serves, concentration, camera, SEED + part, any_sensor
+            )
             for part, (own, count) in enumerate(zip(rows, devices, strict=True))
         ]
         self._taken = cache(self._take)

@@ -119,7 +119,7 @@ class Config(Strict):
     metanetwork: MetaNetworkConfig | None = Field(None, description="The MetaNetwork.")
     on_device: tuple[str, ...] = Field(
         (),
-        description="What a device can do with its context by itself, as `statistics+label-prior`: the steps of a method.",
+        description="What a device can do with its context by itself, as `statistics+label-prior`: steps of a method.",
     )
     equal_cost: str = Field(
         "static",

@@ -40,9 +40,9 @@ def run_methods(run: Run, data: Any) -> dict[str, Method]:
     rows = on_device_rows(run.config)
     if rows:
         splits, chosen = run.task.splits(data, run.static), read_metrics(run.path) or {}
-        for name, (module, steps) in rows.items():
+        for name, (base, steps) in rows.items():
             settings = chosen[name]["settings"]
-            methods[name] = on_device_scorer(run.task, run.modules[module], steps, splits, settings)
+            methods[name] = on_device_scorer(run.task, run.modules[base], steps, splits, settings)
     return methods | run.task.baselines(data)
 
 

@@ -89,9 +89,9 @@ def train(
     if config.fine_tuning:
         splits = task.splits(data, modules[STATIC])
         stages.metrics[FINE_TUNED] = tune(task, modules[STATIC], config, splits, console)
-    for name, (module, steps) in on_device_rows(config).items():
-        splits = task.splits(data, modules[module])
-        scorer = on_device_scorer(task, modules[module], steps, splits)
+    for name, (base, steps) in on_device_rows(config).items():
+        splits = task.splits(data, modules[base])
+        scorer = on_device_scorer(task, modules[base], steps, splits)
         stages.metrics[name] = tune_on_device(name, scorer, splits, console)
 
     if isinstance(network, MetaNetwork) and (policy := fit_shift(task, network, task.splits(data, network))):

@@ -1,0 +1,73 @@
+"""The context encoder that looks at images itself: the cloud's own eyes, larger than any phone's."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mnet.toolchain.metanetwork.context import ContextEncoder
+
+# Each image is also read at this size, as it is: what the mean photo of a device looks like tells how it is held.
+SMALL = 6
+
+
+class ImageContext(ContextEncoder):
+    """Mean and spread over the images of what a CNN makes of each, then an MLP (Deep Sets, Zaheer et al. 2017).
+
+    Beside the CNN's features stand the image itself, very small, and the products of its mean colours, from which the
+    covariance of a sensor's colours follows. The vector is the same for any order of the images. An image is uint8
+    [3, H, W], not all of it black; a black one is padding.
+
+    Args:
+        width: of the vector.
+        classes: of `scores`.
+        channels: behind the CNN's first convolution; it doubles them twice.
+    """
+
+    def __init__(self, classes: int, width: int = 64, channels: int = 16) -> None:
+        super().__init__()
+        self.width = width
+        self.cnn = nn.Sequential(
+            *_block(3, channels, stride=1),
+            *_block(channels, 2 * channels, stride=2),
+            *_block(2 * channels, 4 * channels, stride=2),
+        )
+        pooled = 2 * (4 * channels + 3 * SMALL**2 + 9)
+        self.all = nn.Sequential(
+            nn.LayerNorm(pooled),
+            nn.Linear(pooled, 2 * width),
+            nn.GELU(),
+            nn.Linear(2 * width, width),
+            nn.LayerNorm(width),
+        )
+        self.classes = nn.Linear(width, classes)
+
+    def at_every_item(self, context: Tensor, last: int | None = None) -> Tensor:
+        """`context` uint8 [B, n, 3, H, W] -> as `ContextEncoder.at_every_item`, from the images up to each."""
+        present = (context != 0).flatten(2).any(dim=2)[..., None].float()
+        x = self._each(context.flatten(0, 1).float() / 255 - 0.5).unflatten(0, context.shape[:2]) * present
+        count = present.cumsum(1).clamp(min=1)
+        mean = x.cumsum(1) / count
+        variance = x.square().cumsum(1) / count - mean.square()
+        pooled = torch.cat([mean, (variance.clamp(min=0) + 1e-6).sqrt()], dim=2)
+        kept = slice(None if last is None else -last, None)
+        return self.all(pooled[:, kept]) * (present.cumsum(1) > 0)[:, kept]
+
+    def scores(self, vector: Tensor) -> Tensor:
+        """fp32 [..., width] -> logits of a sample's class [..., classes]."""
+        return self.classes(vector)
+
+    def _each(self, image: Tensor) -> Tensor:
+        """fp32 [N, 3, H, W] -> [N, features]."""
+        seen = self.cnn(image.contiguous(memory_format=torch.channels_last)).mean(dim=(2, 3))
+        small = functional.adaptive_avg_pool2d(image, SMALL).flatten(1)
+        colour = image.flatten(2)
+        products = (colour @ colour.transpose(1, 2) / colour.shape[2]).flatten(1)
+        return torch.cat([seen, small, products], dim=1)
+
+
+def _block(channels: int, out: int, stride: int) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(channels, out, 3, stride, padding=1, bias=False),
+        nn.BatchNorm2d(out),
+        nn.ReLU(inplace=True),
+    )
