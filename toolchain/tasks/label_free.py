@@ -104,17 +104,26 @@ class LabelFree:
         """fp32 [M * k, C] for each of `trials`, in their order; what those share is computed once."""
         images, n = torch.cat([batch.context, batch.image], dim=1), batch.context.shape[1]
         photos = self.as_input(images.flatten(0, 1))
-        before: tuple[Any, ...] = ()
+        before: tuple[Any, ...] | None = None
         for settings in trials:
             key = (settings.get("layers", 0), settings.get("share", 0.0))
             if key != before:
                 with ExitStack() as patches:
-                    patches.enter_context(context_statistics(model, *key, devices=len(images), context=n))
-                    seen = patches.enter_context(_inputs_of(classifier(model)))
+                    if "statistics" in self.steps:
+                        patches.enter_context(context_statistics(model, *key, devices=len(images), context=n))
+                    seen = patches.enter_context(_inputs_of(classifier(model))) if self.by_features else []
                     raw = model(photos).unflatten(0, images.shape[:2])
-                features, before = seen[-1].unflatten(0, images.shape[:2]), key
-            adapted = self._on_features(classifier(model), source, features, raw, n, settings)
+                features, before = seen[-1].unflatten(0, images.shape[:2]) if seen else None, key
+            if features is None:
+                adapted = self._by_prior(source, raw, n, settings)
+            else:
+                adapted = self._on_features(classifier(model), source, features, raw, n, settings)
             yield adapted[:, n:].flatten(0, 1)
+
+    @property
+    def by_features(self) -> bool:
+        """Whether a step reads more of the device model than its logits."""
+        return "centring" in self.steps or "t3a" in self.steps
 
     def _on_features(
         self, last: nn.Linear, source: Source, features: Tensor, logits: Tensor, n: int, settings: Settings
@@ -130,11 +139,14 @@ class LabelFree:
             features = features - settings["centred"] * away[:, None]
         if "t3a" in self.steps:
             logits = _prototypes(last.weight, features, logits, n, settings["supports"])
-        if "label-prior" in self.steps:
-            logits = logits / temperature
-            prior = label_prior(logits[:, :n].softmax(dim=2), source.share, smoothing)
-            logits = logits + (prior / source.share).log()[:, None]
-        return logits
+        return self._by_prior(source, logits, n, settings)
+
+    def _by_prior(self, source: Source, logits: Tensor, n: int, settings: Settings) -> Tensor:
+        if "label-prior" not in self.steps:
+            return logits
+        logits = logits / settings["temperature"]
+        prior = label_prior(logits[:, :n].softmax(dim=2), source.share, settings["smoothing"])
+        return logits + (prior / source.share).log()[:, None]
 
 
 def label_prior(probability: Tensor, share: Tensor, smoothing: float) -> Tensor:

@@ -37,11 +37,10 @@ class OnDeviceScorer(nn.Module):
 
     def under(self, trials: list[Settings], batch: Any) -> list[Tensor]:
         """As `Task.outputs`, once for each of the settings."""
-        if not isinstance(self.module, MetaNetwork):
-            return list(self.on_device.outputs(self.module, self.source, batch, trials))
-        packs = GeneratedScorer(self.task, self.module).packs(batch)
-        with self.module.under(packs):
-            return list(self.on_device.outputs(self.module.device_model, self.source, batch, trials))
+        model = self.module
+        if isinstance(model, MetaNetwork):
+            model = model.under(GeneratedScorer(self.task, model).packs(batch))
+        return list(self.on_device.outputs(model, self.source, batch, trials))
 
 
 def on_device_rows(config: Config) -> dict[str, tuple[str, str]]:
