@@ -7,7 +7,7 @@ set -euo pipefail
 
 native=$(cd "$(dirname "$0")" && pwd)
 build=$native/../../build/native-aarch64
-mkdir -p "$build"/debian/{lists,cache}/partial
+mkdir -p "$build"
 build=$(cd "$build" && pwd)
 
 # ExecuTorch's libraries, from its own wheel.
@@ -20,25 +20,8 @@ if [ ! -d "$build/wheel" ]; then
     mv "$build/wheel.part" "$build/wheel"
 fi
 
-# Debian's libssl-dev for arm64, checked by apt, unpacked beside the build.
-if [ ! -d "$build/sysroot" ]; then
-    : > "$build/debian/status"
-    cat > "$build/debian/apt.conf" <<CONF
-APT::Architecture "arm64";
-APT::Architectures { "arm64"; };
-Dir::State "$build/debian";
-Dir::State::status "$build/debian/status";
-Dir::Cache "$build/debian/cache";
-CONF
-    (cd "$build/debian" && export APT_CONFIG=apt.conf && apt-get -qq update && apt-get -qq download libssl-dev)
-    dpkg -x "$build"/debian/libssl-dev_*.deb "$build/sysroot"
-fi
-
 cmake -S "$native" -B "$build/runner" -DCMAKE_TOOLCHAIN_FILE="$native/cmake/aarch64-linux-gnu.cmake" \
-    -DCMAKE_PREFIX_PATH="$build/wheel/executorch" -DOPENSSL_USE_STATIC_LIBS=ON \
-    -DOPENSSL_INCLUDE_DIR="$build/sysroot/usr/include" \
-    -DCMAKE_CXX_FLAGS="-isystem $build/sysroot/usr/include/aarch64-linux-gnu" \
-    -DOPENSSL_CRYPTO_LIBRARY="$build/sysroot/usr/lib/aarch64-linux-gnu/libcrypto.a"
+    -DCMAKE_PREFIX_PATH="$build/wheel/executorch"
 cmake --build "$build/runner" --parallel 2
 
 for bundle in "$@"; do

@@ -111,7 +111,7 @@ int run_verify(const Arguments& arguments) {
     ordered_json figures = {{"ok", true},
                             {"slots", found.slots},
                             {"packs", found.packs},
-                            {"max_abs_error", found.max_abs_error},
+                            {"max_error", found.max_error},
                             {"output_change", found.output_change},
                             {"tolerance", found.tolerance}};
     if (!arguments.packs.empty()) {

@@ -25,10 +25,8 @@ struct Golden {
     std::vector<Sample> samples;
 };
 
-/// The largest absolute difference of any element; infinite where the sizes differ or one is not finite.
-double max_abs_error(const Outputs& actual, const Outputs& expected);
-
-/// Whether no element is off by more than `tolerance * max(1, largest magnitude of its output)`.
-bool agrees(const Outputs& actual, const Outputs& expected, double tolerance);
+/// The largest difference of any element, in units of the larger of its output's scale and largest magnitude expected;
+/// infinite where the sizes differ or one is not finite. Outputs agree where it is within the bundle's tolerance.
+double largest_error(const Outputs& actual, const Outputs& expected, const std::vector<TensorInfo>& infos);
 
 }  // namespace mnet

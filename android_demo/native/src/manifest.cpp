@@ -13,8 +13,8 @@ namespace {
 
 using nlohmann::json;
 
-const char* const kSchema = "mnet.bundle/1.0";
-const std::string kKnown = "mnet.bundle/1.";
+const char* const kSchema = "mnet.bundle/2.0";
+const std::string kKnown = "mnet.bundle/2.";
 
 [[noreturn]] void breaks_schema(const std::string& what) {
     throw BundleError("manifest.json breaks its schema: " + what);
@@ -61,8 +61,9 @@ std::vector<std::int64_t> shape(const json& value) {
 }
 
 DType dtype(const json& value) {
-    if (value == "float32") return DType::float32;
-    if (value == "int64") return DType::int64;
+    for (const DType known : {DType::boolean, DType::uint8, DType::int32, DType::int64, DType::float16, DType::float32}) {
+        if (value == name(known)) return known;
+    }
     breaks_schema("unknown dtype");
 }
 
@@ -99,7 +100,18 @@ File file(const json& value) {
 std::vector<TensorInfo> tensors(const json& value) {
     std::vector<TensorInfo> infos;
     for (const json& info : value) {
-        infos.push_back({info.at("name"), dtype(info.at("dtype")), shape(info.at("shape"))});
+        const auto dynamic = info.find("dynamic");
+        infos.push_back({info.at("name"), dtype(info.at("dtype")), shape(info.at("shape")),
+                         dynamic != info.end() && !dynamic->empty()});
+    }
+    return infos;
+}
+
+std::vector<TensorInfo> outputs(const json& value) {
+    std::vector<TensorInfo> infos = tensors(value);
+    for (std::size_t k = 0; k < infos.size(); ++k) {
+        infos[k].scale = value[k].at("scale");
+        if (!std::isfinite(infos[k].scale) || infos[k].scale <= 0) breaks_schema(infos[k].name + " has a wrong scale");
     }
     return infos;
 }
@@ -127,6 +139,12 @@ Slot slot(const json& value) {
         if (const auto keys = binding.find("keys"); keys != binding.end()) {
             for (const json& offset : *keys) slot.keys.push_back(natural(offset));
         }
+        slot.hashed_offset = slot.offset;
+        slot.hashed_size = slot.size;
+        if (const auto hashed = binding.find("hashed"); hashed != binding.end() && !hashed->is_null()) {
+            slot.hashed_offset = natural(hashed->at("offset"));
+            slot.hashed_size = natural(hashed->at("size"));
+        }
     } else {
         throw BundleError("slots of kind " + kind + " belong to a runtime that this program does not have");
     }
@@ -143,7 +161,8 @@ Manifest read(const json& content) {
     manifest.program = path(content.at("model").at("program"));
     for (const auto& [name, entry] : content.at("files").items()) manifest.files[path(name)] = file(entry);
     manifest.inputs = tensors(content.at("inputs"));
-    manifest.outputs = tensors(content.at("outputs"));
+    manifest.outputs = outputs(content.at("outputs"));
+    if (manifest.outputs.empty()) breaks_schema("no outputs");
     for (const json& entry : content.at("slots")) manifest.slots.push_back(slot(entry));
     manifest.default_weights = path(content.at("default_weights"));
     const json& golden = content.at("golden");
@@ -173,7 +192,36 @@ std::size_t elements(const std::vector<std::int64_t>& shape) {
 
 }  // namespace
 
-std::size_t item_size(DType dtype) { return dtype == DType::float32 ? 4 : 8; }
+std::size_t item_size(DType dtype) {
+    switch (dtype) {
+        case DType::boolean:
+        case DType::uint8:
+            return 1;
+        case DType::float16:
+            return 2;
+        case DType::int64:
+            return 8;
+        default:
+            return 4;
+    }
+}
+
+const char* name(DType dtype) {
+    switch (dtype) {
+        case DType::boolean:
+            return "bool";
+        case DType::uint8:
+            return "uint8";
+        case DType::int32:
+            return "int32";
+        case DType::int64:
+            return "int64";
+        case DType::float16:
+            return "float16";
+        default:
+            return "float32";
+    }
+}
 
 std::size_t TensorInfo::bytes() const { return elements(shape) * item_size(dtype); }
 

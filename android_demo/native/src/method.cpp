@@ -15,6 +15,24 @@ namespace {
 // A second thread costs a compact model more than it saves; the guard is for the thread that it is made on.
 using OneThread = ete::threadpool::NoThreadPoolGuard;
 
+executorch::aten::ScalarType scalar_type(DType dtype) {
+    using executorch::aten::ScalarType;
+    switch (dtype) {
+        case DType::boolean:
+            return ScalarType::Bool;
+        case DType::uint8:
+            return ScalarType::Byte;
+        case DType::int32:
+            return ScalarType::Int;
+        case DType::int64:
+            return ScalarType::Long;
+        case DType::float16:
+            return ScalarType::Half;
+        default:
+            return ScalarType::Float;
+    }
+}
+
 std::string code(et::Error error) {
     char text[16];
     std::snprintf(text, sizeof text, "0x%x", static_cast<unsigned>(error));
@@ -108,9 +126,7 @@ void Method::check_outputs(const std::vector<TensorInfo>& expected) const {
 }
 
 Buffer::Buffer(DType dtype, const std::vector<std::int64_t>& shape)
-    : tensor_(ete::zeros({shape.begin(), shape.end()}, dtype == DType::float32
-                                                           ? executorch::aten::ScalarType::Float
-                                                           : executorch::aten::ScalarType::Long)) {}
+    : tensor_(ete::zeros({shape.begin(), shape.end()}, scalar_type(dtype))) {}
 
 InputBuffers::InputBuffers(const std::vector<TensorInfo>& infos) {
     for (const TensorInfo& info : infos) buffers_.emplace_back(info.dtype, info.shape);

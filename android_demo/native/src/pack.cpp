@@ -1,6 +1,7 @@
 #include "pack.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -13,9 +14,10 @@ namespace {
 
 using nlohmann::json;
 
-const char* const kSchema = "mnet.pack/1";
+const char* const kSchema = "mnet.pack/2";
 const char* const kMetadata = "mnet";
-constexpr std::size_t kProbeLength = 16;
+/// The largest version of releases and packs, on every phone and server.
+constexpr std::uint64_t kMaxVersion = 0x7fffffff;
 
 [[noreturn]] void malformed(const std::string& what) {
     throw Refused(Reason::malformed, "the pack's metadata is wrong: " + what);
@@ -79,23 +81,18 @@ void widen(const std::map<std::string, Tensor>& tensors, const std::vector<Slot>
     }
 }
 
-std::vector<float> read_probe(const json& values) {
-    if (!values.is_array() || values.empty() || values.size() > kProbeLength)
-        malformed("probe: 1 to 16 numbers");
-    std::vector<float> probe;
-    for (const json& value : values) {
-        if (!value.is_number()) malformed(std::string("probe: ") + value.type_name() + " is no number");
-        probe.push_back(value.get<float>());
+Probe read_probe(const json& values) {
+    Probe probe{};
+    if (!values.is_array() || values.size() != probe.size()) malformed("probe: 16 numbers");
+    for (std::size_t k = 0; k < probe.size(); ++k) {
+        if (!values[k].is_number()) malformed(std::string("probe: ") + values[k].type_name() + " is no number");
+        probe[k] = values[k].get<double>();
+        if (!std::isfinite(probe[k])) malformed("probe: a number that is not finite");
     }
     return probe;
 }
 
 }  // namespace
-
-std::vector<float> probe_values(std::vector<float> output) {
-    output.resize(std::min(output.size(), kProbeLength));
-    return output;
-}
 
 WeightPack read_pack(const Bytes& data, const Manifest& manifest) {
     const Safetensors file(data);
@@ -109,8 +106,8 @@ WeightPack read_pack(const Bytes& data, const Manifest& manifest) {
     if (!metadata["bundle"].is_string()) malformed("bundle: no text");
     if (!metadata["generator"].is_string()) malformed("generator: no text");
     if (!metadata["version"].is_number_unsigned()) malformed("version: no natural number");
+    if (metadata["version"].get<std::uint64_t>() > kMaxVersion) malformed("version: too large");
     WeightPack pack{metadata["version"], read_probe(metadata["probe"]), {}, {}};
-    if (pack.version < 0) malformed("version: too large");
     if (const auto bundle = metadata["bundle"].get<std::string>(); bundle != manifest.id) {
         throw Refused(Reason::wrong_bundle, "the pack is for bundle " + bundle + ", this is " + manifest.id);
     }
@@ -134,7 +131,7 @@ Parameters check_parameters(const std::map<std::string, Tensor>& tensors, const 
 }
 
 Bytes write_pack(const Parameters& parameters, const Manifest& manifest, std::int64_t version,
-                 const std::vector<float>& probe) {
+                 const Probe& probe) {
     const json metadata = {{"schema", kSchema},
                            {"bundle", manifest.id},
                            {"version", version},

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "mnet/bundle.h"
+#include "probe.h"
 #include "safetensors.h"
 
 namespace mnet {
@@ -19,14 +20,11 @@ using Parameters = std::vector<Tensor>;
 /// another dtype, in `widened`.
 struct WeightPack {
     std::int64_t version;
-    /// The first values of the model's first output for the first golden sample under these weights.
-    std::vector<float> probe;
+    /// What eager PyTorch gives for the first golden sample under these weights, see `probe.h`.
+    Probe probe;
     Parameters parameters;
     std::vector<std::vector<float>> widened;
 };
-
-/// What a pack carries of the model's first output: its first 16 values.
-std::vector<float> probe_values(std::vector<float> output);
 
 /// Checks a pack against the bundle that it is for; throws Refused by name. That its version is newer than
 /// the one served is for the session to check.
@@ -37,6 +35,6 @@ Parameters check_parameters(const std::map<std::string, Tensor>& tensors, const 
 
 /// Packs fp32 parameters that are in the order of the slots, in the dtypes that these travel in.
 Bytes write_pack(const Parameters& parameters, const Manifest& manifest, std::int64_t version,
-                 const std::vector<float>& probe);
+                 const Probe& probe);
 
 }  // namespace mnet

@@ -14,6 +14,17 @@ std::vector<float> floats(const Tensor& tensor) {
     return values;
 }
 
+/// The probes in a tensor of shape [n, 16], or [16].
+std::vector<Probe> probes(const std::map<std::string, Tensor>& tensors, const std::string& name, std::size_t count) {
+    const auto found = tensors.find(name);
+    if (found == tensors.end() || found->second.dtype != "F64" || found->second.size != count * sizeof(Probe)) {
+        throw BundleError("the stored swaps have no " + name + " of " + std::to_string(count) + " probes");
+    }
+    std::vector<Probe> values(count);
+    std::memcpy(values.data(), found->second.data, found->second.size);
+    return values;
+}
+
 std::vector<std::vector<float>> weights(const Bundle& bundle, const std::string& name) {
     const auto file = bundle.file(name);
     std::vector<std::vector<float>> values;
@@ -31,32 +42,41 @@ SwapSeries::SwapSeries(const Bundle& bundle)
       golden_(weights(bundle, manifest_.golden_weights)) {
     const auto file = bundle.file(manifest_.swaps);
     const auto tensors = Safetensors(*file).tensors();
-    if (!tensors.count("scale") || !tensors.count("output") || tensors.at("scale").size == 0) {
-        throw BundleError(manifest_.swaps + " has no scale and output");
-    }
+    if (!tensors.count("scale") || tensors.at("scale").size == 0) throw BundleError(manifest_.swaps + " has no scale");
     scales_ = floats(tensors.at("scale"));
-    const std::vector<float> outputs = floats(tensors.at("output"));
-    const auto each = static_cast<std::ptrdiff_t>(outputs.size() / scales_.size());
-    for (auto start = outputs.begin(); start != outputs.end(); start += each) {
-        expected_.emplace_back(start, start + each);
-    }
+    expected_ = probes(tensors, "probe", scales_.size());
+    alone_ = probes(tensors, "alone", manifest_.slots.size());
+    golden_probe_ = probes(tensors, "golden", 1).front();
+    by_default_ = probes(tensors, "default", 1).front();
 }
 
 Bytes SwapSeries::pack(std::int64_t swap, std::int64_t version) const {
     const float scale = scales_[stored(swap)];
-    std::vector<std::vector<float>> values = default_;
-    Parameters parameters;
+    Weights values = default_;
     for (std::size_t slot = 0; slot < values.size(); ++slot) {
         for (std::size_t k = 0; k < values[slot].size(); ++k) {
             values[slot][k] += scale * (golden_[slot][k] - default_[slot][k]);
         }
+    }
+    return packed(values, version, expected(swap));
+}
+
+Bytes SwapSeries::golden_pack(std::int64_t version) const { return packed(golden_, version, golden_probe_); }
+
+Bytes SwapSeries::pack_alone(std::size_t slot, std::int64_t version) const {
+    Weights values = golden_;
+    values[slot] = default_[slot];
+    return packed(values, version, alone_[slot]);
+}
+
+Bytes SwapSeries::packed(const Weights& values, std::int64_t version, const Probe& probe) const {
+    Parameters parameters;
+    for (std::size_t slot = 0; slot < values.size(); ++slot) {
         parameters.push_back({"F32", manifest_.slots[slot].shape,
                               reinterpret_cast<const std::uint8_t*>(values[slot].data()),
                               values[slot].size() * sizeof(float)});
     }
-    return write_pack(parameters, manifest_, version, probe_values(expected(swap)));
+    return write_pack(parameters, manifest_, version, probe);
 }
-
-const std::vector<float>& SwapSeries::expected(std::int64_t swap) const { return expected_[stored(swap)]; }
 
 }  // namespace mnet

@@ -7,6 +7,7 @@
 
 #include "golden.h"
 #include "pack.h"
+#include "probe.h"
 #include "program.h"
 
 namespace mnet {
@@ -16,6 +17,14 @@ using Clock = std::chrono::steady_clock;
 
 std::unique_ptr<DeviceProgram> load_program(const Bundle& bundle) {
     const Manifest& manifest = bundle.manifest();
+    for (const TensorInfo& info : manifest.outputs) {
+        if (info.dtype == DType::float32 && !info.dynamic) continue;
+        throw BundleError("output " + info.name + " is " + name(info.dtype) + (info.dynamic ? " of no fixed shape" : "") +
+                          "; this program gives float32 outputs of a fixed shape");
+    }
+    for (const TensorInfo& info : manifest.inputs) {
+        if (info.dynamic) throw BundleError("input " + info.name + " has no fixed shape; this program needs one");
+    }
     if (manifest.target == "executorch") return load_split(bundle);
     const bool by_bytes = !manifest.slots.empty() && manifest.slots.front().kind == Slot::Kind::bytes;
     if (manifest.target == "android" && by_bytes) return load_patched(bundle);
@@ -34,8 +43,7 @@ std::shared_ptr<const Snapshot> bind_defaults(DeviceProgram& program, const Bund
 }
 
 /// Catches a runtime that serves old weights: it must give what eager PyTorch gave for this pack.
-void self_test(const Snapshot& snapshot, const Sample& sample, const std::vector<float>& probe,
-               double tolerance) {
+void self_test(const Snapshot& snapshot, const Sample& sample, const Probe& expected, const Manifest& manifest) {
     Outputs outputs;
     try {
         snapshot.run(sample.inputs, outputs);
@@ -47,7 +55,7 @@ void self_test(const Snapshot& snapshot, const Sample& sample, const std::vector
             throw Refused(Reason::self_test_failed, "an output is not finite under the new weights");
         }
     }
-    if (!agrees({probe_values(std::move(outputs.front()))}, {probe}, tolerance)) {
+    if (!(distance(probe(outputs, manifest.outputs), expected) <= manifest.tolerance)) {
         throw Refused(Reason::self_test_failed, "the outputs are not those of the pack's weights");
     }
 }
@@ -72,7 +80,8 @@ Session::Session(const Bundle& bundle) : state_(std::make_unique<State>(bundle))
     Outputs outputs;
     for (const Sample& sample : state_->golden.samples) {
         run(sample.inputs, outputs);
-        if (!agrees(outputs, sample.by_default, state_->manifest.tolerance)) {
+        const double error = largest_error(outputs, sample.by_default, state_->manifest.outputs);
+        if (!(error <= state_->manifest.tolerance)) {
             throw IntegrityError(Reason::self_test_failed, "outputs differ from the golden ones");
         }
     }
@@ -93,7 +102,7 @@ SwapTimes Session::swap(const Bytes& data) {
     const auto verified = Clock::now();
     const auto snapshot = state_->program->bind(pack.version, pack.parameters);
     const auto written = Clock::now();
-    self_test(*snapshot, state_->golden.samples.front(), pack.probe, state_->manifest.tolerance);
+    self_test(*snapshot, state_->golden.samples.front(), pack.probe, state_->manifest);
     const auto tested = Clock::now();
     std::atomic_store(&state_->live, snapshot);
     return {verified - started, written - verified, tested - written, Clock::now() - tested};

@@ -82,6 +82,7 @@ std::string check_byte_slots(const Manifest& manifest) {
         bool fits = slot.kind == Slot::Kind::bytes && slot.file == file && inside(slot.offset, slot.size) &&
                     slot.size == TensorInfo{slot.parameter, slot.dtype, arranged_shape(slot)}.bytes();
         for (std::size_t key : slot.keys) fits &= inside(key, kKeySize);
+        fits &= inside(slot.hashed_offset, slot.hashed_size);
         if (!fits) throw BundleError(slot.parameter + " does not fit its slot in " + file);
     }
     return file;
@@ -90,11 +91,12 @@ std::string check_byte_slots(const Manifest& manifest) {
 Bytes patch(const Bytes& file, const std::vector<Slot>& slots, const Parameters& parameters) {
     Bytes patched = file;
     for (std::size_t k = 0; k < slots.size(); ++k) {
-        const Slot& slot = slots[k];
-        std::uint8_t* place = patched.data() + slot.offset;
-        store(slot, parameters[k].data, place);
+        store(slots[k], parameters[k].data, patched.data() + slots[k].offset);
+    }
+    // All slots first: a hashed range may hold several.
+    for (const Slot& slot : slots) {
         if (slot.keys.empty()) continue;
-        const std::string key = sha256(place, slot.size);
+        const std::string key = sha256(patched.data() + slot.hashed_offset, slot.hashed_size);
         for (std::size_t offset : slot.keys) std::memcpy(patched.data() + offset, key.data(), kKeySize);
     }
     return patched;

@@ -14,16 +14,24 @@ namespace mnet {
 
 using Bytes = std::vector<std::uint8_t>;
 
-enum class DType { float32, int64 };
+/// What the elements of an input or output are; a slot's are `float32`.
+enum class DType { boolean, uint8, int32, int64, float16, float32 };
 
 /// Size of one element, in bytes.
 std::size_t item_size(DType dtype);
+
+/// The name that the manifest has for it, such as `float32`.
+const char* name(DType dtype);
 
 /// One input or output of the device model.
 struct TensorInfo {
     std::string name;
     DType dtype;
     std::vector<std::int64_t> shape;
+    /// Whether a dimension is only bounded, see `dynamic` in `export/format/manifest.py`.
+    bool dynamic = false;
+    /// Of an output: its root mean square over the golden samples, to which every error relates.
+    double scale = 1;
 
     std::size_t bytes() const;
 };
@@ -49,8 +57,11 @@ struct Slot {
     std::string file;
     std::size_t offset = 0;
     std::size_t size = 0;
-    /// Where the SHA-256 of these bytes stands in the file, in hex, by which the runtime knows them.
+    /// Where the SHA-256 of the hashed range stands in the file, in hex, by which the runtime knows its content. The
+    /// range holds this slot, and may hold others.
     std::vector<std::size_t> keys;
+    std::size_t hashed_offset = 0;
+    std::size_t hashed_size = 0;
 };
 
 /// One file of the bundle. A phone needs those for the device; a benchmark the others as well.
@@ -75,7 +86,8 @@ struct Manifest {
     std::string golden_samples;
     std::string golden_weights;
     std::size_t golden_count;
-    /// An output passes if no element is off by more than `tolerance * max(1, largest magnitude expected)`.
+    /// Relative: an output passes if no element is off by more than `tolerance * max(its scale, largest magnitude
+    /// expected)`, a probe if its distance from the expected one is no larger.
     double tolerance;
     std::string baked;
     std::string swaps;

@@ -17,11 +17,16 @@ class Bundle private constructor(val folder: File, val manifest: Manifest) {
     /** Throws [BundleException]. */
     val golden: List<GoldenSample> by lazy {
         read(manifest.golden.samples) { tensors ->
-            fun tensor(name: String) = tensors[name] ?: throw Refused(Reason.MISSING_TENSOR, "no tensor $name")
+            fun tensor(name: String, info: TensorInfo): Tensor {
+                val tensor = tensors[name] ?: throw Refused(Reason.MISSING_TENSOR, "no tensor $name")
+                if (tensor.dtype != info.dtype) throw Refused(Reason.WRONG_DTYPE, "$name is ${tensor.dtype}")
+                if (!info.takes(tensor.shape)) throw Refused(Reason.WRONG_SHAPE, "$name is ${tensor.shape}")
+                return tensor
+            }
             List(manifest.golden.count) { k ->
                 GoldenSample(
-                    manifest.inputs.map { tensor("input.$k.${it.name}") },
-                    manifest.outputs.map { tensor("default.$k.${it.name}") },
+                    manifest.inputs.map { tensor("input.$k.${it.name}", it) },
+                    manifest.outputs.map { tensor("default.$k.${it.name}", it) },
                 )
             }
         }

@@ -5,16 +5,36 @@ import java.security.MessageDigest
 /** One file of a bundle; a phone needs those of role `device`. */
 class BundleFile(val sha256: String, val size: Long, val role: String)
 
-/** One input or output of the device model. */
-class TensorInfo(val name: String, val dtype: String, val shape: List<Long>)
+/** A dimension that is only bounded: the [index]-th of a shape may be [min] to [max]; those of one [name] are equal. */
+class DynamicDimension(val index: Int, val name: String, val min: Long, val max: Long)
+
+/**
+ * One input or output of the device model. [shape] is that of golden sample 0, but for the [dynamic] dimensions; [scale] is
+ * an output's root mean square over the golden samples, to which every error relates.
+ */
+class TensorInfo(
+    val name: String, val dtype: String, val shape: List<Long>, val dynamic: List<DynamicDimension> = emptyList(),
+    val scale: Double = 1.0,
+) {
+    /** Whether a tensor of this shape can be it. */
+    fun takes(given: List<Long>): Boolean = given.size == shape.size && given.indices.all { index ->
+        val bounds = dynamic.find { it.index == index }
+        if (bounds == null) given[index] == shape[index] else given[index] in bounds.min..bounds.max
+    }
+}
 
 /** How new weights reach the program. */
 sealed class Binding {
     /** As input number [index] of `forward`. */
     class Input(val index: Int) : Binding()
 
-    /** As [size] bytes at [offset] of a copy of [file]; at each of [keys] stands their SHA-256 in hex. */
-    class Bytes(val file: String, val offset: Long, val size: Long, val keys: List<Long>) : Binding()
+    /**
+     * As [size] bytes at [offset] of a copy of [file]. At each of [keys] stands the SHA-256, in hex, of the [hashedSize] bytes
+     * at [hashedOffset], among which they are.
+     */
+    class Bytes(
+        val file: String, val offset: Long, val size: Long, val keys: List<Long>, val hashedOffset: Long, val hashedSize: Long,
+    ) : Binding()
 }
 
 /**
@@ -26,7 +46,7 @@ class Slot(
     val binding: Binding,
 )
 
-/** Samples with the outputs of eager PyTorch; an output may be off by `tolerance * max(1, largest expected)`. */
+/** Samples with the outputs of eager PyTorch; one may be off by `tolerance * max(its scale, largest expected)`. */
 class GoldenEntry(val samples: String, val weights: String, val count: Int, val tolerance: Double)
 
 /** The content of a bundle's `manifest.json`, as `export/format/manifest.py` writes it. */
@@ -48,10 +68,12 @@ class Manifest(
 
     companion object {
         const val FILE = "manifest.json"
-        private const val SCHEMA = "mnet.bundle/1.0"
-        private val MODEL_DTYPES = setOf(Tensor.FLOAT32, Tensor.INT64)
+        private const val SCHEMA = "mnet.bundle/2.0"
+        private val MODEL_DTYPES = setOf(
+            Tensor.BOOL, Tensor.UINT8, Tensor.INT32, Tensor.INT64, Tensor.FLOAT16, Tensor.FLOAT32,
+        )
         private val PACK_DTYPES = setOf(Tensor.FLOAT32, Tensor.FLOAT16, Tensor.INT8)
-        private val KNOWN = Regex("mnet\\.bundle/1\\.[0-9]+")
+        private val KNOWN = Regex("mnet\\.bundle/2\\.[0-9]+")
 
         /**
          * Read and check the bytes of `manifest.json`: its id is the SHA-256 of the same text without its `id` entry.
@@ -94,8 +116,8 @@ class Manifest(
             target = content.string("target"),
             program = content.child("model").path("program"),
             files = content.child("files").mapValues { (path, value) -> file(path, asObject(value, path)) },
-            inputs = content.objects("inputs").map(::tensorInfo),
-            outputs = content.objects("outputs").map(::tensorInfo),
+            inputs = content.objects("inputs").map { tensorInfo(it, 1.0) },
+            outputs = content.objects("outputs").map { tensorInfo(it, scale(it)) }.ifEmpty { throw JsonException("no outputs") },
             slots = content.objects("slots").map(::slot),
             defaultWeights = content.path("default_weights"),
             golden = golden(content.child("golden")),
@@ -116,8 +138,21 @@ class Manifest(
             return BundleFile(entry.string("sha256"), entry.long("size"), entry.string("role"))
         }
 
-        private fun tensorInfo(entry: JsonObject) =
-            TensorInfo(entry.string("name"), entry.oneOf("dtype", MODEL_DTYPES), entry.shape())
+        private fun tensorInfo(entry: JsonObject, scale: Double): TensorInfo {
+            val shape = entry.shape()
+            val dynamic = if ("dynamic" in entry) entry.objects("dynamic").map { dimension(it, shape) } else emptyList()
+            return TensorInfo(entry.string("name"), entry.oneOf("dtype", MODEL_DTYPES), shape, dynamic, scale)
+        }
+
+        private fun dimension(entry: JsonObject, shape: List<Long>): DynamicDimension {
+            val (index, min, max) = listOf("dimension", "min", "max").map { natural(entry[it]) }
+            if (index >= shape.size || min > max || max > Int.MAX_VALUE) throw JsonException("a wrong dynamic dimension $index")
+            return DynamicDimension(index.toInt(), entry.string("name"), min, max)
+        }
+
+        private fun scale(entry: JsonObject): Double = entry.double("scale").also {
+            if (!it.isFinite() || it <= 0) throw JsonException("a scale of $it")
+        }
 
         private fun slot(entry: JsonObject) = Slot(
             entry.string("parameter"), entry.oneOf("dtype", setOf(Tensor.FLOAT32)), entry.shape(), entry.string("layout"),
@@ -127,10 +162,14 @@ class Manifest(
 
         private fun binding(entry: JsonObject): Binding = when (val kind = entry.string("kind")) {
             "input" -> Binding.Input(natural(entry["index"]).toInt())
-            "bytes" -> Binding.Bytes(
-                entry.path("file"), natural(entry["offset"]), natural(entry["size"]),
-                if ("keys" in entry) entry.list("keys").map(::natural) else emptyList(),
-            )
+            "bytes" -> {
+                val hashed = if (entry["hashed"] == null) entry else entry.child("hashed")
+                Binding.Bytes(
+                    entry.path("file"), natural(entry["offset"]), natural(entry["size"]),
+                    if ("keys" in entry) entry.list("keys").map(::natural) else emptyList(),
+                    natural(hashed["offset"]), natural(hashed["size"]),
+                )
+            }
             else -> throw JsonException("slots of kind $kind belong to a runtime that this phone does not have")
         }
 

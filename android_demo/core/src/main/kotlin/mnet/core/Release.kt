@@ -14,6 +14,9 @@ data class Release(
     val expiresAt: Long,
 )
 
+/** The largest version of a release or a pack, on every phone and server. */
+internal const val MAX_VERSION = Int.MAX_VALUE.toLong()
+
 private val SHA256 = Regex("[0-9a-f]{64}")
 
 /**
@@ -65,8 +68,8 @@ private fun readRelease(payload: ByteArray): Release {
             expiresAt = claims.long("exp"),
         )
     }
-    malformedIf(release.version < 1 || release.size < 1 || !SHA256.matches(release.sha256)) {
-        "version and size start at 1, sha256 is 64 lower-case hex digits"
+    malformedIf(release.version !in 1..MAX_VERSION || release.size < 1 || !SHA256.matches(release.sha256)) {
+        "versions are 1 to $MAX_VERSION, sizes start at 1, sha256 is 64 lower-case hex digits"
     }
     return release
 }

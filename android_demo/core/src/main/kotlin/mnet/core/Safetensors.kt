@@ -71,7 +71,8 @@ class Safetensors(private val data: ByteArray) {
         const val PREFIX = 8
         const val METADATA = "__metadata__"
         val NAMES = mapOf(
-            "F32" to Tensor.FLOAT32, "F16" to Tensor.FLOAT16, "I8" to Tensor.INT8, "I64" to Tensor.INT64,
+            "F32" to Tensor.FLOAT32, "F16" to Tensor.FLOAT16, "I8" to Tensor.INT8, "U8" to Tensor.UINT8,
+            "I32" to Tensor.INT32, "I64" to Tensor.INT64, "BOOL" to Tensor.BOOL,
         )
         val WIDTHS = mapOf(
             "BOOL" to 1L, "U8" to 1L, "I8" to 1L, "F8_E4M3" to 1L, "F8_E5M2" to 1L, "I16" to 2L, "U16" to 2L,

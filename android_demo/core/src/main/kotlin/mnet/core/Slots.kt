@@ -41,7 +41,8 @@ fun checkByteSlots(manifest: Manifest) {
         val place = slot.binding as? Binding.Bytes
         val bytes = Tensor.width(slot.dtype) * arrangedShape(slot).fold(1L, Long::times)
         val fits = place != null && place.file == manifest.program && place.size == bytes &&
-            place.offset <= size - place.size && place.keys.all { it <= size - KEY_SIZE }
+            place.offset <= size - place.size && place.hashedOffset <= size - place.hashedSize &&
+            place.keys.all { it <= size - KEY_SIZE }
         if (!fits) throw BundleException("${slot.parameter} does not fit its slot in ${manifest.program}")
     }
 }
@@ -52,12 +53,17 @@ fun checkByteSlots(manifest: Manifest) {
  */
 fun patch(file: File, slots: List<Slot>, parameters: Map<String, Tensor>) {
     RandomAccessFile(file, "rw").use { out ->
-        for (slot in slots) {
-            val place = slot.binding as Binding.Bytes
-            val value = arranged(slot, parameters.getValue(slot.parameter)).array()
+        val places = slots.map { it.binding as Binding.Bytes }
+        for ((slot, place) in slots.zip(places)) {
             out.seek(place.offset)
-            out.write(value)
-            val key = sha256Hex(value).toByteArray()
+            out.write(arranged(slot, parameters.getValue(slot.parameter)).array())
+        }
+        // All slots first: a hashed range may hold several.
+        for (place in places.filter { it.keys.isNotEmpty() }) {
+            val hashed = ByteArray(place.hashedSize.toInt())
+            out.seek(place.hashedOffset)
+            out.readFully(hashed)
+            val key = sha256Hex(hashed).toByteArray()
             for (offset in place.keys) {
                 out.seek(offset)
                 out.write(key)

@@ -24,6 +24,7 @@ class Snapshot(val version: Long, val run: Run)
  * inference reads once: it sees the old weights or the new ones, never a mixture.
  */
 class SwapController(private val bundle: Bundle, private val program: Program) : Closeable {
+    private val manifest = bundle.manifest
     private val default = Snapshot(0, program.bind(bundle.defaultWeights))
 
     /** The snapshot that serves now; keep it to know which version an output belongs to. */
@@ -33,7 +34,7 @@ class SwapController(private val bundle: Bundle, private val program: Program) :
 
     init {
         for (sample in bundle.golden) {
-            if (!agrees(default.run(sample.inputs), sample.expected)) {
+            if (!agree(default.run(sample.inputs), sample.expected)) {
                 throw IntegrityException(Reason.SELF_TEST_FAILED, "${bundle.folder}: outputs differ from the golden ones")
             }
         }
@@ -42,7 +43,7 @@ class SwapController(private val bundle: Bundle, private val program: Program) :
     /** Check, self-test and publish a weight pack; on [Refused] or [java.io.IOException], the current ones go on serving. */
     @Synchronized
     fun swap(pack: ByteArray) {
-        val new = readPack(pack, bundle.manifest)
+        val new = readPack(pack, manifest)
         val serving = live.version
         if (new.version <= serving) {
             throw Refused(Reason.STALE_VERSION, "the pack is version ${new.version}, $serving is being served")
@@ -65,35 +66,36 @@ class SwapController(private val bundle: Bundle, private val program: Program) :
     override fun close() = program.close()
 
     /** Catch a runtime that serves old weights: it must give what eager PyTorch gave for this pack. */
-    private fun selfTest(run: Run, probe: FloatArray) {
+    private fun selfTest(run: Run, expected: DoubleArray) {
         val outputs = try {
             run(bundle.golden.first().inputs)
         } catch (error: IllegalArgumentException) {
             throw Refused(Reason.SELF_TEST_FAILED, "the model does not run: ${error.message}")
         }
-        if (outputs.any { output -> output.floats().any { !it.isFinite() } }) {
+        if (outputs.any { output -> output.numbers().any { !it.isFinite() } }) {
             throw Refused(Reason.SELF_TEST_FAILED, "an output is not finite under the new weights")
         }
-        val first = outputs.first().floats()
-        if (!agrees(first.copyOf(minOf(first.size, PROBE_LENGTH)), probe)) {
+        val actual = probe(outputs, manifest.outputs.map { it.scale })
+        // False for NaN, which makes it a failure.
+        if (!(distance(actual, expected) <= manifest.golden.tolerance)) {
             throw Refused(Reason.SELF_TEST_FAILED, "the outputs are not those of the pack's weights")
         }
     }
 
-    private fun agrees(actual: List<Tensor>, expected: List<Tensor>): Boolean =
-        actual.size == expected.size && actual.zip(expected).all { (ours, theirs) ->
-            ours.shape == theirs.shape && agrees(ours.floats(), theirs.floats())
-        }
+    private fun agree(actual: List<Tensor>, expected: List<Tensor>): Boolean =
+        actual.size == expected.size && actual.indices.all { agree(actual[it], expected[it], manifest.outputs[it].scale) }
 
-    /** Whether no element is off by more than `tolerance * max(1, largest magnitude expected)`. */
-    private fun agrees(actual: FloatArray, expected: FloatArray): Boolean {
-        val allowed = bundle.manifest.golden.tolerance * maxOf(1f, expected.maxOf { abs(it) })
+    /** Whether no element is off by more than `tolerance * max(scale, largest magnitude expected)`; integers not at all. */
+    private fun agree(actual: Tensor, expected: Tensor, scale: Double): Boolean {
+        if (actual.shape != expected.shape || actual.dtype != expected.dtype) return false
+        val (ours, theirs) = actual.numbers() to expected.numbers()
+        if (expected.dtype !in FLOATS) return ours.contentEquals(theirs)
+        val allowed = manifest.golden.tolerance * (theirs.maxOfOrNull { abs(it) }?.coerceAtLeast(scale) ?: scale)
         // An infinite allowance would pass any weights; `<=` is false for NaN, which makes it a failure.
-        return allowed.isFinite() && actual.size == expected.size &&
-            actual.indices.all { abs(actual[it] - expected[it]) <= allowed }
+        return allowed.isFinite() && ours.indices.all { abs(ours[it] - theirs[it]) <= allowed }
     }
 
     private companion object {
-        const val PROBE_LENGTH = 16
+        val FLOATS = setOf(Tensor.FLOAT32, Tensor.FLOAT16)
     }
 }

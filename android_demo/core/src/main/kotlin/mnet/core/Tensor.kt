@@ -6,8 +6,7 @@ import java.nio.ByteOrder
 /**
  * Numbers with a shape: row-major, little-endian, as safetensors and every Android ABI keep them.
  *
- * [dtype] is the manifest's name, `float32`, `float16`, `int8` or `int64`, or safetensors' name for one that nothing here
- * takes.
+ * [dtype] is the manifest's name, such as `float32`, or safetensors' name for one that nothing here takes.
  */
 class Tensor(val dtype: String, val shape: List<Long>, data: ByteBuffer) {
     private val data: ByteBuffer = data.slice()
@@ -29,14 +28,36 @@ class Tensor(val dtype: String, val shape: List<Long>, data: ByteBuffer) {
         return bytes().asLongBuffer().let { buffer -> LongArray(buffer.remaining()).also { buffer.get(it) } }
     }
 
+    /** The values of any tensor that a model may give, truth values as 0 and 1. */
+    fun numbers(): DoubleArray {
+        val bytes = bytes()
+        fun values(read: () -> Double) = DoubleArray(bytes.remaining() / width(dtype)) { read() }
+        return when (dtype) {
+            FLOAT32 -> values { bytes.float.toDouble() }
+            FLOAT16 -> values { halfToFloat(bytes.short).toDouble() }
+            INT64 -> values { bytes.long.toDouble() }
+            INT32 -> values { bytes.int.toDouble() }
+            UINT8, BOOL -> values { (bytes.get().toInt() and 0xff).toDouble() }
+            else -> error("the tensor is $dtype")
+        }
+    }
+
     companion object {
         const val FLOAT32 = "float32"
         const val FLOAT16 = "float16"
         const val INT8 = "int8"
+        const val UINT8 = "uint8"
+        const val INT32 = "int32"
         const val INT64 = "int64"
+        const val BOOL = "bool"
 
-        /** Bytes of one element of what a model takes: float32 or int64. */
-        fun width(dtype: String): Int = if (dtype == INT64) 8 else 4
+        /** Bytes of one element. */
+        fun width(dtype: String): Int = when (dtype) {
+            INT64 -> 8
+            FLOAT16 -> 2
+            INT8, UINT8, BOOL -> 1
+            else -> 4
+        }
 
         fun of(shape: List<Long>, values: FloatArray): Tensor {
             val data = ByteBuffer.allocate(4 * values.size).order(ByteOrder.LITTLE_ENDIAN)

@@ -3,12 +3,11 @@ package mnet.core
 /** One version of the generated parameters that fits its bundle; [parameters] are fp32, in the order of the slots. */
 class WeightPack(
     val version: Long,
-    val probe: FloatArray,
+    val probe: DoubleArray,
     val parameters: Map<String, Tensor>,
 )
 
-private const val SCHEMA = "mnet.pack/1"
-private const val PROBE_LENGTH = 16
+private const val SCHEMA = "mnet.pack/2"
 private val FLOATS = setOf(Tensor.FLOAT32, Tensor.FLOAT16)
 private val FIELDS = setOf("schema", "bundle", "version", "generator", "probe")
 
@@ -63,12 +62,12 @@ private fun checkFields(metadata: JsonObject) {
     if (metadata.string("schema") != SCHEMA) throw JsonException("unknown schema ${metadata["schema"]}")
     metadata.string("bundle")
     metadata.string("generator")
-    if (metadata.long("version") < 0) throw JsonException("versions start at 0")
+    if (metadata.long("version") !in 0..MAX_VERSION) throw JsonException("versions are 0 to $MAX_VERSION")
     val values = metadata.list("probe")
-    if (values.size !in 1..PROBE_LENGTH || values.any { it !is Number || !it.toDouble().isFinite() }) {
-        throw JsonException("the probe is not 1 to $PROBE_LENGTH finite numbers")
+    if (values.size != PROBE_SUMS || values.any { it !is Number || !it.toDouble().isFinite() }) {
+        throw JsonException("the probe is not $PROBE_SUMS finite numbers")
     }
 }
 
-private fun probe(metadata: JsonObject): FloatArray =
-    metadata.list("probe").map { (it as Number).toFloat() }.toFloatArray()
+private fun probe(metadata: JsonObject): DoubleArray =
+    metadata.list("probe").map { (it as Number).toDouble() }.toDoubleArray()

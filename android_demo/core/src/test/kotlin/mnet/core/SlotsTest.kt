@@ -41,7 +41,7 @@ class SlotsTest {
     @Test
     fun `bytes are written in their place, and their key anew`() {
         val file = File(folder, "program").apply { writeBytes(ByteArray(100) { 7 }) }
-        val place = Binding.Bytes("program", offset = 4, size = 8, keys = listOf(20, 36))
+        val place = Binding.Bytes("program", offset = 4, size = 8, keys = listOf(20, 36), hashedOffset = 4, hashedSize = 8)
         patch(file, listOf(slot(listOf(2), "O", place)), mapOf("w" to Tensor.of(listOf(2), floatArrayOf(1f, -2f))))
         val written = file.readBytes()
         val value = byteArrayOf(0, 0, 0x80.toByte(), 0x3f, 0, 0, 0, 0xc0.toByte())

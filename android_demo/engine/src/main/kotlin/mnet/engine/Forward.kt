@@ -8,7 +8,7 @@ import java.nio.ByteOrder
 import mnet.core.BundleException
 import mnet.core.Manifest
 import mnet.core.Tensor
-import mnet.core.TensorInfo
+import org.pytorch.executorch.DType
 import org.pytorch.executorch.EValue
 import org.pytorch.executorch.Module
 import org.pytorch.executorch.Tensor as NativeTensor
@@ -21,7 +21,7 @@ internal class Forward(file: File, private val manifest: Manifest) : Closeable {
     private val module = load(file)
     private val lock = Any()
 
-    // The model's own inputs are written into tensors that live as long as the module: a call allocates none.
+    // Inputs of a fixed shape are written into tensors that live as long as the module: a call allocates none.
     private val staging = manifest.inputs.map { direct(it.dtype, it.shape) }
     private val inputs = manifest.inputs.zip(staging).map { (info, data) -> value(info.dtype, info.shape, data) }
 
@@ -31,22 +31,27 @@ internal class Forward(file: File, private val manifest: Manifest) : Closeable {
     /** One inference of [arguments] for the model's inputs [given]; IllegalArgumentException on others than it takes. */
     fun run(arguments: Array<EValue>, given: List<Tensor>): List<Tensor> = synchronized(lock) {
         require(given.size == staging.size) { "the model takes ${staging.size} inputs" }
-        for (index in given.indices) write(manifest.inputs[index], given[index], staging[index])
+        val all = arguments.copyOf()
+        for (index in given.indices) {
+            val (info, tensor) = manifest.inputs[index] to given[index]
+            require(tensor.dtype == info.dtype && info.takes(tensor.shape)) {
+                "${info.name} is ${tensor.dtype} ${tensor.shape}, the model takes ${info.dtype} ${info.shape}"
+            }
+            if (tensor.shape == info.shape) write(tensor, staging[index])
+            else all[index] = value(tensor.dtype, tensor.shape, direct(tensor.dtype, tensor.shape).also { write(tensor, it) })
+        }
         val outputs = try {
-            module.forward(*arguments)
+            module.forward(*all)
         } catch (error: RuntimeException) {
             throw IllegalArgumentException("the model refuses these inputs: ${error.message}", error)
         }
         // Copies: the next call overwrites the outputs' memory.
-        outputs.map { output -> output.toTensor().let { Tensor.of(it.shape().toList(), it.dataAsFloatArray) } }
+        outputs.map { copy(it.toTensor()) }
     }
 
     override fun close() = synchronized(lock) { module.destroy() }
 
-    private fun write(info: TensorInfo, given: Tensor, staging: ByteBuffer) {
-        require(given.dtype == info.dtype && given.shape == info.shape) {
-            "${info.name} is ${given.dtype} ${given.shape}, the model takes ${info.dtype} ${info.shape}"
-        }
+    private fun write(given: Tensor, staging: ByteBuffer) {
         (staging as Buffer).clear()
         staging.put(given.bytes())
     }
@@ -60,10 +65,31 @@ internal class Forward(file: File, private val manifest: Manifest) : Closeable {
         fun value(dtype: String, shape: List<Long>, data: ByteBuffer): EValue {
             val view = data.duplicate().order(ByteOrder.nativeOrder()).also { (it as Buffer).rewind() }
             val lengths = shape.toLongArray()
-            return EValue.from(
-                if (dtype == Tensor.INT64) NativeTensor.fromBlob(view.asLongBuffer(), lengths)
-                else NativeTensor.fromBlob(view.asFloatBuffer(), lengths),
-            )
+            val tensor = when (dtype) {
+                Tensor.FLOAT32 -> NativeTensor.fromBlob(view.asFloatBuffer(), lengths)
+                Tensor.FLOAT16 -> NativeTensor.fromBlob(view.asShortBuffer(), lengths)
+                Tensor.INT64 -> NativeTensor.fromBlob(view.asLongBuffer(), lengths)
+                Tensor.INT32 -> NativeTensor.fromBlob(view.asIntBuffer(), lengths)
+                Tensor.UINT8 -> NativeTensor.fromBlobUnsigned(view, lengths)
+                else -> throw BundleException("ExecuTorch's Java API takes no input of $dtype")
+            }
+            return EValue.from(tensor)
+        }
+
+        private fun copy(output: NativeTensor): Tensor {
+            val shape = output.shape().toList()
+            fun filled(dtype: String, fill: (ByteBuffer) -> Unit): Tensor {
+                val size = Tensor.width(dtype) * shape.fold(1L, Long::times)
+                return Tensor(dtype, shape, ByteBuffer.allocate(size.toInt()).order(ByteOrder.LITTLE_ENDIAN).also(fill))
+            }
+            return when (val dtype = output.dtype()) {
+                DType.FLOAT -> Tensor.of(shape, output.dataAsFloatArray)
+                DType.INT64 -> Tensor.of(shape, output.dataAsLongArray)
+                DType.HALF -> filled(Tensor.FLOAT16) { it.asShortBuffer().put(output.dataAsShortArray) }
+                DType.INT32 -> filled(Tensor.INT32) { it.asIntBuffer().put(output.dataAsIntArray) }
+                DType.UINT8 -> filled(Tensor.UINT8) { it.duplicate().put(output.dataAsUnsignedByteArray) }
+                else -> throw BundleException("an output is of $dtype, which this phone does not read")
+            }
         }
 
         private fun load(file: File): Module = try {
