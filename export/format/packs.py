@@ -23,6 +23,8 @@ from mnet.export.format.pack_dtypes import Carrier, carriers, widened
 from mnet.export.format.probe import LENGTH
 
 SCHEMA = "mnet.pack/2"
+# Of releases and packs, on every phone and server: what a database column and a phone's integers hold.
+MAX_VERSION = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class PackMetadata(BaseModel):
 
     schema_: Literal["mnet.pack/2"] = Field(alias="schema")
     bundle: str
-    version: int = Field(ge=0)
+    version: int = Field(ge=0, le=MAX_VERSION)
     generator: str
     probe: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(min_length=LENGTH, max_length=LENGTH)
 

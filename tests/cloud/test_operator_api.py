@@ -1,6 +1,7 @@
 """What an operator does to a running fleet, over HTTP: stages, stops, roll-backs, revoked and erased devices."""
 
 import signal
+import time
 from pathlib import Path
 
 import httpx
@@ -116,10 +117,10 @@ def test_bundles_and_keys_are_replaced_without_a_dropped_request(
         while ios.id not in http.get("/healthz").json()["bundles"]:
             device.upload([1, 2])  # not one of which may fail
         (new, old) = http.get("/keys").json()["statements"]
-        keys, _ = read_statement(old, device.keys)
+        keys = read_statement(old, device.keys, int(time.time())).keys
         assert {key["kid"] for key in keys["keys"]} > {key["kid"] for key in device.keys["keys"]}
         with pytest.raises(ValueError, match="known key"):
-            read_statement(new, device.keys)
+            read_statement(new, device.keys, int(time.time()))
         device.keys = keys
         assert new_key.kid == keys["keys"][0]["kid"]
         answer = device.put(f"/devices/{device.id}/bundles", {"bundles": [ios.id, bundle.id]})

@@ -14,7 +14,7 @@ from mnet.export.format.packs import pack_digest, write_pack
 from mnet.toolchain.cloud.generation import PackGenerator
 from mnet.toolchain.contract.keys import public_keys
 from mnet.toolchain.contract.release import Release, sign_release
-from mnet.toolchain.phone.client import CloudClient, Identity
+from mnet.toolchain.phone.client import CloudClient, Identity, Newest
 from mnet.toolchain.phone.phone import Phone
 
 
@@ -49,6 +49,7 @@ class ScriptedClient(CloudClient):
         super().__init__("http://127.0.0.1:1")
         self.cloud = cloud
         self.jws: str | None = None
+        self.nothing_newer: str | None = None
         self.pack = b""
         self.reports: list[tuple[int, str]] = []
         self.statements: list[str] = []
@@ -62,9 +63,9 @@ class ScriptedClient(CloudClient):
     def enrol(self, enrolment_key: str, bundle: str) -> Identity:
         return Identity("phone", bundle, "phone.secret", public_keys(self.cloud.key))
 
-    def newest_release(self, phone: Identity, after: int, wait_s: float) -> str | None:
+    def newest_release(self, phone: Identity, after: int, wait_s: float) -> Newest:
         self.asked.append(after)
-        return self.jws
+        return Newest(self.jws, self.nothing_newer)
 
     def report(self, phone: Identity, version: int, outcome: str) -> None:
         self.reports.append((version, outcome))
@@ -77,9 +78,20 @@ class ScriptedClient(CloudClient):
         return self.pack
 
 
-def start(cloud: Cloud, state: Path) -> tuple[Phone, list[dict[str, Any]]]:
+_running: dict[Path, Phone] = {}
+
+
+def start(
+    cloud: Cloud, state: Path, clock: Callable[[], float] = time.time
+) -> tuple[Phone, list[dict[str, Any]]]:
+    """A phone on its state folder; one that was started on it before has ended."""
     events: list[dict[str, Any]] = []
-    phone = Phone(cloud.bundle, state, lambda event, **fields: events.append({"event": event, **fields}))
+    if before := _running.pop(state, None):
+        before.close()
+    phone = Phone(
+        cloud.bundle, state, lambda event, **fields: events.append({"event": event, **fields}), clock
+    )
+    _running[state] = phone
     return phone, events
 
 

@@ -18,7 +18,7 @@ from mnet.toolchain.cloud.generation import PackGenerator
 from mnet.toolchain.cloud.signing_keys import create_signing_key
 from mnet.toolchain.contract.keys import public_keys
 from mnet.toolchain.contract.release import Release, sign_release
-from mnet.toolchain.phone.client import CloudClient, Identity
+from mnet.toolchain.phone.client import CloudClient, Identity, Newest
 from mnet.toolchain.phone.phone import Phone
 from mnet.toolchain.training.run import load_run
 
@@ -35,8 +35,8 @@ class Offering(CloudClient):
     def enrol(self, enrolment_key: str, bundle: str) -> Identity:
         return Identity("phone", bundle, "phone.secret", self.keys)
 
-    def newest_release(self, phone: Identity, after: int, wait_s: float) -> str | None:
-        return self.jws
+    def newest_release(self, phone: Identity, after: int, wait_s: float) -> Newest:
+        return Newest(self.jws)
 
     def fetch_pack(self, phone: Identity, sha256: str, size: int) -> bytes:
         return self.pack

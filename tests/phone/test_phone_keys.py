@@ -15,7 +15,6 @@ from mnet.toolchain.contract.release import sign_release
 from mnet.toolchain.durable import write_durably
 from mnet.toolchain.phone.client import Denied, Identity, Offline
 from mnet.toolchain.phone.phone import DAY_S, Phone
-from mnet.toolchain.phone.store import WeightStore
 from tests.phone.scripted import Cloud, ScriptedClient, start, take
 
 
@@ -33,7 +32,7 @@ def test_a_new_key_is_learnt_from_one_that_is_known(
         client.statements = statements
 
     second = rotate(folder)
-    for statements in ([], ["no statement"], Keyring(cloud.other_key, (second,)).statements(now)[:1]):
+    for statements in ([], ["no statement"], Keyring(cloud.other_key, (second,), 9).statements(now)[:1]):
         offer(2, second, statements)
         with pytest.raises(Refused) as refusal:
             phone.poll(client, 0)
@@ -42,12 +41,15 @@ def test_a_new_key_is_learnt_from_one_that_is_known(
     assert phone.poll(client, 0) is not None
     assert retire(folder) == [cloud.key.kid]
     third = rotate(folder)
-    offer(3, third, Keyring.load(folder).statements(now))
-    with pytest.raises(Refused):
-        phone.poll(
-            client, 0
-        )  # not newer than what it knows: it may be an old statement that somebody plays back
-    offer(3, third, Keyring.load(folder).statements(now + 1))
+    # Of an earlier number, whatever its time: an old statement that somebody plays back. Or of the far future.
+    for statements in (
+        replace(Keyring.load(folder), number=1).statements(now + 60),
+        Keyring.load(folder).statements(now + 3 * DAY_S),
+    ):
+        offer(3, third, statements)
+        with pytest.raises(Refused):
+            phone.poll(client, 0)
+    offer(3, third, Keyring.load(folder).statements(now - 9 * DAY_S))  # by a clock that is behind
     assert phone.poll(client, 0) is not None
     offer(4, cloud.key, Keyring.load(folder).statements(now + 2))
     with pytest.raises(Refused) as refusal:
@@ -74,7 +76,7 @@ def test_a_retired_key_is_forgotten_within_a_day(
     folder.mkdir()
     write_durably(folder / SIGNING, cloud.key.as_pem(private=True), mode=0o600)
     clock = [now]
-    phone = Phone(cloud.bundle, tmp_path / "phone", lambda event, **fields: None, clock=lambda: clock[0])
+    phone, _ = start(cloud, tmp_path / "phone", lambda: clock[0])
     phone.enrol(client, "key")
     second = rotate(folder)
 
@@ -91,10 +93,9 @@ def test_a_retired_key_is_forgotten_within_a_day(
     if polled_between:
         client.jws, client.statements = None, Keyring.load(folder).statements(int(clock[0]))
         assert phone.poll(client, 0) is None
-        again = WeightStore(tmp_path / "phone").identity()
-        assert again is not None
-        assert [key["kid"] for key in again.keys["keys"]] == [second.kid]
-        assert again.retired["keys"] == public_keys(cloud.key)["keys"]
+        again = json.loads((tmp_path / "phone" / "identity.json").read_bytes())
+        assert [key["kid"] for key in again["keys"]["keys"]] == [second.kid]
+        assert again["retired"]["keys"] == public_keys(cloud.key)["keys"]
     offer(2, cloud.key)
     with pytest.raises(Refused) as refusal:
         phone.poll(client, 0)
@@ -117,5 +118,6 @@ def test_a_known_key_is_believed_where_nobody_tells_of_keys(
         return ["no statement"]
 
     monkeypatch.setattr(phone, "_clock", lambda: time.time() + 2)
+    monkeypatch.setattr(phone, "_keys_asked_at", None)
     monkeypatch.setattr(client, "key_statements", statements)
     take(phone, client, 2)

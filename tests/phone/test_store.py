@@ -10,10 +10,11 @@ from joserfc.jwk import ECKey
 
 from mnet.export.format.errors import Reason, Refused
 from mnet.export.format.packs import pack_digest
+from mnet.toolchain.cloud.state import ServerState
 from mnet.toolchain.contract.release import Release
 from mnet.toolchain.durable import write_all_durably, write_durably
 from mnet.toolchain.errors import UserError
-from mnet.toolchain.phone.client import Identity
+from mnet.toolchain.phone.identity import Identity
 from mnet.toolchain.phone.pack_folder import PackFolder
 from mnet.toolchain.phone.store import Kept, WeightStore
 
@@ -37,6 +38,7 @@ def test_two_versions_are_kept_newest_first(tmp_path: Path) -> None:
         new, pack = version(number)
         store.save(new, pack, running)
         running = new
+    store.close()
     again = WeightStore(tmp_path)
     assert again.releases() == ["jws-3", "jws-2"]
     for number in (3, 2):
@@ -69,9 +71,11 @@ def test_a_power_loss_at_any_step_leaves_a_whole_version(
     with suppress(PowerLoss):
         store.save(second, second_pack, first)
     monkeypatch.undo()
-    newest = WeightStore(tmp_path).releases()[0]
+    store.close()
+    again = WeightStore(tmp_path)
+    newest = again.releases()[0]
     kept = {"jws-1": first, "jws-2": second}[newest]
-    assert WeightStore(tmp_path).pack(kept.release) == {"jws-1": first_pack, "jws-2": second_pack}[newest]
+    assert again.pack(kept.release) == {"jws-1": first_pack, "jws-2": second_pack}[newest]
 
 
 def test_a_damaged_pack_is_refused_by_name(tmp_path: Path) -> None:
@@ -107,15 +111,81 @@ def test_who_the_phone_is_stays_private(tmp_path: Path) -> None:
     store.save_identity(IDENTITY)
     assert store.identity() == IDENTITY
     assert (tmp_path / "phone" / "identity.json").stat().st_mode & 0o777 == 0o600
+    good = (tmp_path / "phone" / "identity.json").read_bytes()
     for damaged in (
+        good.replace(b'"number": 0', b'"number": "0"'),
+        good.replace(b'"number": 0', b'"number": 1e999'),
+        good.replace(b"phone.secret", "phöne.secret".encode()),
+        good.replace(b'"phone"', b'"ph\\none"'),
+        b"[" * 200_000,
         b"{",
         b"{}",
         b"[]",
-        (tmp_path / "phone" / "identity.json").read_bytes().replace(b"EC", b""),
+        good.replace(b"EC", b""),
     ):
         (tmp_path / "phone" / "identity.json").write_bytes(damaged)
-        with pytest.raises(UserError, match="damaged"):
+        with pytest.raises(Refused, match="damaged") as refusal:
             store.identity()
+        assert refusal.value.reason is Reason.MALFORMED
+
+
+def test_a_folder_is_one_phones_at_a_time(tmp_path: Path) -> None:
+    store = WeightStore(tmp_path)
+    with pytest.raises(UserError, match=f"in use by process {os.getpid()}"):
+        WeightStore(tmp_path)
+    store.close()
+    WeightStore(tmp_path).close()
+
+
+def test_a_servers_folder_is_no_phones(tmp_path: Path) -> None:
+    """Nothing in it is deleted or changed, through a link neither; and the other way round."""
+    for name, unmarked in (("server", False), ("older", True)):
+        state = ServerState.open(tmp_path / name)
+        if unmarked:
+            (state.folder / "owner.json").unlink()
+        pack = state.folder / "packs" / "0123" / f"{'0' * 64}.safetensors"
+        pack.parent.mkdir(parents=True)
+        pack.write_bytes(b"another phone's")
+        link = tmp_path / f"link to {name}"
+        link.symlink_to(state.folder)
+        for folder in (state.folder, link):
+            with pytest.raises(UserError, match="name another one"):
+                WeightStore(folder)
+        assert pack.read_bytes() == b"another phone's"
+    WeightStore(tmp_path / "phone").close()
+    with pytest.raises(UserError, match="folder of a phone"):
+        ServerState.open(tmp_path / "phone")
+
+
+def test_packs_are_neither_read_nor_deleted_through_a_link(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "phone").mkdir()
+    (tmp_path / "phone" / "identity.json").symlink_to(elsewhere / "identity.json")
+    (tmp_path / "phone" / "packs").symlink_to(elsewhere)
+    with pytest.raises(UserError, match="is a link"):
+        WeightStore(tmp_path / "phone")
+    (tmp_path / "phone" / "packs").unlink()
+    (elsewhere / "identity.json").write_text("{}")
+    store = WeightStore(tmp_path / "phone")
+    with pytest.raises(Refused):
+        store.identity()
+
+
+def test_only_ones_own_files_are_deleted_and_all_are_private(tmp_path: Path) -> None:
+    (tmp_path / "packs").mkdir(mode=0o755)
+    (tmp_path / "identity.json").write_text("of a phone before there was a marker")
+    tmp_path.chmod(0o755)
+    for name in ("notes.txt", f"{'0' * 64}.safetensors", f".{'0' * 64}.safetensors.01234567.tmp"):
+        (tmp_path / "packs" / name).write_text("x")
+    store = WeightStore(tmp_path)
+    new, pack = version(1)
+    store.save(new, pack, None)
+    kept = {path.name for path in (tmp_path / "packs").iterdir()}
+    assert kept == {"notes.txt", f"{new.release.sha256}.safetensors"}
+    private = [tmp_path, tmp_path / "packs", tmp_path / "current.jws", tmp_path / "owner.json"]
+    private.append(tmp_path / "packs" / f"{new.release.sha256}.safetensors")
+    assert [path.stat().st_mode & 0o077 for path in private] == [0] * len(private)
 
 
 def test_a_folder_that_cannot_be_had_is_the_users_mistake(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def _release(vector: dict[str, Any], phone: dict[str, Any], bundle: Path, _: Pat
 
 def _believed(vector: dict[str, Any], phone: dict[str, Any]) -> bool:
     try:
-        read_statement(vector["statement"], phone["keys"])
+        read_statement(vector["statement"], phone["keys"], phone["now"])
     except ValueError:
         return False
     return True

@@ -11,7 +11,7 @@ from joserfc.jwk import ECKey
 from torch import Tensor
 
 from mnet.export.format.bundle import Bundle
-from mnet.export.format.packs import pack_digest, write_pack
+from mnet.export.format.packs import MAX_VERSION, pack_digest, write_pack
 from mnet.export.format.probe import LENGTH
 from mnet.toolchain.contract.release import Release, sign_release
 from tests.export.ranker import PackFactory, random_weights
@@ -42,6 +42,7 @@ def pack_vectors(bundle: Bundle) -> Iterator[Vector]:
     yield vector("good", "accepted", good)
     yield vector("in another order of tensors", "accepted", _reordered(good))
     yield vector("version 0", "accepted", packed(weights, version=0))
+    yield vector("the largest version", "accepted", packed(weights, version=MAX_VERSION))
     yield vector("for another bundle", "wrong_bundle", packed(weights, bundle="0" * 64))
     yield vector("empty", "malformed", b"")
     yield vector("cut in the header", "malformed", good[:40])
@@ -58,6 +59,8 @@ def pack_vectors(bundle: Bundle) -> Iterator[Vector]:
     for name, changed in {
         "another schema": {"schema": "mnet.pack/1"},
         "version negative": {"version": -1},
+        "version beyond the largest": {"version": MAX_VERSION + 1},
+        "version of 400 digits": {"version": 10**400},
         "version true": {"version": True},
         "version as text": {"version": "1"},
         "version with a fraction": {"version": 1.0},

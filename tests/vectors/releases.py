@@ -10,6 +10,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from mnet.export.format.bundle import Bundle
+from mnet.export.format.packs import MAX_VERSION
 from mnet.toolchain.contract.release import Release, sign_release
 from tests.vectors.vector import DEVICE, NOW, Vector
 
@@ -34,6 +35,7 @@ def release_vectors(bundle: Bundle, key: ECKey, other: ECKey) -> Iterator[Vector
     header, payload, signature = jws.split(".")
     yield vector("good", "accepted", jws)
     yield vector("first version", "accepted", signed(version=1), newer_than=0)
+    yield vector("the largest version", "accepted", signed(version=MAX_VERSION))
     yield vector("a claim more", "accepted", signed(note="läßt grüßen"))
     yield vector("no kid, one pinned key", "accepted", _without_kid(key, claims))
     yield vector("expired, kept since before", "accepted", signed(exp=NOW - 1), now=None)
@@ -47,6 +49,10 @@ def release_vectors(bundle: Bundle, key: ECKey, other: ECKey) -> Iterator[Vector
         "version true": {"version": True},
         "version with a fraction": {"version": 8.0},
         "version 0": {"version": 0},
+        "version beyond the largest": {"version": MAX_VERSION + 1},
+        "version of 63 bits": {"version": 2**63 - 1},
+        "version of 400 digits": {"version": 10**400},
+        "size of 400 digits": {"size": 10**400},
         "size negative": {"size": -1},
         "sha256 upper case": {"sha256": "0F" * 32},
         "sha256 a path": {"sha256": "../../etc/passwd"},

@@ -8,6 +8,7 @@ from joserfc import jws as jose_jws
 from joserfc.jwk import ECKey
 
 from mnet.export.format.bundle import Bundle
+from mnet.export.format.packs import MAX_VERSION
 from mnet.toolchain.cloud.signing_keys import Keyring
 from mnet.toolchain.contract.keys import public_keys
 from mnet.toolchain.contract.release import Release, sign_release
@@ -30,11 +31,14 @@ def statement_vectors(bundle: Bundle, key: ECKey, other: ECKey) -> Iterator[Vect
     def stated(**claims: Any) -> bytes:
         return json.dumps(claims).encode()
 
-    by_new, by_old = Keyring(other, (key,)).statements(NOW)
+    by_new, by_old = Keyring(other, (key,), 3).statements(NOW)
     yield vector("by the pinned key", "accepted", by_old)
-    yield vector("a claim more", "accepted", signed(stated(keys=keys, iat=NOW, note="läßt grüßen")))
+    yield vector("a claim more", "accepted", signed(stated(keys=keys, number=3, iat=NOW, note="läßt grüßen")))
     release = Release(DEVICE, bundle.id, 7, "0f" * 32, 4096, NOW, NOW + 60)
-    good = stated(keys=keys, iat=NOW)
+    good = stated(keys=keys, number=3, iat=NOW)
+    yield vector("by a clock that is behind", "accepted", signed(stated(keys=keys, number=3, iat=0)))
+    yield vector("an hour ahead", "accepted", signed(stated(keys=keys, number=3, iat=NOW + 3600)))
+    yield vector("the largest number", "accepted", signed(stated(keys=keys, number=MAX_VERSION, iat=NOW)))
     header, payload, signature = by_old.split(".")
     for name, statement in {
         "by the new key alone": by_new,
@@ -44,14 +48,23 @@ def statement_vectors(bundle: Bundle, key: ECKey, other: ECKey) -> Iterator[Vect
         "of another type": signed(good, {"alg": "ES256", "kid": key.kid, "typ": "JWT"}),
         "alg none": f"eyJhbGciOiJub25lIn0.{payload}.",
         "signature cut": f"{header}.{payload}.{signature[:-8]}",
-        "no keys": signed(stated(iat=NOW)),
-        "keys a text": signed(stated(keys="key-2", iat=NOW)),
-        "an empty list of keys": signed(stated(keys=[], iat=NOW)),
-        "a key without its point": signed(stated(keys=[{**keys[0], "x": ""}], iat=NOW)),
-        "a key off the curve": signed(stated(keys=[{**keys[0], "x": keys[1]["x"]}], iat=NOW)),
-        "no time": signed(stated(keys=keys)),
-        "time as text": signed(stated(keys=keys, iat=str(NOW))),
-        "time true": signed(stated(keys=keys, iat=True)),
+        "no keys": signed(stated(number=3, iat=NOW)),
+        "keys a text": signed(stated(keys="key-2", number=3, iat=NOW)),
+        "an empty list of keys": signed(stated(keys=[], number=3, iat=NOW)),
+        "a key without its point": signed(stated(keys=[{**keys[0], "x": ""}], number=3, iat=NOW)),
+        "a key off the curve": signed(stated(keys=[{**keys[0], "x": keys[1]["x"]}], number=3, iat=NOW)),
+        "no time": signed(stated(keys=keys, number=3)),
+        "time as text": signed(stated(keys=keys, number=3, iat=str(NOW))),
+        "time true": signed(stated(keys=keys, number=3, iat=True)),
+        "time in 2099": signed(stated(keys=keys, number=3, iat=4_070_908_800)),
+        "no number": signed(stated(keys=keys, iat=NOW)),
+        "number negative": signed(stated(keys=keys, number=-1, iat=NOW)),
+        "number true": signed(stated(keys=keys, number=True, iat=NOW)),
+        "number with a fraction": signed(stated(keys=keys, number=3.0, iat=NOW)),
+        "number too large": signed(stated(keys=keys, number=MAX_VERSION + 1, iat=NOW)),
+        "number beyond all integers": signed(
+            stated(keys=keys, number=3, iat=NOW).replace(b'"number": 3', b'"number": 1e999')
+        ),
         "payload no JSON": signed(b"{'keys': []}"),
         "empty": "",
     }.items():

@@ -23,6 +23,7 @@ import fsspec
 import pyarrow as pa
 
 from mnet.export.format.bundle import Bundle
+from mnet.export.format.packs import MAX_VERSION
 from mnet.toolchain.cloud.auth import DEVICE_ID
 from mnet.toolchain.cloud.bulk_parts import ROWS_A_PART, Job, Unit, Worker, opened
 from mnet.toolchain.cloud.signing_keys import load_signing_key
@@ -207,5 +208,7 @@ def _check_devices(units: Iterable[Unit]) -> None:
                 raise UserError(f"{unit.file}: device {device} stands in the contexts twice")
             seen.add(device)
         for device, version in zip(rows["device"], rows.get("version", ())):  # noqa: B905 (it may be missing)
-            if type(version) is not int or version < 1:
-                raise UserError(f"{unit.file}: device {device} has version {version}: they start at 1")
+            if type(version) is not int or not 1 <= version <= MAX_VERSION:
+                raise UserError(
+                    f"{unit.file}: device {device} has version {version}; versions are 1 to {MAX_VERSION}"
+                )

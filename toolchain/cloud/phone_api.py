@@ -14,6 +14,7 @@ from pydantic import BaseModel, Discriminator, Field, Tag
 from starlette.concurrency import run_in_threadpool
 
 from mnet.export.format.errors import Reason
+from mnet.export.format.packs import MAX_VERSION
 from mnet.toolchain.cloud.auth import (
     AnyDevice,
     ByOperator,
@@ -25,10 +26,12 @@ from mnet.toolchain.cloud.auth import (
 )
 from mnet.toolchain.cloud.rollouts import TAKEN
 from mnet.toolchain.cloud.service import Service, ServiceOf
+from mnet.toolchain.contract.freshness import HEADER, nothing_newer
 
 MAX_POLL_S = 60.0
 MAX_BUNDLES = 8
-_OUTCOMES = {TAKEN, *Reason}
+STALE = "stale"
+_OUTCOMES = {TAKEN, STALE, *Reason}
 
 BUNDLE_ID = "^[!-~]{1,64}$"
 
@@ -42,12 +45,12 @@ class EnrolRequest(BaseModel):
 
 
 class Enrolment(BaseModel):
-    """The token is shown once and kept nowhere; `keys` is the JWKS that the phone pins, as of `keys_at`."""
+    """The token is shown once and kept nowhere; `keys` is the JWKS that the phone pins, of statement `number`."""
 
     device: str
     token: str
     keys: dict[str, Any]
-    keys_at: int
+    number: int
 
 
 class Bundles(BaseModel):
@@ -88,15 +91,18 @@ class NewRelease(BaseModel):
 
 
 class Report(BaseModel):
-    """What a phone did with a release: `taken`, or the name of the reason for which it refused."""
+    """What a phone did with a release: `taken`, or the name of the reason for which it refused.
 
-    version: Annotated[int, Field(ge=1, lt=2**31)]
+    `stale` says that for a day nobody told it that the version which it runs (0: the default weights) is the newest.
+    """
+
+    version: Annotated[int, Field(ge=0, le=MAX_VERSION)]
     outcome: str = Field(max_length=64)
     bundle: BundleId | None = None
 
 
 class KeyStatements(BaseModel):
-    """The server's public keys, signed once by each of them: JWS compact of `keys` (JWKS) and `iat`."""
+    """The server's public keys, signed once by each of them: JWS compact of `keys` (JWKS), `number` and `iat`."""
 
     statements: list[str]
 
@@ -120,8 +126,8 @@ def enrol(service: ServiceOf, body: EnrolRequest) -> Enrolment:
     device = secrets.token_hex(8)
     token = f"{device}.{secrets.token_urlsafe(32)}"
     service.registry.enrol(device, hash_token(token), body.bundle)
-    keys = service.publisher.keyring.jwks
-    return Enrolment(device=device, token=token, keys=keys, keys_at=int(time.time()))
+    keyring = service.publisher.keyring
+    return Enrolment(device=device, token=token, keys=keyring.jwks, number=keyring.number)
 
 
 @router.delete("/devices/{device}", status_code=204)
@@ -162,18 +168,25 @@ def upload_context(service: ServiceOf, device: OwnDevice, body: Samples) -> Acce
 @router.get(
     "/devices/{device}/release",
     response_model=NewRelease,
-    responses={204: {"description": "Nothing newer yet"}},
+    responses={
+        204: {
+            "description": "Nothing newer yet",
+            "headers": {HEADER: {"description": "A JWS that says so, for a day", "schema": {"type": "string"}}},
+        }
+    },
 )
 async def newest_release(
     service: ServiceOf,
     device: OwnDevice,
-    after: Annotated[int, Query(ge=0, lt=2**31)] = 0,
+    after: Annotated[int, Query(ge=0, le=MAX_VERSION)] = 0,
     timeout: Annotated[
         float, Query(ge=0, allow_inf_nan=False, description=f"seconds, at most {MAX_POLL_S:.0f}")
     ] = 25.0,
     bundle: Annotated[str | None, Query(pattern=BUNDLE_ID, description="its main one unless given")] = None,
 ) -> Response:
     """Wait until the device has a release newer than `after`: 200 with it, or 204 when `timeout` passed.
+
+    A 204 brings a signed statement that there is nothing newer, so that a phone knows whether it may be stale.
 
     A wait asks the database once, at its start; after that the release is handed to it, so that it costs nothing.
     """
@@ -185,7 +198,10 @@ async def newest_release(
             published = await poll.newer_than(after, min(timeout, MAX_POLL_S))
             jws = None if published is None else published.jws
     # A Response, so that FastAPI does not check what was built here.
-    return Response(status_code=204) if jws is None else JSONResponse({"release": jws})
+    if jws is not None:
+        return JSONResponse({"release": jws})
+    statement = nothing_newer(service.publisher.keyring.signing, *key, after, int(time.time()))
+    return Response(status_code=204, headers={HEADER: statement})
 
 
 @router.post("/devices/{device}/reports", status_code=204)
@@ -194,6 +210,8 @@ def report(service: ServiceOf, device: OwnDevice, body: Report) -> None:
     if body.outcome not in _OUTCOMES:
         raise HTTPException(422, f"body.outcome: one of {', '.join(sorted(_OUTCOMES))}")
     service.metrics.reports.labels(body.outcome).inc()
+    if body.outcome == STALE:
+        return  # of the phone's connection, and nothing that the release did
     service.rollouts.report(device.device, body.bundle or device.bundle, body.version, body.outcome)
 
 

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
-from mnet.toolchain.contract.keys import ALGORITHM, KEY_STATEMENT, public_keys
+from mnet.toolchain.contract.jws import ALGORITHM, sign
+from mnet.toolchain.contract.keys import KEY_STATEMENT, public_keys
 from mnet.toolchain.durable import write_durably
 from mnet.toolchain.errors import UserError
 
 SIGNING = "signing.pem"
+# The number of the server's statement of its keys; it rises with each change of them.
+NUMBER = "number"
 
 
 def create_signing_key(path: Path) -> ECKey:
@@ -53,13 +55,14 @@ class Keyring:
 
     signing: ECKey
     retiring: tuple[ECKey, ...] = ()
+    number: int = 0
 
     @classmethod
     def load(cls, folder: Path) -> "Keyring":
         """Read `signing.pem` and every `retiring-*.pem` of a folder; raises UserError as `load_signing_key` does."""
         signing = load_signing_key(folder / SIGNING)
         retiring = (load_signing_key(path) for path in sorted(folder.glob("retiring-*.pem")))
-        return cls(signing, tuple(key for key in retiring if key.kid != signing.kid))
+        return cls(signing, tuple(key for key in retiring if key.kid != signing.kid), _number(folder))
 
     @property
     def jwks(self) -> dict[str, Any]:
@@ -67,19 +70,15 @@ class Keyring:
         return public_keys(self.signing, *self.retiring)
 
     def statements(self, now: int) -> list[str]:
-        """The public keys as of `now` (Unix seconds), signed once by each key: a device believes one that it knows."""
-        claims = {"keys": self.jwks["keys"], "iat": now}
-        return [
-            jwt.encode(
-                {"alg": ALGORITHM, "kid": key.kid, "typ": KEY_STATEMENT}, claims, key, algorithms=[ALGORITHM]
-            )
-            for key in (self.signing, *self.retiring)
-        ]
+        """The public keys at `now` (Unix seconds), signed once by each key: a device believes one that it knows."""
+        claims = {"keys": self.jwks["keys"], "number": self.number, "iat": now}
+        return [sign(key, claims, KEY_STATEMENT) for key in (self.signing, *self.retiring)]
 
 
 def rotate(folder: Path) -> ECKey:
     """Create a new signing key; the one before goes on to vouch for it until `retire`. Returns the new one."""
     old = load_signing_key(folder / SIGNING)
+    _raise_number(folder)
     # First, so that a power loss in between leaves the old key under two names, and never none.
     write_durably(folder / f"retiring-{str(old.kid)[:16]}.pem", old.as_pem(private=True), mode=0o600)
     return create_signing_key(folder / SIGNING)
@@ -88,9 +87,24 @@ def rotate(folder: Path) -> ECKey:
 def retire(folder: Path) -> list[str]:
     """Delete the keys before the signing one; returns their names. A device that never learnt the new one is lost."""
     keyring = Keyring.load(folder)
+    _raise_number(folder)
     for path in folder.glob("retiring-*.pem"):
         path.unlink()
     return [str(key.kid) for key in keyring.retiring]
+
+
+def _number(folder: Path) -> int:
+    try:
+        return int((folder / NUMBER).read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return 0
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / NUMBER} cannot be read: {error}") from error
+
+
+def _raise_number(folder: Path) -> None:
+    """Before the keys change: after a power loss in between, the change is made again under the next number."""
+    write_durably(folder / NUMBER, str(_number(folder) + 1).encode())
 
 
 def create_key(path: Path) -> None:

@@ -1,10 +1,12 @@
 """The folder that a server keeps between starts: its keys, and the database and packs that it has to itself."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from mnet.toolchain.cloud.signing_keys import SIGNING, Keyring, create_key, create_signing_key, read_key
 from mnet.toolchain.errors import UserError
+from mnet.toolchain.state_folder import claim, mark
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class ServerState:
         """Open a state folder and create what it lacks; UserError if it cannot be written."""
         state = cls(folder)
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            marker = claim(folder, "server", ("identity.json", "current.jws"))
+            mark(marker, "server")
+            os.close(marker)
             state.keys.mkdir(mode=0o700, exist_ok=True)
             if not state.signing_key.exists():
                 create_signing_key(state.signing_key)

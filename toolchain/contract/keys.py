@@ -3,30 +3,49 @@
 import json
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
-ALGORITHM = "ES256"
+from mnet.export.format.packs import MAX_VERSION
+from mnet.toolchain.contract.jws import ALGORITHM
+
 # The header's `typ` of a key statement, so that no release passes for one (RFC 8725).
 KEY_STATEMENT = "mnet-keys+jwt"
+# By which a statement may be ahead of the phone's clock.
+AHEAD_S = 24 * 3600
 
 
-def read_statement(statement: str, known: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    """The public keys (JWKS) that a statement tells of, and its time; ValueError unless a `known` key signed it."""
+@dataclass(frozen=True)
+class KeyStatement:
+    """A server's public keys (JWKS) as of its statement `number`, which rises with each change of them."""
+
+    keys: dict[str, Any]
+    number: int
+
+
+def read_statement(statement: str, known: Mapping[str, Any], now: int) -> KeyStatement:
+    """What a JWS says of a server's keys; ValueError unless a `known` key signed it, or where it is of the far future.
+
+    `now` in Unix seconds. Which of two statements is the newer one is told by their numbers, never by a clock.
+    """
     try:
         token = jwt.decode(statement, load_public_keys(known), algorithms=[ALGORITHM])
         if token.header.get("typ") != KEY_STATEMENT:
             raise ValueError("it is signed, but no statement of keys")
-        keys, at = {"keys": token.claims["keys"]}, token.claims["iat"]
+        keys = {"keys": token.claims["keys"]}
+        number, at = token.claims["number"], token.claims["iat"]
         load_public_keys(keys)
     except (JoseError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"no statement by a known key: {error}") from error
-    if type(at) is not int:
-        raise ValueError("the statement's time is not a number of seconds")
-    return keys, at
+    if type(at) is not int or type(number) is not int or not 0 <= number <= MAX_VERSION:
+        raise ValueError(f"the statement's time is no number of seconds, or its number not 0 to {MAX_VERSION}")
+    if at > now + AHEAD_S:
+        raise ValueError(f"the statement is of {at}, and it is {now}")
+    return KeyStatement(keys, number)
 
 
 def signer(jws: str) -> str | None:

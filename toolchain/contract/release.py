@@ -3,25 +3,18 @@
 Format: JWS compact (RFC 7515) of JWT claims (RFC 7519), signed with ES256 (RFC 7518) and no other algorithm.
 """
 
-import json
 import re
-from base64 import urlsafe_b64encode
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from joserfc import jwt
 from joserfc.errors import InvalidPayloadError, JoseError
 from joserfc.jwk import ECKey, KeySet
 
 from mnet.export.format.errors import Reason, Refused
-from mnet.toolchain.contract.keys import ALGORITHM
+from mnet.export.format.packs import MAX_VERSION
+from mnet.toolchain.contract.jws import ALGORITHM, sign
 
-_ECDSA = ECDSA(hashes.SHA256(), deterministic_signing=True)
-_json = json.JSONEncoder(separators=(",", ":")).encode
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -54,25 +47,8 @@ _CLAIMS = {
 
 
 def sign_release(key: ECKey, release: Release) -> str:
-    """The release as JWS compact, signed with ES256; the header's `kid` names the key.
-
-    The nonce is that of RFC 6979, so that the same release gives the same text wherever it is signed.
-    """
-    claims = {claim: getattr(release, field) for claim, field in _CLAIMS.items()}
-    signed = f"{_header(key.kid)}.{_base64url(_json(claims).encode())}"
-    private = key.private_key
-    assert private is not None, "a signing key is private"
-    r, s = decode_dss_signature(private.sign(signed.encode(), _ECDSA))
-    return f"{signed}.{_base64url(r.to_bytes(32) + s.to_bytes(32))}"
-
-
-@cache
-def _header(kid: str) -> str:
-    return _base64url(_json({"alg": ALGORITHM, "kid": kid}).encode())
-
-
-def _base64url(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
+    """The release as JWS compact; the header's `kid` names the key."""
+    return sign(key, {claim: getattr(release, field) for claim, field in _CLAIMS.items()})
 
 
 def verify_release(
@@ -121,6 +97,10 @@ def _checked(fields: dict[str, Any]) -> Release:
         expected = str if name in texts else int
         if type(value) is not expected:  # not isinstance: JSON's true is an int to Python
             raise Refused(Reason.MALFORMED, f"claim for {name} is not {expected.__name__}")
-    if fields["version"] < 1 or fields["size"] < 1 or not _SHA256.fullmatch(fields["sha256"]):
-        raise Refused(Reason.MALFORMED, "version and size start at 1, sha256 is 64 lower-case hex digits")
+    in_range = 1 <= fields["version"] <= MAX_VERSION and fields["size"] >= 1
+    if not in_range or not _SHA256.fullmatch(fields["sha256"]):
+        raise Refused(
+            Reason.MALFORMED,
+            f"versions are 1 to {MAX_VERSION}, sizes start at 1, sha256 is 64 lower-case hex digits",
+        )
     return Release(**fields)

@@ -33,11 +33,15 @@ class CountedPhone:
         self._newest = 0
         self.wanted = 0
         self.met = Counter[str]()
-        self.start()
+        self.phone = self._started()
 
     def start(self) -> None:
         """Start it, or restart it, from its folder."""
-        self.phone = Phone(self._bundle, self._folder, self._hear, self._clock)
+        self.phone.close()
+        self.phone = self._started()
+
+    def _started(self) -> Phone:
+        return Phone(self._bundle, self._folder, self._hear, self._clock)
 
     @property
     def waits(self) -> bool:

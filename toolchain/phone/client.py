@@ -1,34 +1,37 @@
 """The phone's side of the HTTP contract: one method a call; each raises Offline or Denied."""
 
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from mnet.export.format.errors import Reason, Refused
+from mnet.export.format.packs import MAX_VERSION
+from mnet.toolchain.contract.freshness import HEADER
 from mnet.toolchain.contract.http import Denied, HttpClient, Offline, contract
-from mnet.toolchain.contract.keys import load_public_keys
+from mnet.toolchain.phone.backoff import Backoff
+from mnet.toolchain.phone.identity import Identity
 
-__all__ = ["CloudClient", "Context", "Denied", "Identity", "Offline"]
+__all__ = ["CloudClient", "Context", "Denied", "Identity", "Newest", "Offline"]
 
 # Samples of a device, oldest first: item ids, or vectors such as the embedding of an image.
 Context = list[int] | list[list[float]]
 
 
+# A download may take this long, and then as long as it needs at the least rate.
+_PACK_S = 30.0
+_LEAST_BYTES_A_S = 8 * 1024
+# Of one download, after cuts.
+_RESUMPTIONS = 8
+
+
 @dataclass(frozen=True)
-class Identity:
-    """Who a phone is to its server: its id, its secret token, and the public keys (JWKS) that it trusts.
+class Newest:
+    """The answer to a poll: the newest `release` as JWS, or the signed statement that there is nothing newer, if any."""
 
-    `keys_at` is when the server stated these keys (Unix seconds); `retired` are keys that it stated before, good
-    for what this phone kept then and for nothing new.
-    """
-
-    device: str
-    bundle: str
-    token: str
-    keys: dict[str, Any]
-    keys_at: int = 0
-    retired: dict[str, Any] = field(default_factory=lambda: {"keys": []})
+    release: str | None
+    nothing_newer: str | None = None
 
 
 class CloudClient(HttpClient):
@@ -38,30 +41,28 @@ class CloudClient(HttpClient):
         """Become known to the server as a phone that runs `bundle`."""
         answer = self.call("POST", "/devices", enrolment_key, json={"bundle": bundle})
         with contract():
-            load_public_keys(answer["keys"])
-            return Identity(
-                device=str(answer["device"]),
-                bundle=bundle,
-                token=str(answer["token"]),
-                keys=answer["keys"],
-                keys_at=int(answer["keys_at"]),
-            )
+            return Identity.checked({**answer, "bundle": bundle, "retired": {"keys": []}})
 
     def upload(self, phone: Identity, samples: Context) -> int:
         """Upload a context; returns the version that will stem from it."""
         path = f"/devices/{phone.device}/context"
         answer = self.call("POST", path, phone.token, json={"samples": samples})
         with contract():
-            return int(answer["version"])
+            return _version(answer["version"])
 
-    def newest_release(self, phone: Identity, after: int, wait_s: float) -> str | None:
-        """The newest release above version `after`, as JWS; waits up to `wait_s` seconds for one."""
+    def newest_release(self, phone: Identity, after: int, wait_s: float) -> Newest:
+        """The newest release above version `after`; waits up to `wait_s` seconds for one."""
         path = f"/devices/{phone.device}/release"
-        query = {"after": after, "timeout": wait_s, "bundle": phone.bundle}
+        query = {"after": after, "timeout": wait_s, "bundle": phone.bundle, "keys": phone.number}
         timeout = httpx.Timeout(wait_s + 10.0, connect=5.0)
-        answer = self.call("GET", path, phone.token, params=query, timeout=timeout)
+        with self.answered(
+            "GET", path, phone.token, within_s=wait_s + 10.0, params=query, timeout=timeout
+        ) as answer:
+            if answer.status_code == 204:
+                return Newest(None, answer.headers.get(HEADER))
+            content = self.content(answer)
         with contract():
-            return None if answer is None else str(answer["release"])
+            return Newest(_text(content["release"]))
 
     def report(self, phone: Identity, version: int, outcome: str) -> None:
         """Tell the server what became of a release: `taken`, or the name of the refusal."""
@@ -72,33 +73,51 @@ class CloudClient(HttpClient):
         """The server's public keys, signed once by each of them."""
         answer = self.call("GET", "/keys", phone.token)
         with contract():
-            return [str(statement) for statement in answer["statements"]]
+            return [_text(statement) for statement in answer["statements"]]
 
     def fetch_pack(self, phone: Identity, sha256: str, size: int) -> bytes:
-        """The `size` bytes of a pack; a cut download goes on where it broke as long as each try gets further.
+        """The `size` bytes of a pack; a cut download is resumed, a few times, after a pause.
 
-        Raises Refused with wrong_size if the server sends another number of bytes; what they are is for the
-        caller to check.
+        Raises Offline where it takes longer than `size` may take at the least rate, Refused with wrong_size if the
+        server sends another number of bytes; what they are is for the caller to check.
         """
+        end, backoff = time.monotonic() + _PACK_S + size / _LEAST_BYTES_A_S, Backoff()
         data = bytearray()
-        while len(data) < size:
+        for resumption in range(_RESUMPTIONS + 1):
             before = len(data)
             try:
-                self._fetch_more(phone, sha256, size, data)
+                self._fetch_more(phone, sha256, size, data, end - time.monotonic())
             except Offline:
-                if len(data) <= before:
+                if len(data) <= before or resumption == _RESUMPTIONS:
                     raise
+                time.sleep(min(backoff.next(), max(0.0, end - time.monotonic())))
                 continue
             if len(data) < size:
                 raise Refused(Reason.WRONG_SIZE, f"the pack is {len(data)} bytes, its release says {size}")
-        return bytes(data)
+            return bytes(data)
+        raise AssertionError("the last resumption returns or raises")
 
-    def _fetch_more(self, phone: Identity, sha256: str, size: int, data: bytearray) -> None:
+    def _fetch_more(
+        self, phone: Identity, sha256: str, size: int, data: bytearray, within_s: float
+    ) -> None:
         ranged = {"Range": f"bytes={len(data)}-"} if data else {}
-        with self.answered("GET", f"/packs/{sha256}", phone.token, headers=ranged) as answer:
+        path = f"/packs/{sha256}"
+        with self.answered("GET", path, phone.token, headers=ranged, within_s=within_s) as answer:
             if answer.status_code != 206:
                 data.clear()  # all of it from the start
             for chunk in answer.iter_raw():
                 data += chunk
                 if len(data) > size:
                     raise Refused(Reason.WRONG_SIZE, f"the pack is over the {size} bytes of its release")
+
+
+def _version(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= MAX_VERSION:
+        raise ValueError(f"a version is 1 to {MAX_VERSION}")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value

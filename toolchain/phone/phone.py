@@ -1,19 +1,20 @@
 """The host phone: serves one bundle, and takes new weights only when they pass every check."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import Reason, Refused
 from mnet.export.format.packs import read_pack
 from mnet.export.session import Snapshot, open_session
-from mnet.toolchain.contract.keys import load_public_keys, read_statement, signer
+from mnet.toolchain.contract.freshness import fresh_until
+from mnet.toolchain.contract.keys import KeyStatement, load_public_keys, read_statement, signer
 from mnet.toolchain.contract.release import Release, verify_release
 from mnet.toolchain.errors import UserError
-from mnet.toolchain.phone.client import CloudClient, Context, Denied, Identity, Offline
+from mnet.toolchain.phone.client import CloudClient, Context, Denied, Identity, Newest, Offline
 from mnet.toolchain.phone.store import Kept, WeightStore, check_bytes
 
 # Room for the header of a pack beside its tensors.
@@ -21,6 +22,10 @@ PACK_HEADER_BYTES = 64 * 1024
 DAY_S = 24 * 3600
 # These may be the network's doing; any other refusal of a release would come again.
 _MENDABLE = {Reason.WRONG_SIZE, Reason.WRONG_HASH}
+# After so many downloads of it, a damaged pack is refused as any other is.
+_DAMAGED_DOWNLOADS = 5
+# How far what is kept of a phone's freshness may lag behind.
+_SAVED_EVERY_S = 3600
 
 Report = Callable[..., None]
 
@@ -58,16 +63,39 @@ class Phone:
         self._store = WeightStore(state)
         self._report = report
         self._clock = clock
-        self._session = open_session(bundle)
         self._running: Kept | None = None
         self._newest_seen = 0
         self._refused = (0, "")  # version and SHA-256 of what need not be fetched again
-        self._keys_told_at: float | None = None  # by the phone's own clock
-        self._identity = self._store.identity()
-        if self._identity is not None:
-            if self._identity.bundle != bundle.id:
+        self._damaged = Counter[tuple[int, str]]()  # how often what the network may have damaged came
+        self._keys_asked_at: float | None = None  # by the phone's own clock
+        self._stale = False
+        self._stale_reported = False
+        try:
+            self._session = open_session(bundle)
+            self._identity = self._kept_identity()
+            if self._identity is not None and self._identity.bundle != bundle.id:
                 raise UserError(f"{state} is of a phone with another bundle: give this one its own --state")
+        except BaseException:
+            self._store.close()
+            raise
+        kept_until, latest = self._store.fresh_until(), clock() + DAY_S
+        # Where nothing is known, or a clock went back: a day.
+        self._fresh_until = latest if kept_until is None else min(kept_until, latest)
+        self._saved_fresh_until = self._fresh_until
+        if self._identity is not None:
             self._restore(self._identity)
+
+    def close(self) -> None:
+        """Let another phone have the state folder; what runs may still be used."""
+        self._store.close()
+
+    def _kept_identity(self) -> Identity | None:
+        """Who this phone is; a damaged file is reported, and the phone serves as one that is not enrolled."""
+        try:
+            return self._store.identity()
+        except Refused as refusal:
+            self._report("refused", reason=str(refusal.reason), detail=refusal.detail, at="start")
+            return None
 
     @property
     def live(self) -> Snapshot:
@@ -90,6 +118,11 @@ class Phone:
         return self._identity is not None
 
     @property
+    def stale(self) -> bool:
+        """Whether nobody has vouched for a day that what runs is the newest; what to do then is for the app to say."""
+        return self._stale
+
+    @property
     def _newer_than(self) -> int:
         """Only versions above this one are taken.
 
@@ -103,6 +136,7 @@ class Phone:
         identity = client.enrol(enrolment_key, self._bundle.id)
         self._store.save_identity(identity)
         self._identity = identity
+        self._fresh(self._clock() + DAY_S)
         self._report("enrolled", device=identity.device)
 
     def upload(self, client: CloudClient, samples: Context) -> int:
@@ -114,32 +148,86 @@ class Phone:
 
         Raises Offline or Denied, and Refused where the new weights fail a check: the running ones stay.
         """
-        phone = self._known()
-        jws = self._offered(client, phone, wait_s)
-        phone = self._learn_keys(client, phone, jws)
-        if jws is None:
+        swapped = None
+        try:
+            swapped = self._look(client, self._known(), wait_s)
+            return swapped
+        finally:
+            if swapped is None:
+                self._look_at_age(client)
+
+    def _look(self, client: CloudClient, phone: Identity, wait_s: float) -> Swapped | None:
+        asked, newest = self._offered(client, phone, wait_s)
+        phone = self._learn_keys(client, phone, newest.release)
+        if newest.release is None:
+            self._hear(phone, asked, newest.nothing_newer)
             return None
+        return self._consider(client, phone, newest.release)
+
+    def _consider(self, client: CloudClient, phone: Identity, jws: str) -> Swapped | None:
+        """Take a release, unless it was refused before."""
         release = self._verify(phone, jws, newer_than=self._newer_than, now=int(self._clock()))
-        if (release.version, release.sha256) == self._refused:
+        named = release.version, release.sha256
+        if named == self._refused:
             return None
         try:
             swapped = self._take(client, phone, Kept(jws, release))
         except Refused as refusal:
-            if refusal.reason not in _MENDABLE:
-                self._refused = release.version, release.sha256
-            self._tell(client, phone, release, refusal.reason)
+            self._damaged[named] += refusal.reason in _MENDABLE
+            if refusal.reason not in _MENDABLE or self._damaged[named] >= _DAMAGED_DOWNLOADS:
+                self._refused, self._damaged = named, Counter()
+            self._tell(client, phone, release.version, refusal.reason)
             raise
-        self._tell(client, phone, release, "taken")
+        self._tell(client, phone, release.version, "taken")
         return swapped
 
-    def _offered(self, client: CloudClient, phone: Identity, wait_s: float) -> str | None:
-        """The newest release that is worth a look, as JWS."""
+    def _offered(self, client: CloudClient, phone: Identity, wait_s: float) -> tuple[int, Newest]:
+        """The newest release that is worth a look, and the version above which it was asked for."""
         refused, _ = self._refused
-        jws = client.newest_release(phone, max(self._newer_than, refused), wait_s)
-        if jws is None and refused > self._newer_than:
+        asked = max(self._newer_than, refused)
+        newest = client.newest_release(phone, asked, wait_s)
+        if newest.release is None and refused > self._newer_than:
             # A roll-out that was stopped for its refusals gives way to the release before it.
-            jws = client.newest_release(phone, self._newer_than, 0)
-        return jws
+            asked = self._newer_than
+            newest = client.newest_release(phone, asked, 0)
+        return asked, newest
+
+    def _hear(self, phone: Identity, asked: int, statement: str | None) -> None:
+        """Note that there is nothing newer, if a known key says so."""
+        if statement is None:
+            return
+        keys, now = load_public_keys(phone.keys), int(self._clock())
+        try:
+            until = fresh_until(
+                statement, keys, device=phone.device, bundle=phone.bundle, version=asked, now=now
+            )
+        except ValueError:
+            return  # as good as none
+        self._fresh(until)
+
+    def _fresh(self, until: float) -> None:
+        """What runs is known to be the newest until then."""
+        self._fresh_until = until
+        if abs(until - self._saved_fresh_until) < _SAVED_EVERY_S:
+            return
+        try:
+            self._store.save_fresh_until(until)
+            self._saved_fresh_until = until
+        except OSError as error:
+            self._report("not_persisted", detail=str(error))
+
+    def _look_at_age(self, client: CloudClient) -> None:
+        """Notice that what runs became stale, or fresh again, and have the server count it once."""
+        now = self._clock()
+        stale = now >= self._fresh_until
+        if stale and not self._stale:
+            self._report("stale", version=self.version, since=round(self._fresh_until))
+        elif self._stale and not stale:
+            self._report("fresh", version=self.version)
+        if (stale or self._stale) and not self._stale_reported:
+            self._stale_reported = self._tell(client, self._known(), self.version, "stale")
+        self._stale = stale
+        self._stale_reported &= stale
 
     def _take(self, client: CloudClient, phone: Identity, new: Kept) -> Swapped:
         """Fetch the pack of a verified release, swap it in and keep it."""
@@ -160,12 +248,14 @@ class Phone:
             persisted=self._persist(new, pack),
         )
 
-    def _tell(self, client: CloudClient, phone: Identity, release: Release, outcome: str) -> None:
-        """Tell the server what became of a release; the phone does not depend on being heard."""
+    def _tell(self, client: CloudClient, phone: Identity, version: int, outcome: str) -> bool:
+        """Tell the server what became of a release; whether it heard, on which the phone does not depend."""
         try:
-            client.report(phone, release.version, outcome)
+            client.report(phone, version, outcome)
         except (Offline, Denied) as error:
-            self._report("not_reported", version=release.version, detail=str(error))
+            self._report("not_reported", version=version, detail=str(error))
+            return False
+        return True
 
     def _learn_keys(self, client: CloudClient, phone: Identity, jws: str | None) -> Identity:
         """The server's keys, if a known one vouches for them; asked for daily, and where an unknown one signed `jws`.
@@ -174,8 +264,8 @@ class Phone:
         """
         known = {key["kid"] for key in phone.keys["keys"] if "kid" in key}
         unknown = jws is not None and signer(jws) not in known
-        told_at = phone.keys_at if self._keys_told_at is None else self._keys_told_at
-        if not unknown and 0 <= self._clock() - told_at < DAY_S:
+        now, asked_at = self._clock(), self._keys_asked_at
+        if not unknown and asked_at is not None and 0 <= now - asked_at < DAY_S:
             return phone
         try:
             statements = client.key_statements(phone)
@@ -183,21 +273,22 @@ class Phone:
             if unknown:
                 raise
             return phone
-        for statement in statements:
+        self._keys_asked_at = now
+        for text in statements:
             try:
-                keys, at = read_statement(statement, phone.keys)
+                statement = read_statement(text, phone.keys, int(now))
             except ValueError:
                 continue  # by another key than the known ones
-            if at > phone.keys_at:
-                self._keys_told_at = self._clock()
-                return self._trust(phone, keys, at)
+            if statement.number > phone.number:
+                return self._trust(phone, statement)
         return phone
 
-    def _trust(self, phone: Identity, keys: dict[str, Any], at: int) -> Identity:
-        """Go on with these keys only; a full disk costs them at the next start, not now."""
+    def _trust(self, phone: Identity, statement: KeyStatement) -> Identity:
+        """Believe these keys only from now on; a full disk costs them at the next start, not now."""
+        keys = statement.keys
         before = [*phone.keys["keys"], *phone.retired["keys"]]
         retired = [key for key in before if key not in keys["keys"]]
-        learnt = replace(phone, keys=keys, keys_at=at, retired={"keys": retired})
+        learnt = replace(phone, keys=keys, number=statement.number, retired={"keys": retired})
         if keys != phone.keys:
             self._report("keys_learnt", keys=len(keys["keys"]))
         self._identity = learnt

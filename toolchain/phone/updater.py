@@ -14,6 +14,8 @@ from mnet.toolchain.phone.phone import Phone, Report, Swapped
 from mnet.toolchain.phone.request_policies import Every, RequestPolicy
 
 POLL_S = 25.0
+# Until the next context is uploaded, though no weights came of the last one.
+PATIENCE_S = 15 * 60.0
 
 
 class Updater:
@@ -47,7 +49,10 @@ class Updater:
             raise UserError("this phone is not enrolled yet: give it --enrolment-key FILE")
 
     def run(self, stop: threading.Event) -> None:
-        """Follow until `stop` is set or, with `once`, all is done; UserError for what no retry can mend."""
+        """Follow until `stop` is set or, with `once`, all is done; whatever comes is reported and tried again.
+
+        Raises UserError for samples that the policy cannot read and, with `once`, for what no retry can mend.
+        """
         backoff = Backoff()
         with CloudClient(self._server) as client:
             while not stop.is_set():
@@ -63,18 +68,22 @@ class Updater:
                         stop, backoff, "refused", reason=str(refusal.reason), detail=refusal.detail, at="poll"
                     )
                 except Denied as error:
-                    if error.status == 422 or not self._phone.enrolled:
+                    if self._once and (error.status == 422 or not self._phone.enrolled):
                         raise UserError(f"{self._server} refused: {error}") from error
                     self._fail(stop, backoff, "denied", status=error.status, detail=error.detail)
                 except OSError as error:
                     self._fail(stop, backoff, "not_persisted", detail=str(error))
+                except UserError:
+                    raise
+                except Exception as error:  # as a fault of ours would be: inference goes on, and so do the tries
+                    self._fail(stop, backoff, "failed", detail=f"{type(error).__name__}: {error}")
 
     def _step(self, client: CloudClient) -> bool:
         """The one next thing to do; returns whether all is done."""
         if not self._phone.enrolled:
             assert self._enrolment_key is not None
             self._phone.enrol(client, self._enrolment_key)
-        elif self._contexts and self._awaited is None:
+        elif self._contexts and (self._awaited is None or self._waited_s > PATIENCE_S):
             return self._chance(client)
         else:
             return self._poll(client)
@@ -93,13 +102,22 @@ class Updater:
         asks = self._policy.asks(samples)
         if asks:
             self._upload_started = time.monotonic()
-            self._awaited = self._phone.upload(client, samples)
+            try:
+                self._awaited = self._phone.upload(client, samples)
+            except Denied as error:
+                if error.status == 422:
+                    self._contexts.popleft()  # no server will read it
+                raise
             self._report("uploaded", samples=len(samples), version=self._awaited)
         else:
             self._report("kept", samples=len(samples), version=self._phone.version)
         self._contexts.popleft()
         self._policy.went_on(samples, asked=asks)
         return self._done
+
+    @property
+    def _waited_s(self) -> float:
+        return time.monotonic() - self._upload_started
 
     @property
     def _done(self) -> bool:
