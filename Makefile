@@ -20,7 +20,7 @@ format: .venv/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# build/native/mnet-runner, with Debian's cmake, g++, nlohmann-json3-dev and libssl-dev
+# build/native/mnet-runner, with Debian's cmake, g++ and nlohmann-json3-dev
 native: .venv/installed
 	cmake -S android_demo/native -B build/native \
 	  -DCMAKE_PREFIX_PATH="$$($(BIN)/python -c 'import executorch; print(next(iter(executorch.__path__)))')"

@@ -15,7 +15,7 @@ MARKER = "owner.json"
 def claim(folder: Path, kind: str, foreign: Collection[str]) -> int:
     """Open or create a private state folder of this `kind`; returns the descriptor of its marker, for `lock`.
 
-    A folder without a marker is taken unless it holds one of the `foreign` names. Its mode becomes 0700, whatever it was.
+    A folder without a marker is taken unless it holds one of the `foreign` names. Its mode becomes 0700.
     Raises UserError for a folder of another kind, OSError where it cannot be had.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -57,7 +57,8 @@ def mark(descriptor: int, kind: str) -> None:
 
 def read_own(path: Path) -> bytes:
     """The content of a regular file in one's own folder, through no symlink. OSError otherwise."""
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(f"{path} is not a regular file")
         return file.read()

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import safetensors.torch
-import torch
 from joserfc.jwk import ECKey
 
 from android_demo.hosttest.kotlin import run_tests, stdlib
@@ -22,13 +20,19 @@ from mnet.export.format.stored_swaps import StoredSwaps
 from mnet.toolchain.contract.keys import public_keys
 from mnet.toolchain.contract.release import Release, sign_release
 from mnet.toolchain.phone.client import Identity
-from tests.android.conftest import HostTests
+from tests.android.conftest import REPOSITORY, HostTests
 
 DEVICE = "0123456789abcdef"
 
 
 def test_outputs_are_those_of_eager_pytorch(host_tests: HostTests, properties: dict[str, Any]) -> None:
     assert run_tests(*host_tests, properties, only="mnet.hosttest.EngineTest") >= 16
+
+
+def test_the_phone_leads_every_conversation(host_tests: HostTests, properties: dict[str, Any]) -> None:
+    conversations = json.loads((REPOSITORY / "tests/vectors/conversations.json").read_text())["vectors"]
+    passed = run_tests(*host_tests, properties, only="mnet.hosttest.ConversationTest")
+    assert passed == len(conversations) >= 50
 
 
 def test_the_phone_follows_the_real_service(host_tests: HostTests, properties: dict[str, Any]) -> None:
@@ -50,8 +54,8 @@ def test_soak_pushes_against_a_reading_thread(
     count = request.config.getoption("--swaps")
     bundle = Bundle.load(properties[f"mnet.{kind}"])
     swaps = StoredSwaps.of(bundle)
-    expected = torch.stack([bundle.golden.default[0][0], *swaps.expected])
-    safetensors.torch.save_file({"output": expected}, tmp_path / "expected.safetensors")
+    expected = [bundle.probe(bundle.golden.default[0]), *swaps.probes]
+    (tmp_path / "expected.json").write_text(json.dumps([list(probe) for probe in expected]))
     for version in range(1, count + 1):
         (tmp_path / f"{version}.safetensors").write_bytes(swaps.pack(version - 1, version))
     report = tmp_path / "report.json"
@@ -104,6 +108,8 @@ def test_soak_kill_at_a_random_moment_of_an_install(
         started, kept = _install_and_kill(command, kept, chance.uniform(0.0, 0.3))
         restarts += started > 0
     print(f"\n{kills} kills -9, {restarts} restarts on a version that had been pushed")
+    # Each life starts on what the one before kept; only the first, and each after the last install, has nothing.
+    assert restarts >= kills / 2
 
 
 def _install_and_kill(command: list[object], kept: int, after_s: float) -> tuple[int, int]:

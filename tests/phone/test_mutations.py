@@ -3,6 +3,7 @@
 The number is an option: `pytest tests/phone/test_mutations.py -s --mutations 10000`.
 """
 
+import math
 import random
 import time
 from collections import Counter
@@ -70,8 +71,13 @@ def mutated(data: bytes, draw: random.Random) -> bytes:
 
 
 def test_no_mutation_is_taken(
-    tiny_run: Path, tiny_bundle: Path, tmp_path: Path, request: pytest.FixtureRequest
+    tiny_run: Path,
+    tiny_bundle: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("mnet.toolchain.phone.phone._DAMAGED_DOWNLOADS", math.inf)
     count, draw = request.config.getoption("--mutations"), random.Random(11)
     bundle, key = Bundle.load(tiny_bundle), create_signing_key(tmp_path / "signing.pem")
     pack = PackGenerator(load_run(tiny_run), bundle).packs([[1, 2, 3]], [1])[0]

@@ -20,13 +20,17 @@ from mnet.toolchain.phone.updater import Updater
 class ScriptedPhone:
     """An enrolled phone whose uploads and polls go as told: an exception is raised, all else is returned."""
 
-    def __init__(self, *script: Any) -> None:
+    def __init__(self, *script: Any, stop: threading.Event | None = None) -> None:
+        """Where it is given, `stop` is set with the last step."""
         self.enrolled = True
         self.version = 0
         self.script = list(script)
+        self.stop = stop
 
     def _next(self) -> Any:
         step = self.script.pop(0)
+        if not self.script and self.stop is not None:
+            self.stop.set()
         if isinstance(step, Exception):
             raise step
         return step
@@ -50,19 +54,22 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(updater.Backoff, "next", lambda self: 0.001)
 
     def run(
-        *script: Any, contexts: list[list[int]], policy: RequestPolicy | None = None
+        *script: Any,
+        contexts: list[list[int]],
+        policy: RequestPolicy | None = None,
+        stop: threading.Event | None = None,
     ) -> list[dict[str, Any]]:
         events: list[dict[str, Any]] = []
-        phone: Any = ScriptedPhone(*script)
+        phone: Any = ScriptedPhone(*script, stop=stop)
         Updater(
             phone,
             "http://127.0.0.1:1",
             lambda event, **fields: events.append({"event": event, **fields}),
             enrolment_key=None,
             contexts=contexts,
-            once=True,
+            once=stop is None,
             policy=policy,
-        ).run(threading.Event())
+        ).run(stop or threading.Event())
         assert phone.script == []
         return events
 
@@ -113,15 +120,42 @@ def test_a_context_that_the_policy_lets_pass_stays_on_the_phone(follow: Any) -> 
     assert follow(contexts=contexts, policy=Never())[-1]["event"] == "kept"
 
 
-def test_samples_that_the_server_does_not_know_end_it(follow: Any) -> None:
+def test_samples_that_the_server_does_not_know_end_it_only_once(follow: Any) -> None:
     with pytest.raises(UserError, match="unknown item id 7"):
         follow(Denied(422, "unknown item id 7"), contexts=[[7]])
 
 
-def test_a_wrong_enrolment_key_ends_it(server: ServerProcess, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_nothing_ends_a_phone_that_is_to_stay(follow: Any) -> None:
+    """The samples that nobody can read are dropped, the next ones uploaded; a fault of ours is tried again too."""
+    stop = threading.Event()
+    events = follow(
+        Denied(422, "unknown item id 7"),
+        OverflowError("cannot convert float infinity to integer"),
+        Denied(403, "not yours"),
+        2,
+        swapped(2),
+        contexts=[[7], [8]],
+        stop=stop,
+    )
+    names = ["denied", "failed", "denied", "uploaded", "swapped"]
+    assert [event["event"] for event in events] == names
+    assert "OverflowError" in events[1]["detail"]
+
+
+def test_a_wrong_enrolment_key_ends_it_only_once(
+    server: ServerProcess, tiny_bundle: Path, tmp_path: Path
+) -> None:
     phone = Phone(Bundle.load(tiny_bundle), tmp_path, lambda event, **fields: None)
     with pytest.raises(UserError, match="--enrolment-key"):
         Updater(phone, server.url, print, enrolment_key=None)
+    stop, heard = threading.Event(), []
+
+    def hear(event: str, **fields: Any) -> None:
+        heard.append((event, fields["status"]))
+        stop.set()
+
+    Updater(phone, server.url, hear, enrolment_key="wrong" * 5).run(stop)
+    assert heard == [("denied", 401)]
     with pytest.raises(UserError, match="not authorised"):
-        Updater(phone, server.url, print, enrolment_key="wrong" * 5).run(threading.Event())
+        Updater(phone, server.url, print, enrolment_key="wrong" * 5, once=True).run(threading.Event())
     assert not phone.enrolled

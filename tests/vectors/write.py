@@ -19,6 +19,9 @@ hostile, broken or ordinary network could bring, with the verdict (`accepted`, t
               samples, window, restarts                     last `window`: `ask` or `wait`; it starts anew before each
                                                             chance whose number is in `restarts`
 
+`conversations.json` lists what a server answers step by step, and what a phone then asks, runs and says: see
+`tests/vectors/conversations.py`.
+
 The signing key is made for the run and thrown away.
 """
 
@@ -27,6 +30,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from joserfc.jwk import ECKey
@@ -40,7 +44,9 @@ from mnet.toolchain.contract.keys import public_keys
 from tests.export.models import ConvNet, Separable, image_spec
 from tests.export.ranker import PackFactory, Ranker, ranker_spec
 from tests.vectors import policies
+from tests.vectors.blind import blind_vectors, models
 from tests.vectors.bundles import bundle_vectors, manifest_vectors
+from tests.vectors.conversations import conversation_vectors
 from tests.vectors.narrow import half_vectors, int8_vectors
 from tests.vectors.packs import install_vectors, pack_vectors, swap_vectors
 from tests.vectors.probes import probe_vectors
@@ -56,12 +62,22 @@ def main() -> None:
     signing, other = (ECKey.generate_key("P-256", {"kid": kid}, auto_kid=False) for kid in ("key-1", "key-2"))
     phone = {"device": DEVICE, "keys": public_keys(signing), "now": NOW}
     vectors = list(_vectors(signing, other))
-    lines = ",\n".join(json.dumps(vector) for vector in vectors)
-    content = f'{{"phone": {json.dumps(phone)}, "vectors": [\n{lines}\n]}}\n'
-    (FOLDER / "vectors.json").write_text(content, encoding="utf-8")
+    _write("vectors.json", phone, vectors)
+    torch.manual_seed(0)
+    ranker = Ranker(items=50, width=4).eval()
+    bundle = Bundle.load(FOLDER / "exported" / "ranker")
+    conversations = list(conversation_vectors(bundle, PackFactory(bundle, ranker), signing, other))
+    _write("conversations.json", phone, conversations)
+    print(f"{len(conversations)} conversations of {sum(len(each['steps']) for each in conversations)} steps")
     bad = sum(vector["verdict"] != "accepted" for vector in vectors if vector["kind"] != "asks")
     asks = sum(vector["kind"] == "asks" for vector in vectors)
     print(f"{len(vectors)} vectors, {bad} of them bad, {asks} about when to ask")
+
+
+def _write(name: str, phone: dict[str, Any], vectors: list[Vector]) -> None:
+    lines = ",\n".join(json.dumps(vector) for vector in vectors)
+    content = f'{{"phone": {json.dumps(phone)}, "vectors": [\n{lines}\n]}}\n'
+    (FOLDER / name).write_text(content, encoding="utf-8")
 
 
 def _vectors(signing: ECKey, other: ECKey) -> Iterator[Vector]:
@@ -77,6 +93,8 @@ def _vectors(signing: ECKey, other: ECKey) -> Iterator[Vector]:
     yield from swap_vectors(bundle, PackFactory(bundle, ranker))
     yield from half_vectors(half, separable)
     yield from int8_vectors(int8, convnet)
+    for name, (model, spec) in models().items():
+        yield from blind_vectors(_export(name, spec, "float32", None), model)
     yield from manifest_vectors(bundle, int8)
     yield from bundle_vectors(bundle)
     yield from probe_vectors()

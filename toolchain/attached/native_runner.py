@@ -36,7 +36,7 @@ def bench_native(bundle: Bundle, swaps: int) -> dict[str, Any]:
     runner = built if built.is_file() else shutil.which("mnet-runner")
     if runner is None:
         raise UserError(
-            "mnet-runner is not built: run `make native` (Debian: apt install cmake g++ nlohmann-json3-dev libssl-dev)"
+            "mnet-runner is not built: run `make native` (Debian: apt install cmake g++ nlohmann-json3-dev)"
         )
 
     def run(verb: str, *options: str) -> Any:

@@ -171,7 +171,9 @@ def upload_context(service: ServiceOf, device: OwnDevice, body: Samples) -> Acce
     responses={
         204: {
             "description": "Nothing newer yet",
-            "headers": {HEADER: {"description": "A JWS that says so, for a day", "schema": {"type": "string"}}},
+            "headers": {
+                HEADER: {"description": "A JWS that says so, for a day", "schema": {"type": "string"}}
+            },
         }
     },
 )

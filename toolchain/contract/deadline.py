@@ -45,9 +45,7 @@ class DeadlineBackend(httpcore.SyncBackend):
     ) -> httpcore.NetworkStream:
         """Connect; the steps of the connection are bounded as the connecting is."""
         left = self._deadline.left(timeout)
-        return _Stream(
-            super().connect_tcp(host, port, left, local_address, socket_options), self._deadline
-        )
+        return _Stream(super().connect_tcp(host, port, left, local_address, socket_options), self._deadline)
 
 
 class _Stream(httpcore.NetworkStream):

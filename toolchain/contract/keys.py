@@ -42,7 +42,9 @@ def read_statement(statement: str, known: Mapping[str, Any], now: int) -> KeySta
     except (JoseError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"no statement by a known key: {error}") from error
     if type(at) is not int or type(number) is not int or not 0 <= number <= MAX_VERSION:
-        raise ValueError(f"the statement's time is no number of seconds, or its number not 0 to {MAX_VERSION}")
+        raise ValueError(
+            f"the statement's time is no number of seconds, or its number not 0 to {MAX_VERSION}"
+        )
     if at > now + AHEAD_S:
         raise ValueError(f"the statement is of {at}, and it is {now}")
     return KeyStatement(keys, number)

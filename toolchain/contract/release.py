@@ -97,7 +97,7 @@ def _checked(fields: dict[str, Any]) -> Release:
         expected = str if name in texts else int
         if type(value) is not expected:  # not isinstance: JSON's true is an int to Python
             raise Refused(Reason.MALFORMED, f"claim for {name} is not {expected.__name__}")
-    in_range = 1 <= fields["version"] <= MAX_VERSION and fields["size"] >= 1
+    in_range = 1 <= fields["version"] <= MAX_VERSION and 1 <= fields["size"] < 2**63
     if not in_range or not _SHA256.fullmatch(fields["sha256"]):
         raise Refused(
             Reason.MALFORMED,

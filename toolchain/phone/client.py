@@ -28,7 +28,7 @@ _RESUMPTIONS = 8
 
 @dataclass(frozen=True)
 class Newest:
-    """The answer to a poll: the newest `release` as JWS, or the signed statement that there is nothing newer, if any."""
+    """The answer to a poll: the newest `release` as JWS, or the signed statement that there is none."""
 
     release: str | None
     nothing_newer: str | None = None
@@ -97,9 +97,7 @@ class CloudClient(HttpClient):
             return bytes(data)
         raise AssertionError("the last resumption returns or raises")
 
-    def _fetch_more(
-        self, phone: Identity, sha256: str, size: int, data: bytearray, within_s: float
-    ) -> None:
+    def _fetch_more(self, phone: Identity, sha256: str, size: int, data: bytearray, within_s: float) -> None:
         ranged = {"Range": f"bytes={len(data)}-"} if data else {}
         path = f"/packs/{sha256}"
         with self.answered("GET", path, phone.token, headers=ranged, within_s=within_s) as answer:

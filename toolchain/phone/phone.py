@@ -1,5 +1,6 @@
 """The host phone: serves one bundle, and takes new weights only when they pass every check."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -22,10 +23,11 @@ PACK_HEADER_BYTES = 64 * 1024
 DAY_S = 24 * 3600
 # These may be the network's doing; any other refusal of a release would come again.
 _MENDABLE = {Reason.WRONG_SIZE, Reason.WRONG_HASH}
-# After so many downloads of it, a damaged pack is refused as any other is.
+_HOUR_S = 3600
+# So many downloads of what comes damaged an hour.
 _DAMAGED_DOWNLOADS = 5
 # How far what is kept of a phone's freshness may lag behind.
-_SAVED_EVERY_S = 3600
+_SAVED_EVERY_S = _HOUR_S
 
 Report = Callable[..., None]
 
@@ -65,7 +67,11 @@ class Phone:
         self._clock = clock
         self._running: Kept | None = None
         self._newest_seen = 0
-        self._refused = (0, "")  # version and SHA-256 of what need not be fetched again
+        self._refused = (
+            0,
+            "",
+        )  # version and SHA-256 of what need not be fetched again, and until when (monotonic)
+        self._refused_until = math.inf
         self._damaged = Counter[tuple[int, str]]()  # how often what the network may have damaged came
         self._keys_asked_at: float | None = None  # by the phone's own clock
         self._stale = False
@@ -81,7 +87,7 @@ class Phone:
         kept_until, latest = self._store.fresh_until(), clock() + DAY_S
         # Where nothing is known, or a clock went back: a day.
         self._fresh_until = latest if kept_until is None else min(kept_until, latest)
-        self._saved_fresh_until = self._fresh_until
+        self._saved_fresh_until = kept_until or 0.0
         if self._identity is not None:
             self._restore(self._identity)
 
@@ -168,22 +174,34 @@ class Phone:
         """Take a release, unless it was refused before."""
         release = self._verify(phone, jws, newer_than=self._newer_than, now=int(self._clock()))
         named = release.version, release.sha256
-        if named == self._refused:
+        if named == self._refused and self._refused_version:
             return None
         try:
             swapped = self._take(client, phone, Kept(jws, release))
         except Refused as refusal:
-            self._damaged[named] += refusal.reason in _MENDABLE
-            if refusal.reason not in _MENDABLE or self._damaged[named] >= _DAMAGED_DOWNLOADS:
-                self._refused, self._damaged = named, Counter()
+            self._note(named, refusal.reason)
             self._tell(client, phone, release.version, refusal.reason)
             raise
         self._tell(client, phone, release.version, "taken")
         return swapped
 
+    def _note(self, named: tuple[int, str], reason: Reason) -> None:
+        """What was refused is not fetched again; what the network may have damaged, a few times an hour."""
+        self._damaged[named] += reason in _MENDABLE
+        if reason not in _MENDABLE:
+            self._refused, self._refused_until = named, math.inf
+        elif self._damaged[named] >= _DAMAGED_DOWNLOADS:
+            self._refused, self._refused_until = named, time.monotonic() + _HOUR_S
+            self._damaged.clear()
+
+    @property
+    def _refused_version(self) -> int:
+        """The version that need not be fetched now; 0 where there is none."""
+        return self._refused[0] if time.monotonic() < self._refused_until else 0
+
     def _offered(self, client: CloudClient, phone: Identity, wait_s: float) -> tuple[int, Newest]:
         """The newest release that is worth a look, and the version above which it was asked for."""
-        refused, _ = self._refused
+        refused = self._refused_version
         asked = max(self._newer_than, refused)
         newest = client.newest_release(phone, asked, wait_s)
         if newest.release is None and refused > self._newer_than:

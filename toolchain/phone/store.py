@@ -69,7 +69,9 @@ class WeightStore:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            detail = f"{self._identity} is damaged ({type(error).__name__}: {error}), the phone must enrol again"
+            detail = (
+                f"{self._identity} is damaged ({type(error).__name__}: {error}), the phone must enrol again"
+            )
             raise Refused(Reason.MALFORMED, detail) from error
 
     def save_identity(self, identity: Identity) -> None:

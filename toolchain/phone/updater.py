@@ -75,7 +75,9 @@ class Updater:
                     self._fail(stop, backoff, "not_persisted", detail=str(error))
                 except UserError:
                     raise
-                except Exception as error:  # as a fault of ours would be: inference goes on, and so do the tries
+                except (
+                    Exception
+                ) as error:  # as a fault of ours would be: inference goes on, and so do the tries
                     self._fail(stop, backoff, "failed", detail=f"{type(error).__name__}: {error}")
 
     def _step(self, client: CloudClient) -> bool:

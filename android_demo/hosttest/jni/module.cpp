@@ -7,21 +7,27 @@
 
 #include <executorch/extension/module/module.h>
 #include <executorch/extension/tensor/tensor.h>
-#include <executorch/extension/threadpool/threadpool_guard.h>
 #include <executorch/runtime/backend/interface.h>
 #include <executorch/runtime/platform/runtime.h>
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
+
+// The wheel exports these and has no header of them.
+namespace executorch::extension::threadpool {
+class ThreadPool {
+public:
+    bool _unsafe_reset_threadpool(uint32_t threads);
+};
+ThreadPool* get_threadpool();
+}  // namespace executorch::extension::threadpool
 
 using executorch::aten::ScalarType;
 using executorch::aten::SizesType;
 using executorch::extension::Module;
 using executorch::extension::TensorPtr;
-using executorch::extension::threadpool::NoThreadPoolGuard;
 using executorch::runtime::BackendOptions;
 using executorch::runtime::Error;
 using executorch::runtime::EValue;
@@ -32,7 +38,6 @@ constexpr jint kTensor = 1;  // EValue.TYPE_CODE_TENSOR
 
 struct Loaded {
     Module module;
-    bool one_thread;
 };
 
 struct JavaNames {
@@ -89,8 +94,12 @@ jobject java_value(JNIEnv* env, const EValue& value) {
 }
 
 jobject load(JNIEnv* env, jclass, jstring path, jint, jint threads) {
+    // As the Android library does: the pool that models loaded before still use is freed.
+    if (threads > 0) {
+        executorch::extension::threadpool::get_threadpool()->_unsafe_reset_threadpool(static_cast<uint32_t>(threads));
+    }
     // Braces, because a Module cannot be moved.
-    std::unique_ptr<Loaded> loaded(new Loaded{Module(text_of(env, path), Module::LoadMode::Mmap), threads == 1});
+    std::unique_ptr<Loaded> loaded(new Loaded{Module(text_of(env, path), Module::LoadMode::Mmap)});
     if (const Error error = loaded->module.load(); error != Error::Ok) {
         fail(env, "loading the program", error);
         return nullptr;
@@ -112,8 +121,6 @@ jobjectArray execute(JNIEnv* env, jobject self, jstring method, jobjectArray val
         inputs.emplace_back(*tensors.back());
     }
     Loaded& loaded = loaded_of(env, self);
-    std::optional<NoThreadPoolGuard> this_thread_only;
-    if (loaded.one_thread) this_thread_only.emplace();
     auto outputs = loaded.module.execute(text_of(env, method), inputs);
     if (!outputs.ok()) {
         fail(env, "the inference", outputs.error());

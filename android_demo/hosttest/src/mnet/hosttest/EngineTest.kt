@@ -1,5 +1,6 @@
 package mnet.hosttest
 
+import com.facebook.jni.HybridData
 import java.io.File
 import kotlin.math.abs
 import mnet.core.Bundle
@@ -10,6 +11,7 @@ import mnet.core.SwapController
 import mnet.core.Tensor
 import mnet.core.Vector
 import mnet.engine.ExecuTorchProgram
+import org.junit.jupiter.api.Assertions.assertArrayEquals
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertThrows
@@ -72,6 +74,29 @@ class EngineTest {
             assertEquals(emptyList<String>(), scratch.list()!!.toList())
         }
     }
+
+    @Test
+    fun `two models share a process, and nobody resets the pool of the first`() = controlling("inputs") { bundle, first ->
+        val before = first.live.run(bundle.golden.first().inputs).first().floats()
+        controlling("bytes") { other, second ->
+            repeat(20) { second.live.run(other.golden.first().inputs) }
+            assertArrayEquals(before, first.live.run(bundle.golden.first().inputs).first().floats())
+        }
+        assertThrows(IllegalStateException::class.java) { ExecuTorchProgram.threads = 2 }
+    }
+
+    @Test
+    fun `a version that was replaced is given back at once, and loaded again for who still runs it`() =
+        controlling("bytes") { bundle, controller ->
+            val inputs = bundle.golden.first().inputs
+            val old = controller.live
+            val before = old.run(inputs).first().floats()
+            val loaded = HybridData.alive()
+            controller.swap(goldenPack("bytes"))
+            assertEquals(loaded, HybridData.alive())
+            assertArrayEquals(before, old.run(inputs).first().floats())
+            assertEquals(loaded + 1, HybridData.alive())
+        }
 
     @Test
     fun `inputs that do not fit are told, and the model goes on`() = controlling("inputs") { bundle, controller ->

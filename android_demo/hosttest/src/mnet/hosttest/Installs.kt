@@ -19,9 +19,9 @@ fun main(arguments: Array<String>) {
     val (bundleFolder, state, installs) = arguments.map(::File)
     val bundle = Bundle.open(bundleFolder)
     val store = WeightStore(state)
-    val phone = Phone(bundle, Machine.program(bundle), store) { event ->
+    val phone = Phone(bundle, Machine.program(bundle), store, { event ->
         if (event is PhoneEvent.RefusedWeights) println("refused ${event.reason}: ${event.detail}")
-    }
+    })
     println("started ${phone.live.version}")
     val identity = checkNotNull(store.identity())
     var running = phone.running

@@ -73,7 +73,7 @@ class DemoApplication : Application() {
         val moved = server != settings.getString(SERVER, "")
         val newKey = enrolmentKey.isNotEmpty() && enrolmentKey != settings.getString(ENROLMENT_KEY, "")
         settings.edit().putString(SERVER, server).putString(ENROLMENT_KEY, enrolmentKey).apply()
-        reopen { if (moved || newKey) WeightStore(File(folder, "phone")).clear() }
+        reopen { if (moved || newKey) WeightStore(File(folder, "phone")).use { it.clear() } }
     }
 
     /** Close the recommender, do [change] while nothing runs, and open it again. */

@@ -74,7 +74,7 @@ class Bundle private constructor(val folder: File, val manifest: Manifest) {
             if (file.length() != expected.size) {
                 throw IntegrityException(Reason.WRONG_SIZE, "$path has ${file.length()} bytes, not ${expected.size}")
             }
-            if (sha256Hex(file.readBytes()) != expected.sha256) {
+            if (sha256Hex(file) != expected.sha256) {
                 throw IntegrityException(Reason.WRONG_HASH, "$path was changed")
             }
         }

@@ -3,14 +3,16 @@ package mnet.core
 import java.io.ByteArrayOutputStream
 import java.net.HttpURLConnection
 
+/** The answer to a poll: the newest [release] as JWS, or the signed statement that there is [nothingNewer], if any. */
+class Newest(val release: String?, val nothingNewer: String?)
+
 /** The phone's side of the HTTP contract: one method a call; each throws [Offline] or [Denied]. */
 class CloudClient(server: String) : HttpClient(server) {
     /** Become known to the server as a phone that runs [bundle]. */
     fun enrol(enrolmentKey: String, bundle: String): Identity {
         val answer = send("POST", "/devices", enrolmentKey, mapOf("bundle" to bundle))
         return contract {
-            val keys = PublicKeys(answer.child("keys"))
-            Identity(answer.string("device"), bundle, answer.string("token"), keys, answer.long("keys_at"))
+            Identity.read(answer + mapOf("bundle" to bundle, "retired" to mapOf("keys" to emptyList<Any>())))
         }
     }
 
@@ -22,15 +24,21 @@ class CloudClient(server: String) : HttpClient(server) {
     /** Upload a context; returns the version that will stem from it. */
     fun upload(phone: Identity, samples: Samples): Long {
         val answer = send("POST", "/devices/${phone.device}/context", phone.token, mapOf("samples" to samples.json))
-        return contract { answer.long("version") }
+        return contract {
+            answer.long("version").also { if (it !in 1..MAX_VERSION) throw JsonException("version $it") }
+        }
     }
 
-    /** The newest release above version [after], as JWS; waits up to [waitSeconds] for one. */
-    fun newestRelease(phone: Identity, after: Long, waitSeconds: Int): String? {
-        val path = "/devices/${phone.device}/release?after=$after&timeout=$waitSeconds&bundle=${phone.bundle}"
-        return answered(path, phone.token, readTimeoutMs = (waitSeconds + 10) * 1000) { connection ->
-            if (connection.responseCode == HttpURLConnection.HTTP_NO_CONTENT) return@answered null
-            contract { json(connection).string("release") }
+    /** The newest release above version [after]; waits up to [waitSeconds] for one. */
+    fun newestRelease(phone: Identity, after: Long, waitSeconds: Int): Newest {
+        val query = "after=$after&timeout=$waitSeconds&bundle=${phone.bundle}&keys=${phone.number}"
+        val path = "/devices/${phone.device}/release?$query"
+        return answered(path, phone.token, withinMs = (waitSeconds + 10) * 1000L) { connection ->
+            if (connection.responseCode == HttpURLConnection.HTTP_NO_CONTENT) {
+                Newest(null, connection.getHeaderField(NOTHING_NEWER))
+            } else {
+                contract { Newest(json(connection).string("release"), null) }
+            }
         }
     }
 
@@ -46,33 +54,36 @@ class CloudClient(server: String) : HttpClient(server) {
     }
 
     /**
-     * The [size] bytes of a pack; a cut download goes on where it broke as long as each try brings some.
+     * The [size] bytes of a pack; a cut download is resumed, a few times, after a pause.
      *
-     * Throws [Refused] with wrong_size if the server sends another number of bytes; what they are is for the caller
-     * to check.
+     * Throws [Offline] where it takes longer than [size] may take at the least rate, [Refused] with wrong_size if the server
+     * sends another number of bytes; what they are is for the caller to check.
      */
     fun fetchPack(phone: Identity, sha256: String, size: Long): ByteArray {
+        val end = System.nanoTime() + (PACK_MS + size * 1000 / LEAST_BYTES_A_SECOND) * NANOS_A_MS
+        fun leftMs() = (end - System.nanoTime()) / NANOS_A_MS
         val data = ByteArrayOutputStream()
-        while (data.size() < size) {
+        val backoff = Backoff()
+        for (resumption in 0..RESUMPTIONS) {
             val before = data.size()
             try {
-                fetchMore(phone, sha256, size, data)
+                fetchMore(phone, sha256, size, data, leftMs())
             } catch (error: Offline) {
-                if (data.size() == before || closed) throw error
+                if (data.size() <= before || closed || resumption == RESUMPTIONS) throw error
+                pause(minOf(backoff.next(), maxOf(0, leftMs())))
                 continue
             }
             if (data.size() < size) {
                 throw Refused(Reason.WRONG_SIZE, "the pack is ${data.size()} bytes, its release says $size")
             }
+            return data.toByteArray()
         }
-        return data.toByteArray()
+        error("the last resumption returns or throws")
     }
 
-    private fun fetchMore(phone: Identity, sha256: String, size: Long, data: ByteArrayOutputStream) {
-        // `identity`: Android would otherwise ask for gzip, of which no range can be had.
-        val headers = mutableMapOf("Accept-Encoding" to "identity")
-        if (data.size() > 0) headers["Range"] = "bytes=${data.size()}-"
-        answered("/packs/$sha256", phone.token, headers = headers) { connection ->
+    private fun fetchMore(phone: Identity, sha256: String, size: Long, data: ByteArrayOutputStream, withinMs: Long) {
+        val headers = if (data.size() > 0) mapOf("Range" to "bytes=${data.size()}-") else emptyMap()
+        answered("/packs/$sha256", phone.token, headers = headers, withinMs = withinMs) { connection ->
             if (connection.responseCode != HttpURLConnection.HTTP_PARTIAL) data.reset() // all of it from the start
             readChunks(connection) { chunk, length ->
                 data.write(chunk, 0, length)
@@ -86,5 +97,14 @@ class CloudClient(server: String) : HttpClient(server) {
     companion object {
         /** The outcome of a release whose weights run. */
         const val TAKEN = "taken"
+
+        /** That for a day nobody said that the running version is the newest. */
+        const val STALE = "stale"
+
+        // A download may take this long, and then as long as it needs at the least rate.
+        private const val PACK_MS = 30_000L
+        private const val LEAST_BYTES_A_SECOND = 8 * 1024
+        private const val RESUMPTIONS = 8
+        private const val NANOS_A_MS = 1_000_000L
     }
 }

@@ -9,6 +9,11 @@ import java.net.HttpURLConnection
 import java.net.MalformedURLException
 import java.net.URL
 import java.util.concurrent.CopyOnWriteArraySet
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.Future
+import java.util.concurrent.RejectedExecutionException
+import java.util.concurrent.ScheduledThreadPoolExecutor
+import java.util.concurrent.TimeUnit
 
 /** The server cannot be reached, is in trouble, or something else answers for it; try again later. */
 open class Offline(message: String) : Exception(message)
@@ -27,6 +32,11 @@ class Denied(val status: Int, val detail: String) : Exception("$detail (HTTP $st
 open class HttpClient(server: String) : Closeable {
     private val base = server.trim().trimEnd('/') + "/v1"
     private val open = CopyOnWriteArraySet<HttpURLConnection>()
+    private val closing = CountDownLatch(1)
+
+    /** Ends exchanges at their deadline: a byte every few seconds passes any time-out of a single read, for hours. */
+    private val deadlines = ScheduledThreadPoolExecutor(1) { Thread(it, "deadlines").apply { isDaemon = true } }
+        .apply { removeOnCancelPolicy = true }
 
     @Volatile
     protected var closed = false
@@ -46,7 +56,14 @@ open class HttpClient(server: String) : Closeable {
     /** Break off what waits for an answer; the client is of no more use. */
     override fun close() {
         closed = true
+        closing.countDown()
         open.forEach { it.disconnect() }
+        deadlines.shutdownNow()
+    }
+
+    /** Wait, unless the client is closed. */
+    protected fun pause(millis: Long) {
+        closing.await(millis, TimeUnit.MILLISECONDS)
     }
 
     /** Send a JSON body; what is answered is an object, or nothing (204), which is an empty one. */
@@ -55,36 +72,51 @@ open class HttpClient(server: String) : Closeable {
             if (connection.responseCode == HttpURLConnection.HTTP_NO_CONTENT) emptyMap() else json(connection)
         }
 
-    /** An answer of success, its body still to be read; all else becomes [Offline] or [Denied]. */
+    /** An answer of success, its body still to be read, all within [withinMs]; all else becomes [Offline] or [Denied]. */
     protected fun <T> answered(
         path: String,
         secret: String,
         method: String = "GET",
         headers: Map<String, String> = emptyMap(),
         body: ByteArray? = null,
-        readTimeoutMs: Int = READ_TIMEOUT_MS,
+        withinMs: Long = WITHIN_MS,
         read: (HttpURLConnection) -> T,
     ): T {
-        val connection = URL(base + path).openConnection() as HttpURLConnection
+        if (withinMs <= 0) throw Offline("the deadline of the whole exchange has passed")
+        val connection = try {
+            URL(base + path).openConnection() as HttpURLConnection
+        } catch (error: IOException) {
+            throw Offline("no such request can be sent: ${error.message}")
+        }
         open.add(connection)
+        var deadline: Future<*>? = null
         try {
             if (closed) throw Offline("the client was closed")
+            deadline = deadlines.schedule(connection::disconnect, withinMs, TimeUnit.MILLISECONDS)
             connection.requestMethod = method
             connection.connectTimeout = CONNECT_TIMEOUT_MS
-            connection.readTimeout = readTimeoutMs
+            connection.readTimeout = withinMs.coerceAtMost(Int.MAX_VALUE.toLong()).toInt()
             connection.instanceFollowRedirects = false
+            // Not compressed: of gzip, 2 KB can be 2 GB, and no range can be had.
+            connection.setRequestProperty("Accept-Encoding", "identity")
             connection.setRequestProperty("Authorization", "Bearer $secret")
             for ((name, value) in headers) connection.setRequestProperty(name, value)
             if (body != null) write(connection, body)
+            val encoding = connection.contentEncoding
+            if (encoding != null && encoding != "identity") throw Offline("the answer is compressed, which was not asked for")
             check(connection)
             return read(connection)
         } catch (error: HttpRetryException) {
             throw Denied(error.responseCode(), "not authorised") // how the JDK answers a 401 to a body of fixed length
         } catch (error: IOException) {
             throw Offline("${error.javaClass.simpleName}: ${error.message}")
-        } catch (error: IllegalArgumentException) {
-            throw Offline("no such request can be sent: ${error.message}") // to this host, or with this secret
+        } catch (error: RejectedExecutionException) {
+            throw Offline("the client was closed")
+        } catch (error: RuntimeException) {
+            // To this host, or with this secret; or a connection that ended in the middle of what the platform did with it.
+            throw Offline("${error.javaClass.simpleName}: ${error.message}")
         } finally {
+            deadline?.cancel(false)
             open.remove(connection)
             connection.disconnect()
         }
@@ -145,7 +177,7 @@ open class HttpClient(server: String) : Closeable {
         fun isKey(text: String): Boolean = text.all { it in '!'..'~' }
 
         private const val CONNECT_TIMEOUT_MS = 5_000
-        private const val READ_TIMEOUT_MS = 10_000
+        private const val WITHIN_MS = 30_000L
         private const val TOO_MANY_REQUESTS = 429
         private const val MAX_WAIT_SECONDS = 3600L
         private const val MAX_ANSWER_BYTES = 4 * 1024 * 1024

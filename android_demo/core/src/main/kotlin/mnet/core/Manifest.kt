@@ -1,5 +1,6 @@
 package mnet.core
 
+import java.io.File
 import java.security.MessageDigest
 
 /** One file of a bundle; a phone needs those of role `device`. */
@@ -194,7 +195,21 @@ class Manifest(
 }
 
 /** SHA-256 in lower-case hex: the name of a pack. */
-fun sha256Hex(data: ByteArray): String =
-    MessageDigest.getInstance("SHA-256").digest(data).joinToString("") { byte ->
-        (byte.toInt() and 0xff).toString(16).padStart(2, '0')
+fun sha256Hex(data: ByteArray): String = hex(MessageDigest.getInstance("SHA-256").digest(data))
+
+/** The same of a file, which is never in memory as a whole. Throws [java.io.IOException]. */
+internal fun sha256Hex(file: File): String {
+    val digest = MessageDigest.getInstance("SHA-256")
+    file.inputStream().use { stream ->
+        val piece = ByteArray(64 * 1024)
+        while (true) {
+            val length = stream.read(piece)
+            if (length < 0) break
+            digest.update(piece, 0, length)
+        }
     }
+    return hex(digest.digest())
+}
+
+private fun hex(digest: ByteArray): String =
+    digest.joinToString("") { byte -> (byte.toInt() and 0xff).toString(16).padStart(2, '0') }

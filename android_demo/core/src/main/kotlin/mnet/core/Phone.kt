@@ -2,6 +2,7 @@ package mnet.core
 
 import java.io.Closeable
 import java.io.IOException
+import kotlin.math.abs
 
 /** What happens to a phone, for a screen or a log. */
 sealed class PhoneEvent {
@@ -20,29 +21,60 @@ sealed class PhoneEvent {
     class MustWait(val millis: Long) : PhoneEvent()
     class WentOffline(val detail: String) : PhoneEvent()
     class WasDenied(val status: Int, val detail: String) : PhoneEvent()
+
+    /** For a day nobody vouched that the running version is the newest; what to do then is for the app to say. */
+    class WentStale(val version: Long) : PhoneEvent()
+
+    /** It is known to be the newest again. */
+    class BecameFresh(val version: Long) : PhoneEvent()
+
+    /** A fault of ours; the phone serves, and tries again. */
+    class Failed(val detail: String) : PhoneEvent()
 }
 
 /**
  * One phone: a model that serves, what it keeps over a restart, and what it knows of its server.
  *
- * [live] and [upload] may be called from any thread; [enrol], [poll] and [reset] take turns. The same rules in the same
- * order as `toolchain/phone/phone.py`.
+ * All may be called from any thread, and none of it waits for another's network but [enrol] for [enrol]: of several polls that
+ * bring the same version, one takes it. The same rules in the same order as `toolchain/phone/phone.py`. [clock] gives
+ * milliseconds since 1970.
  */
 class Phone(
     private val bundle: Bundle,
     program: Program,
     private val store: WeightStore,
     private val report: (PhoneEvent) -> Unit,
+    private val clock: () -> Long = System::currentTimeMillis,
 ) : Closeable {
     private val controller = SwapController(bundle, program)
+    private val enrolling = Any()
+
+    @Volatile
     private var newestSeen = 0L
+
+    @Volatile
+    private var resetVersion = store.resetVersion
+
+    /** What need not be fetched again, since when if only for an hour, and how often what came may have been damaged. */
+    private var refused = Named(0, "")
+    private var refusedFrom: Long? = null
+    private val damaged = HashMap<Named, Int>()
+    private var keysAskedAt: Long? = null
+    private var freshUntil = 0L
+    private var savedFreshUntil = 0L
+    private var staleReported = false
+
+    /** Whether for a day nobody vouched that the running version is the newest. */
+    @Volatile
+    var stale = false
+        private set
 
     /** By [System.nanoTime]; before it, the server takes no upload. */
     @Volatile
     private var uploadsFrom = System.nanoTime()
 
     @Volatile
-    private var identity: Identity? = store.identity()
+    private var identity: Identity? = keptIdentity()
 
     /** The release that answers now; null on the default weights. */
     @Volatile
@@ -50,6 +82,10 @@ class Phone(
         private set
 
     init {
+        val (kept, latest) = store.freshUntil to now() + DAY_SECONDS
+        // Where nothing is known, or a clock went back: a day.
+        freshUntil = minOf(kept ?: latest, latest)
+        savedFreshUntil = kept ?: 0
         val known = identity
         if (known != null && known.bundle != bundle.id) {
             // The app came with a new bundle: what the server sent for the old one fits no more.
@@ -69,19 +105,20 @@ class Phone(
      * Only versions above this one are taken: the running one, or just below a newer one that was kept but is damaged.
      * That one may come again, an older one may not. Nor may one that the user left by [reset].
      */
-    private val newerThan: Long get() = maxOf(live.version, newestSeen - 1, store.resetVersion)
+    private val newerThan: Long get() = maxOf(live.version, newestSeen - 1, resetVersion)
 
     /**
      * Become known to the server, and pin its keys; or, after an update of the app, known with the new bundle.
      *
      * Throws [Offline], [Denied] or [IOException].
      */
-    @Synchronized
-    fun enrol(client: CloudClient, enrolmentKey: String) {
+    fun enrol(client: CloudClient, enrolmentKey: String) = synchronized(enrolling) {
+        if (enrolled) return@synchronized
         val known = identity
         if (known != null) client.install(known, bundle.id)
         val new = known?.with(bundle.id) ?: client.enrol(enrolmentKey, bundle.id)
         keepIdentity(new)
+        fresh(now() + DAY_SECONDS)
         report(PhoneEvent.Enrolled(new.device))
     }
 
@@ -109,23 +146,113 @@ class Phone(
      * Throws [Offline] or [Denied], and [Refused] where the new weights fail a check: the running ones stay.
      */
     fun poll(client: CloudClient, waitSeconds: Int): Boolean {
-        val jws = client.newestRelease(known(), newerThan, waitSeconds) ?: return false
-        val phone = learnKeys(client, known(), jws)
-        val release = verify(phone, jws, newerThan, System.currentTimeMillis() / 1000)
+        var took = false
         try {
+            took = look(client, known(), waitSeconds)
+        } finally {
+            if (!took) lookAtAge(client)
+        }
+        return took
+    }
+
+    private fun look(client: CloudClient, known: Identity, waitSeconds: Int): Boolean {
+        val refusedVersion = refusedVersion()
+        val above = newerThan
+        var asked = maxOf(above, refusedVersion)
+        var newest = client.newestRelease(known, asked, waitSeconds)
+        if (newest.release == null && asked > above) {
+            // A roll-out that was stopped for its refusals gives way to the release before it.
+            asked = above
+            newest = client.newestRelease(known, asked, 0)
+        }
+        val phone = learnKeys(client, known, newest.release)
+        val jws = newest.release
+        if (jws == null) {
+            newest.nothingNewer?.let { hear(phone, asked, it) }
+            return false
+        }
+        return consider(client, phone, jws, above)
+    }
+
+    /** Take a release above the version [above], unless it was refused before, or somebody else took it meanwhile. */
+    private fun consider(client: CloudClient, phone: Identity, jws: String, above: Long): Boolean {
+        val release = verify(phone, jws, above, now())
+        val named = Named(release.version, release.sha256)
+        if (refusedVersion() != 0L && synchronized(this) { named == refused } || release.version <= newerThan) return false
+        val took = try {
             take(client, phone, Kept(jws, release))
         } catch (refusal: Refused) {
-            tell(client, phone, release, refusal.reason.toString())
+            note(named, refusal.reason)
+            tell(client, phone, release.version, refusal.reason.toString())
             throw refusal
         }
-        tell(client, phone, release, CloudClient.TAKEN)
-        return true
+        if (took) tell(client, phone, release.version, CloudClient.TAKEN)
+        return took
+    }
+
+    /** What was refused is not fetched again; what the network may have damaged, a few times an hour. */
+    @Synchronized
+    private fun note(named: Named, reason: Reason) {
+        if (reason in NETWORKS) {
+            val times = (damaged[named] ?: 0) + 1
+            damaged[named] = times
+            if (times < DAMAGED_DOWNLOADS) return
+            damaged.clear()
+        }
+        refused = named
+        refusedFrom = if (reason in NETWORKS) System.nanoTime() else null
+    }
+
+    /** The version that need not be fetched now; 0 where there is none. */
+    @Synchronized
+    private fun refusedVersion(): Long {
+        val from = refusedFrom ?: return refused.version
+        return if (System.nanoTime() - from < HOUR_NANOS) refused.version else 0
+    }
+
+    /** Note that there is nothing newer than [asked], if a known key says so. */
+    private fun hear(phone: Identity, asked: Long, statement: String) {
+        val until = try {
+            freshUntil(statement, phone.keys, phone.device, phone.bundle, asked, now())
+        } catch (refusal: Refused) {
+            return // as good as none
+        }
+        fresh(until)
+    }
+
+    /** What runs is known to be the newest until then. */
+    @Synchronized
+    private fun fresh(until: Long) {
+        freshUntil = until
+        if (abs(until - savedFreshUntil) < SAVED_EVERY_SECONDS) return
+        try {
+            store.freshUntil = until
+            savedFreshUntil = until
+        } catch (error: IOException) {
+            return // a full disk: after a restart it is asked for again
+        }
+    }
+
+    /** Notice that what runs became stale, or fresh again, and have the server count it once. */
+    private fun lookAtAge(client: CloudClient) {
+        val phone = identity ?: return
+        val version = live.version
+        val tells = synchronized(this) {
+            val was = stale
+            stale = now() >= freshUntil
+            if (stale && !was) report(PhoneEvent.WentStale(version))
+            if (was && !stale) report(PhoneEvent.BecameFresh(version))
+            (stale || was) && !staleReported
+        }
+        val told = tells && tell(client, phone, version, CloudClient.STALE)
+        synchronized(this) { staleReported = stale && (staleReported || told) }
     }
 
     /** Run the default weights, over a restart too, until a newer version comes. Throws [IOException]. */
     @Synchronized
     fun reset() {
-        store.resetVersion = maxOf(live.version, newestSeen)
+        resetVersion = maxOf(live.version, newestSeen)
+        store.resetVersion = resetVersion
         controller.reset()
         running = null
     }
@@ -140,7 +267,20 @@ class Phone(
         "the disk: ${error.message}"
     }
 
-    override fun close() = controller.close()
+    override fun close() {
+        controller.close()
+        store.close()
+    }
+
+    private fun now(): Long = clock() / 1000
+
+    /** Who this phone is; a damaged file is reported, and the phone serves as one that is not enrolled. */
+    private fun keptIdentity(): Identity? = try {
+        store.identity()
+    } catch (refusal: Refused) {
+        report(PhoneEvent.RefusedWeights(refusal.reason, refusal.detail))
+        null
+    }
 
     private fun known(): Identity = checkNotNull(identity?.takeIf { enrolled }) { "enrol first" }
 
@@ -151,12 +291,13 @@ class Phone(
     }
 
     /**
-     * The server's keys, if a known one vouches for them: where a key signed that this phone has not heard of, and once a
-     * day, so that a key that the server has retired is not believed for ever.
+     * The server's keys, if a known one vouches for them: where a key signed that this phone does not know, and once a day, so
+     * that a key that the server has retired is not believed much longer.
      */
-    private fun learnKeys(client: CloudClient, phone: Identity, jws: String): Identity {
-        if (signer(jws) !in phone.keys) return askForKeys(client, phone)
-        if (System.currentTimeMillis() / 1000 - phone.keysAt < KEYS_LAST_SECONDS) return phone
+    private fun learnKeys(client: CloudClient, phone: Identity, jws: String?): Identity {
+        if (jws != null && signer(jws) !in phone.keys) return askForKeys(client, phone)
+        val askedAt = synchronized(this) { keysAskedAt }
+        if (askedAt != null && now() - askedAt in 0 until DAY_SECONDS) return phone
         return try {
             askForKeys(client, phone)
         } catch (error: Offline) {
@@ -169,15 +310,28 @@ class Phone(
     }
 
     private fun askForKeys(client: CloudClient, phone: Identity): Identity {
-        for (statement in client.keyStatements(phone)) {
+        val statements = client.keyStatements(phone)
+        synchronized(this) { keysAskedAt = now() }
+        for (statement in statements) {
             val stated = try {
-                KeyStatement.verify(statement, phone.keys)
+                KeyStatement.verify(statement, phone.keys, now())
             } catch (refusal: Refused) {
                 continue // by another key than the known ones
             }
-            if (stated.at > phone.keysAt) return phone.with(stated).also(::keepIdentity)
+            if (stated.number > phone.number) return phone.with(stated).also(::trust)
         }
         return phone
+    }
+
+    /** Believe these keys only from now on; a full disk costs them at the next start, not now. */
+    @Synchronized
+    private fun trust(learnt: Identity) {
+        identity = learnt
+        try {
+            store.saveIdentity(learnt)
+        } catch (error: IOException) {
+            report(PhoneEvent.Failed("the disk: ${error.message}"))
+        }
     }
 
     private fun verify(phone: Identity, jws: String, newerThan: Long, now: Long?): Release {
@@ -186,37 +340,36 @@ class Phone(
         return verifyRelease(jws, keys, phone.device, bundle.id, newerThan, now)
     }
 
-    /** Tell the server what became of a release; the phone does not depend on being heard. */
-    private fun tell(client: CloudClient, phone: Identity, release: Release, outcome: String) {
-        try {
-            client.report(phone, release.version, outcome)
-        } catch (error: Offline) {
-            return
-        } catch (error: Denied) {
-            return
-        }
+    /** Tell the server what became of a release; whether it heard, on which the phone does not depend. */
+    private fun tell(client: CloudClient, phone: Identity, version: Long, outcome: String): Boolean = try {
+        client.report(phone, version, outcome)
+        true
+    } catch (error: Offline) {
+        false
+    } catch (error: Denied) {
+        false
     }
 
     /** Fetch the pack of a verified release, swap it in and keep it. */
-    private fun take(client: CloudClient, phone: Identity, new: Kept) {
+    private fun take(client: CloudClient, phone: Identity, new: Kept): Boolean {
         val release = new.release
         if (release.size > bundle.manifest.generatedBytes + PACK_HEADER_BYTES) {
             throw Refused(Reason.WRONG_SIZE, "a pack of ${release.size} bytes is too large for this bundle")
         }
         val started = System.nanoTime()
         val pack = client.fetchPack(phone, release.sha256, release.size)
-        take(new, pack, System.nanoTime() - started)
+        return take(new, pack, System.nanoTime() - started)
     }
 
+    /** False where another poll took it meanwhile, or the user left it by [reset]. */
     @Synchronized
-    private fun take(new: Kept, pack: ByteArray, fetchNanos: Long) {
-        if (new.release.version <= newerThan) {
-            throw Refused(Reason.STALE_VERSION, "version ${new.release.version} was left by a reset meanwhile")
-        }
+    private fun take(new: Kept, pack: ByteArray, fetchNanos: Long): Boolean {
+        if (new.release.version <= newerThan) return false
         val started = System.nanoTime()
         swap(new.release, pack)
         val swapNanos = System.nanoTime() - started
         report(PhoneEvent.Swapped(new.release.version, pack.size, fetchNanos, swapNanos, persist(new, pack)))
+        return true
     }
 
     private fun swap(release: Release, pack: ByteArray) {
@@ -258,6 +411,17 @@ class Phone(
     private companion object {
         /** Room for the header of a pack beside its tensors. */
         const val PACK_HEADER_BYTES = 64 * 1024
-        const val KEYS_LAST_SECONDS = 24 * 60 * 60L
+
+        /** How far what is kept of a phone's freshness may lag behind. */
+        const val SAVED_EVERY_SECONDS = 3600L
+
+        /** These may be the network's doing; any other refusal of a release would come again. */
+        val NETWORKS = setOf(Reason.WRONG_SIZE, Reason.WRONG_HASH)
+
+        /** So many downloads of what comes damaged an hour. */
+        const val DAMAGED_DOWNLOADS = 5
+        const val HOUR_NANOS = 3600 * 1_000_000_000L
     }
+
+    private data class Named(val version: Long, val sha256: String)
 }

@@ -37,16 +37,22 @@ class PublicKeys(val jwks: JsonObject) {
 // The header's `typ` of a key statement, so that no release passes for one (RFC 8725).
 private const val STATEMENT_TYPE = "mnet-keys+jwt"
 
-/** A server's keys as of [at] (Unix seconds), stated by a key that was known already. */
-class KeyStatement private constructor(val keys: PublicKeys, val at: Long) {
+/** A server's keys as of its statement [number], which rises with each change of them, stated by a key that was known. */
+class KeyStatement private constructor(val keys: PublicKeys, val number: Long) {
     companion object {
-        /** Read the statement in [jws]; throws [Refused] with bad_signature unless one of [known] signed it, or malformed. */
-        fun verify(jws: String, known: PublicKeys): KeyStatement {
+        /**
+         * Read the statement in [jws] at [now] (Unix seconds); throws [Refused] with bad_signature unless one of [known] signed
+         * it, or malformed. Which of two statements is the newer one is told by their numbers, never by a clock.
+         */
+        fun verify(jws: String, known: PublicKeys, now: Long): KeyStatement {
             val signed = verifySigned(jws, known)
             malformedIf(signed.type != STATEMENT_TYPE) { "it is signed, but no statement of keys" }
             return orMalformed("the statement of keys") {
                 val claims = parseJsonObject(signed.payload)
-                KeyStatement(PublicKeys(mapOf("keys" to claims.objects("keys"))), claims.long("iat"))
+                val number = claims.long("number")
+                malformedIf(number !in 0..MAX_VERSION) { "the statement has number $number" }
+                malformedIf(claims.long("iat") > now + DAY_SECONDS) { "the statement is of the future" }
+                KeyStatement(PublicKeys(mapOf("keys" to claims.objects("keys"))), number)
             }
         }
     }

@@ -6,6 +6,9 @@ import kotlin.math.abs
 /** One inference: the model's inputs, without the slots, give its outputs. IllegalArgumentException on others. */
 fun interface Run {
     operator fun invoke(inputs: List<Tensor>): List<Tensor>
+
+    /** Give back what the runtime holds for it, now and not when the garbage is collected; a later call loads it again. */
+    fun release() = Unit
 }
 
 /** A loaded model file. What is bound stays bound: a later [bind] does not change the [Run] of an earlier one. */
@@ -53,14 +56,23 @@ class SwapController(private val bundle: Bundle, private val program: Program) :
         } catch (error: BundleException) {
             throw Refused(Reason.SELF_TEST_FAILED, "the model does not load: ${error.message}")
         }
-        selfTest(run, new.probe)
+        try {
+            selfTest(run, new.probe)
+        } catch (refusal: Refused) {
+            run.release()
+            throw refusal
+        }
+        val before = live
         live = Snapshot(new.version, run)
+        before.run.release()
     }
 
     /** Serve the default weights again. */
     @Synchronized
     fun reset() {
+        val before = live
         live = default
+        if (before !== default) before.run.release()
     }
 
     override fun close() = program.close()

@@ -28,7 +28,7 @@ class Updater(
     private val report: (PhoneEvent) -> Unit,
 ) : Closeable {
     private val stopped = CountDownLatch(1)
-    private val thread = Thread(::run, "following").apply {
+    private val thread = Thread(::run, "updater").apply {
         isDaemon = true
         start()
     }
@@ -61,7 +61,9 @@ class Updater(
             } catch (refusal: Refused) {
                 PhoneEvent.RefusedWeights(refusal.reason, refusal.detail)
             } catch (error: IOException) {
-                PhoneEvent.WentOffline("the disk: ${error.message}")
+                PhoneEvent.Failed("the disk: ${error.message}")
+            } catch (error: RuntimeException) {
+                PhoneEvent.Failed(error.toString()) // as a fault of ours would be: the phone serves, and tries again
             }
             connected = false
             if (stopped.count > 0) report(failure)

@@ -1,5 +1,6 @@
 package mnet.core
 
+import java.io.Closeable
 import java.io.File
 import java.io.IOException
 
@@ -7,24 +8,51 @@ import java.io.IOException
  * Who a phone is to its server: its id, the bundle that it said it runs, its secret token, and the public keys that it
  * trusts.
  *
- * [keysAt] is when the server stated these keys (Unix seconds); [retired] are keys (JWK) that it stated before, good
- * for what this phone kept then and for nothing new.
+ * [number] is that of the server's statement of these keys; [retired] are keys (JWK) that it stated before, good for what
+ * this phone kept then and for nothing new.
  */
 class Identity(
     val device: String,
     val bundle: String,
     val token: String,
     val keys: PublicKeys,
-    val keysAt: Long,
+    val number: Long,
     val retired: List<JsonObject> = emptyList(),
 ) {
     /** The same phone after an update of its app. */
-    fun with(bundle: String) = Identity(device, bundle, token, keys, keysAt, retired)
+    fun with(bundle: String) = Identity(device, bundle, token, keys, number, retired)
 
     /** The same phone after it learnt the server's keys as they are now. */
     fun with(statement: KeyStatement): Identity {
         val before = (keys.jwks.objects("keys") + retired).distinct() - statement.keys.jwks.objects("keys").toSet()
-        return Identity(device, bundle, token, statement.keys, statement.at, before)
+        return Identity(device, bundle, token, statement.keys, statement.number, before)
+    }
+
+    /** As [read] takes it. */
+    internal val json: JsonObject get() = mapOf(
+        "device" to device, "bundle" to bundle, "token" to token, "keys" to keys.jwks, "number" to number,
+        "retired" to mapOf("keys" to retired),
+    )
+
+    internal companion object {
+        private val DEVICE = Regex("[0-9A-Za-z_]{1,64}")
+
+        /** What an HTTP header can carry. */
+        private val TOKEN = Regex("[!-~]{1,512}")
+
+        /** From an answer, or a file that anybody may have changed. Throws [JsonException]. */
+        fun read(fields: JsonObject): Identity {
+            val identity = Identity(
+                fields.matching("device", DEVICE), fields.string("bundle"), fields.matching("token", TOKEN),
+                PublicKeys(fields.child("keys")), fields.long("number"), fields.child("retired").objects("keys"),
+            )
+            if (identity.number < 0) throw JsonException("number is negative")
+            if (identity.retired.isNotEmpty()) PublicKeys(fields.child("retired"))
+            return identity
+        }
+
+        private fun JsonObject.matching(name: String, form: Regex): String =
+            string(name).also { if (!form.matches(it)) throw JsonException("$name is not ${form.pattern}") }
     }
 }
 
@@ -32,57 +60,50 @@ class Identity(
 class Kept(val jws: String, val release: Release)
 
 /**
- * What a phone keeps over a power loss: `identity.json`, `current.jws`, `previous.jws`, `packs/`, and `reset`;
- * [requestPolicy] keeps its `asked.json` beside them.
+ * What a phone keeps over a power loss: `identity.json`, `current.jws`, `previous.jws`, `packs/`, `fresh.json` and `reset`;
+ * [requestPolicy] keeps its `asked.json` beside them. The folder is for its owner and for one phone at a time, until [close].
  *
  * A version is kept in the order pack, previous release, current release, each durably: whatever moment the power
  * fails at, `current.jws` names a pack that is wholly there, or the one before it does. Methods throw [IOException].
  */
-class WeightStore(folder: File) {
-    private val packs = File(folder, "packs")
-    private val identityFile = File(folder, "identity.json")
-    private val current = File(folder, "current.jws")
-    private val previous = File(folder, "previous.jws")
-    private val resetFile = File(folder, "reset")
-    private val asked = File(folder, STATISTIC)
+class WeightStore(folder: File) : Closeable {
+    private val own = StateFolder(folder)
+    private val packs = own.subfolder("packs")
+    private val identityFile = own.file("identity.json")
+    private val current = own.file("current.jws")
+    private val previous = own.file("previous.jws")
+    private val resetFile = own.file("reset")
+    private val freshFile = own.file("fresh.json")
+    private val asked = own.file(STATISTIC)
 
-    init {
-        packs.mkdirs()
-        if (!packs.isDirectory) throw IOException("cannot keep the phone's state in $folder")
-    }
+    /** Let another phone have the folder. */
+    override fun close() = own.close()
 
-    /** Who this phone was enrolled as; null before enrolment. Throws [BundleException] if the file is damaged. */
+    /** Who this phone was enrolled as; null before enrolment. Throws [Refused] with malformed if the file is damaged. */
     fun identity(): Identity? {
         if (!identityFile.isFile) return null
-        return try {
-            val fields = parseJsonObject(identityFile.readBytes())
-            Identity(
-                fields.string("device"), fields.string("bundle"), fields.string("token"),
-                PublicKeys(fields.child("keys")), fields.long("keys_at"), fields.child("retired").objects("keys"),
-            )
-        } catch (error: JsonException) {
-            throw BundleException("$identityFile is damaged (${error.message}): delete it to enrol anew")
+        return orMalformed("$identityFile is damaged, the phone must enrol again") {
+            Identity.read(parseJsonObject(identityFile.readBytes()))
         }
     }
 
-    /** Keep who the phone is, with its token; on Android the folder is the app's own. */
-    fun saveIdentity(identity: Identity) {
-        val fields = mapOf(
-            "device" to identity.device, "bundle" to identity.bundle, "token" to identity.token,
-            "keys" to identity.keys.jwks, "keys_at" to identity.keysAt, "retired" to mapOf("keys" to identity.retired),
-        )
-        writeDurably(identityFile, writeJson(fields).toByteArray())
-    }
+    /** Keep who the phone is, with its token. */
+    fun saveIdentity(identity: Identity) = writeDurably(identityFile, writeJson(identity.json).toByteArray())
+
+    /** Until when (Unix seconds) the kept version is known to be the newest; null where nothing is known. */
+    var freshUntil: Long?
+        get() = if (freshFile.isFile) freshFile.readText().toDoubleOrNull()?.takeIf { it.isFinite() }?.toLong() else null
+        set(until) = writeDurably(freshFile, until.toString().toByteArray())
 
     /** Forget the server and everything that it sent. */
     fun clear() {
-        for (file in listOf(identityFile, resetFile)) file.delete()
+        for (file in listOf(identityFile, resetFile, freshFile)) file.delete()
         clearVersions()
     }
 
     /** Forget every version, and what it was made from, and go on being known to the server. */
     fun clearVersions() {
-        for (file in listOf(current, previous, asked) + packs.listFiles().orEmpty()) file.delete()
+        for (file in listOf(current, previous, asked) + ownPacks()) file.delete()
     }
 
     /** The kept releases as JWS, newest first; nothing in them is verified yet. */
@@ -90,9 +111,12 @@ class WeightStore(folder: File) {
 
     /** The kept pack of a verified release; [Refused] if it is gone or not the one released. */
     fun pack(release: Release): ByteArray {
-        val file = packFile(release.sha256)
-        if (!file.isFile) throw Refused(Reason.MISSING_FILE, "no pack ${file.name}")
-        return file.readBytes().also { checkBytes(it, release) }
+        val data = try {
+            packFile(release.sha256).readBytes()
+        } catch (error: IOException) {
+            throw Refused(Reason.MISSING_FILE, "no pack ${release.sha256}: ${error.message}")
+        }
+        return data.also { checkBytes(it, release) }
     }
 
     /** Keep a verified version as the current one, and the one that ran until now as the previous one. */
@@ -101,7 +125,7 @@ class WeightStore(folder: File) {
         if (running != null) writeDurably(previous, running.jws.toByteArray())
         writeDurably(current, new.jws.toByteArray())
         val kept = setOfNotNull(new.release.sha256, running?.release?.sha256).map(::packFile)
-        packs.listFiles().orEmpty().filter { it !in kept }.forEach { it.delete() }
+        ownPacks().filter { it !in kept }.forEach { it.delete() }
     }
 
     /** The user's wish to run the default weights instead of every version up to this one; 0 where there is none. */
@@ -109,5 +133,12 @@ class WeightStore(folder: File) {
         get() = if (resetFile.isFile) resetFile.readText().toLongOrNull() ?: 0 else 0
         set(version) = writeDurably(resetFile, version.toString().toByteArray())
 
-    private fun packFile(sha256: String) = File(packs, "$sha256.safetensors")
+    private fun packFile(sha256: String) = File(packs, "$sha256.safetensors").also(::checkNoLink)
+
+    /** What [save] leaves: packs, and parts of some that a power loss cut. Files of others stay. */
+    private fun ownPacks(): List<File> = packs.listFiles().orEmpty().filter { PACK.matches(it.name) }
+
+    private companion object {
+        val PACK = Regex("[0-9a-f]{64}\\.safetensors|\\.[0-9a-f]{64}\\.safetensors\\.[0-9a-f-]{36}\\.tmp")
+    }
 }

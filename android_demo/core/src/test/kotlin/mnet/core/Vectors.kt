@@ -1,6 +1,8 @@
 package mnet.core
 
 import java.io.File
+import java.nio.ByteBuffer
+import java.nio.ByteOrder
 import java.nio.file.Files
 import java.util.Base64
 
@@ -17,13 +19,14 @@ class Vector(private val fields: JsonObject, private val phone: JsonObject) {
         try {
             when (kind) {
                 "release" -> verify(fields.long("newer_than"), fields["now"] as Long?)
-                "keys" -> KeyStatement.verify(fields.string("statement"), PublicKeys(phone.child("keys")))
+                "keys" -> KeyStatement.verify(fields.string("statement"), PublicKeys(phone.child("keys")), phone.long("now"))
                 "pack" -> readPack(bytes("pack"), Bundle.open(bundle).manifest)
                 "install" -> checkBytes(bytes("pack"), verify(newerThan = 0, now = phone.long("now")))
                 "swap" -> swap(load)
                 "manifest" -> Manifest.parse(bytes("manifest"))
                 "bundle" -> scratch(::openChanged)
                 "policy" -> Shift.read(bytes("file"))
+                "probe" -> checkProbe()
                 else -> error("unknown kind $kind")
             }
         } catch (refusal: Refused) {
@@ -47,6 +50,34 @@ class Vector(private val fields: JsonObject, private val phone: JsonObject) {
             for (pack in fields.list("packs")) controller.swap(decode(pack))
         }
     }
+
+    private fun checkProbe() {
+        val outputs = fields.objects("outputs")
+        val found = probe(outputs.map(::tensor), outputs.map { it.double("scale") })
+        val stated = fields.list("probe").map { (it as Number).toDouble() }.toDoubleArray()
+        if (!(distance(found, stated) <= 1e-9)) throw Refused(Reason.SELF_TEST_FAILED, "another probe")
+    }
+
+    private fun tensor(output: JsonObject): Tensor {
+        val dtype = output.string("dtype")
+        val values = output.list("values").map { value -> if (value is Boolean) (if (value) 1 else 0) else value as Number }
+        val data = ByteBuffer.allocate(Tensor.width(dtype) * values.size).order(ByteOrder.LITTLE_ENDIAN)
+        for (value in values) {
+            when (dtype) {
+                Tensor.FLOAT32 -> data.putFloat(value.toFloat())
+                Tensor.FLOAT16 -> data.putShort(half(value.toFloat()))
+                Tensor.INT64 -> data.putLong(value.toLong())
+                Tensor.INT32 -> data.putInt(value.toInt())
+                else -> data.put(value.toInt().toByte())
+            }
+        }
+        data.rewind()
+        return Tensor(dtype, listOf(values.size.toLong()), data)
+    }
+
+    /** The bits of the half that is this number, found among all. */
+    private fun half(number: Float): Short =
+        (Short.MIN_VALUE..Short.MAX_VALUE).first { halfToFloat(it.toShort()) == number }.toShort()
 
     private fun openChanged(changed: File) {
         bundle.copyRecursively(changed, overwrite = true)

@@ -1,9 +1,7 @@
 package mnet.engine
 
 import java.io.File
-import java.util.Collections
 import java.util.UUID
-import java.util.WeakHashMap
 import mnet.core.Binding
 import mnet.core.Bundle
 import mnet.core.BundleException
@@ -18,6 +16,17 @@ import mnet.core.patch
 
 /** Bundles of target `android` on ExecuTorch. */
 object ExecuTorchProgram {
+    /**
+     * The threads of ExecuTorch's pool, which all models of a process share; 0 leaves the pool as it is. It is set with the
+     * first model that is loaded here and never again: ExecuTorch frees the old pool, which models loaded before still use.
+     * So set it before any model is loaded. IllegalStateException afterwards.
+     */
+    var threads: Int
+        get() = Forward.threads
+        set(count) {
+            Forward.threads = count
+        }
+
     /**
      * Load the program of [bundle]; [BundleException] where this phone's ExecuTorch cannot. [scratch] is a folder of this
      * program's alone, in the app's storage, for versions whose weights are bytes of the program.
@@ -64,13 +73,14 @@ private class ProgramWithInputs(file: File, manifest: Manifest) : Program {
 
 /**
  * The generated parameters are constants of the program: each version is a patched copy of the file [template], under keys of
- * its own, loaded as a new module. The copy is deleted as soon as it is mapped. A version that nobody refers to any more
- * is freed by the garbage collector, as every module is by fbjni.
+ * its own, loaded as a new module. The copy is deleted as soon as it is mapped. A version that was replaced is freed at
+ * once; whoever still runs it has it loaded again.
  */
 private class ProgramWithBytes(
     private val template: File, private val manifest: Manifest, private val scratch: File,
 ) : Program {
-    private val loaded: MutableSet<Forward> = Collections.newSetFromMap(WeakHashMap())
+    /** Those that are loaded. */
+    private val versions = HashSet<Version>()
 
     init {
         checkByteSlots(manifest)
@@ -78,21 +88,41 @@ private class ProgramWithBytes(
         scratch.listFiles().orEmpty().filter { it.name.endsWith(SUFFIX) }.forEach { it.delete() } // of a run that was killed
     }
 
-    override fun bind(parameters: Map<String, Tensor>): Run {
+    override fun bind(parameters: Map<String, Tensor>): Run = Version(parameters).also { it.load() }
+
+    override fun close() = synchronized(versions) { versions.toList() }.forEach { it.release() }
+
+    private fun load(parameters: Map<String, Tensor>): Forward {
         val file = File(scratch, "${UUID.randomUUID()}$SUFFIX")
-        val forward = try {
+        try {
             template.copyTo(file)
             patch(file, manifest.slots, parameters)
-            Forward(file, manifest)
+            return Forward(file, manifest)
         } finally {
             file.delete()
         }
-        synchronized(loaded) { loaded.add(forward) }
-        val arguments = forward.arguments()
-        return Run { given -> forward.run(arguments, given) }
     }
 
-    override fun close() = synchronized(loaded) { loaded.forEach { it.close() } }
+    /** A version that is loaded while it is used; what the garbage collector sees of it is small. */
+    private inner class Version(private val parameters: Map<String, Tensor>) : Run {
+        private var forward: Forward? = null
+
+        @Synchronized
+        fun load(): Forward = forward ?: load(parameters).also { loaded ->
+            forward = loaded
+            synchronized(versions) { versions.add(this) }
+        }
+
+        @Synchronized
+        override fun invoke(inputs: List<Tensor>): List<Tensor> = load().let { it.run(it.arguments(), inputs) }
+
+        @Synchronized
+        override fun release() {
+            forward?.close()
+            forward = null
+            synchronized(versions) { versions.remove(this) }
+        }
+    }
 
     private companion object {
         const val SUFFIX = ".version.pte"

@@ -93,10 +93,30 @@ internal class Forward(file: File, private val manifest: Manifest) : Closeable {
         }
 
         private fun load(file: File): Module = try {
-            // A model this small is slower on several threads.
-            Module.load(file.path, Module.LOAD_MODE_MMAP, 1).apply { loadMethod("forward") }
+            module(file).apply { loadMethod("forward") }
         } catch (error: RuntimeException) {
             throw BundleException("ExecuTorch cannot load the program: ${error.message}")
+        } catch (error: LinkageError) { // as where the app came without a library for this processor
+            throw BundleException("ExecuTorch is not to be had: $error")
         }
+
+        /** A number of threads is passed on once a process: each time, ExecuTorch frees the pool that others use. */
+        private fun module(file: File): Module {
+            val count = synchronized(pool) { (if (pool.set) 0 else pool.threads).also { pool.set = true } }
+            val mode = Module.LOAD_MODE_MMAP
+            return if (count == 0) Module.load(file.path, mode) else Module.load(file.path, mode, count)
+        }
+
+        private val pool = Pool()
+
+        var threads: Int
+            get() = synchronized(pool) { pool.threads }
+            set(count) = synchronized(pool) {
+                check(!pool.set) { "a model was loaded already: its threads are those of the pool" }
+                require(count >= 0) { "$count threads" }
+                pool.threads = count
+            }
+
+        private class Pool(var threads: Int = 0, var set: Boolean = false)
     }
 }

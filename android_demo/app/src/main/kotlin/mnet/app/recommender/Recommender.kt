@@ -206,7 +206,9 @@ class Recommender(
                 is PhoneEvent.Connected -> Status.Waiting
                 is PhoneEvent.RefusedWeights -> Status.Refused(event.reason)
                 is PhoneEvent.MustWait -> Status.Busy(event.millis)
-                is PhoneEvent.WentOffline -> Status.Offline
+                is PhoneEvent.WentOffline, is PhoneEvent.WentStale -> Status.Offline
+                is PhoneEvent.BecameFresh -> Status.Waiting
+                is PhoneEvent.Failed -> status
                 is PhoneEvent.WasDenied -> Status.Denied(event.detail)
             }
             render()
