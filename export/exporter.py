@@ -23,8 +23,9 @@ from mnet.export.format.slots import place
 from mnet.export.lowering.bindings import choose_binding
 from mnet.export.lowering.quantization import with_base
 from mnet.export.lowering.spec import ExportSpec, describe
+from mnet.export.lowering.target import Target
 from mnet.export.session import open_baked
-from mnet.export.targets import TARGETS, find_target, load_target
+from mnet.export.targets import find_target, known_targets, load_target
 from mnet.export.verify import verify_bundle
 
 DEFAULT_WEIGHTS_FILE = "default.safetensors"
@@ -43,9 +44,8 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     BundleError for what cannot be exported, and where `out` holds something else.
     """
     module = load_target(target)
-    _refuse_base_dtype(spec, target)
-    tolerance = find_target(target).tolerance
-    choice = choose_binding(spec, target)
+    _refuse_base_dtype(spec, target, module.TARGET)
+    choice = choose_binding(spec, target, module.TARGET)
     out = Path(out)
     _refuse_foreign(out)
     model = with_base(spec.model, spec.generated, spec.base_dtype)
@@ -57,7 +57,7 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     default = rounded(trained, pack_dtypes)
     with _appearing(out) as folder:
         stage("running the model in eager PyTorch")
-        eager = run_eager(spec, default, pack_dtypes, tolerance)
+        eager = run_eager(spec, default, pack_dtypes, module.TARGET.tolerance)
         golden = eager.golden
         samples = golden_tensors(golden, spec.input_names, spec.output_names)
         _write_tensors(folder / GOLDEN_SAMPLES_FILE, samples)
@@ -129,7 +129,7 @@ def _write_manifest(
 
 
 def _dump(parts: Sequence[BaseModel]) -> list[dict[str, object]]:
-    return [part.model_dump(mode="json") for part in parts]
+    return [part.model_dump(mode="json", exclude_none=True) for part in parts]
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -137,11 +137,11 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     path.write_bytes(safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
 
-def _refuse_base_dtype(spec: ExportSpec, target: str) -> None:
-    if spec.base_dtype != "float32" and not find_target(target).quantizes:
-        able = ", ".join(name for name, known in TARGETS.items() if known.quantizes)
+def _refuse_base_dtype(spec: ExportSpec, name: str, target: Target) -> None:
+    if spec.base_dtype != "float32" and not target.quantizes:
+        able = ", ".join(other for other, known in known_targets().items() if known.quantizes)
         raise BundleError(
-            f"target {target} keeps its base in fp32: an {spec.base_dtype} base is there for {able}; pushes alone "
+            f"target {name} keeps its base in fp32: an {spec.base_dtype} base is there for {able}; pushes alone "
             "become smaller with pack dtype int8, on every target"
         )
 

@@ -16,7 +16,8 @@ def inspect_bundle(bundle: Bundle) -> dict[str, Any]:
     `nodes` counts the operations by method, engine and name. BundleError where the target's packages lack.
     """
     manifest = bundle.manifest
-    nodes = load_target(manifest.target).nodes(bundle.path / manifest.model.program)
+    module = load_target(manifest.target)
+    nodes = module.nodes(bundle.path / manifest.model.program)
     counted = Counter((node.method, node.engine, node.op) for node in nodes)
     return {
         "bundle": bundle.id,
@@ -28,7 +29,7 @@ def inspect_bundle(bundle: Bundle) -> dict[str, Any]:
         "push_bytes": len(bundle.default_pack()),
         "inputs": [info.model_dump(mode="json") for info in manifest.inputs],
         "outputs": [info.model_dump(mode="json") for info in manifest.outputs],
-        "slots": [_describe_slot(slot) for slot in manifest.slots],
+        "slots": [_describe_slot(slot) for slot in manifest.bound_by(module.TARGET.slots).slots],
         "files": {name: {"size": file.size, "role": file.role} for name, file in manifest.files.items()},
         "nodes": [
             {"method": method, "engine": engine, "op": op, "count": count}
@@ -70,4 +71,5 @@ def _describe_slot(slot: Slot) -> dict[str, Any]:
         "layout": slot.layout,
         "bytes": math.prod(slot.shape) * torch_dtype(slot.dtype).itemsize,
         "binding": slot.binding.model_dump(mode="json"),
+        "where": slot.binding.where,
     }

@@ -14,7 +14,8 @@ from mnet.export.format.errors import IntegrityError, Reason, Refused
 from mnet.export.format.golden import relative_error
 from mnet.export.format.packs import read_pack
 from mnet.export.format.probe import distance
-from mnet.export.targets import Program, Run, load_target
+from mnet.export.lowering.target import Program, Run
+from mnet.export.targets import load_program
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,7 @@ def open_session(bundle: Bundle, threads: int = 1) -> Session:
             the golden outputs.
     """
     manifest = bundle.manifest
-    target = load_target(manifest.target)
-    program = target.load_program(bundle.path / manifest.model.program, manifest, threads)
+    program = load_program(bundle.path / manifest.model.program, manifest, threads)
     return Session(bundle, program, bundle.default_weights)
 
 
@@ -152,6 +152,5 @@ def open_baked(bundle: Bundle, threads: int = 1) -> Session:
     """Serve the same model with its default weights as constants, as an app that never swaps would."""
     manifest = bundle.manifest
     constant = manifest.model_copy(update={"slots": ()})
-    target = load_target(manifest.target)
-    program = target.load_program(bundle.path / manifest.bench.baked, constant, threads)
+    program = load_program(bundle.path / manifest.bench.baked, constant, threads)
     return Session(bundle, program, {})

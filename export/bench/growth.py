@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from mnet.export.exporter import export_bundle
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import BundleError
-from mnet.export.lowering.bindings import LARGEST_SHARE, UNNOTICED_US, choose_binding
+from mnet.export.lowering.bindings import choose_binding
 from mnet.export.lowering.spec import ExportSpec
+from mnet.export.lowering.xnnpack_inputs import LARGEST_SHARE, UNNOTICED_US
 from mnet.export.targets import find_target
 
 KB, MB = 1024, 1024 * 1024
@@ -127,8 +128,8 @@ def measure_point(point: Point, target: str, measure: Measure) -> dict[str, Any]
         "swap_p50_us": swap["p50_us"],
         "write_p50_us": swap["parts"]["write_p50_us"],
     }
-    if target == "android":
-        rule = choose_binding(replace(point.spec, binding=None), target)
+    if (known := find_target(target)).choose:
+        rule = choose_binding(replace(point.spec, binding=None), target, known)
         row |= {"rule": rule.binding, "why": rule.why}
     return row
 
@@ -161,13 +162,14 @@ def knees(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def against_the_rule(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """For each point of target android: what the rule takes, what inputs cost there as measured, whether they agree.
+    """For each point of a target with a rule (`Target.choose`) and inputs: what it takes, what inputs cost there as
+    measured, and whether they agree.
 
     The rule is right where it takes inputs just where these cost an inference no more than it allows
-    (`mnet.export.lowering.bindings`).
+    (`mnet.export.lowering.xnnpack_inputs`).
     """
     found = []
-    for row in (row for row in rows if row["binding"] == "input"):
+    for row in (row for row in rows if row["binding"] == "input" and "rule" in row):
         added = (row["ratio_p50"] - 1) * row["baked_p50_us"]
         cheap = row["ratio_p50"] <= RATIO or added <= UNNOTICED_US
         found.append(

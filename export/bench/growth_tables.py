@@ -42,7 +42,7 @@ def knee_lines(report: Mapping[str, Any]) -> list[str]:
     ]
     if checked := report["rule"]:
         wrong = [each for each in checked if not each["agrees"]]
-        lines.append(f"the rule for android agrees with {len(checked) - len(wrong)} of {len(checked)} points")
+        lines.append(f"the target's rule agrees with {len(checked) - len(wrong)} of {len(checked)} points")
         lines += [
             f"it takes {each['rule']} at {AXES[each['axis']]} {label(each['axis'], each['value'])}, where inputs have "
             f"ratio {each['input_ratio']:.3f} (+{each['input_adds_us']:.1f} µs)"

@@ -18,12 +18,12 @@ from torch import Tensor
 from mnet.export.bench.memory import Memory
 from mnet.export.format.bundle import Bundle, describe_file
 from mnet.export.format.errors import BundleError, IntegrityError, Reason
-from mnet.export.format.manifest import BytesBinding
 from mnet.export.format.packs import read_pack
 from mnet.export.format.probe import distance
 from mnet.export.format.stored_swaps import StoredSwaps
+from mnet.export.lowering.target import Run
 from mnet.export.session import Session, SwapTimes, open_baked, open_session
-from mnet.export.targets import Run, find_target, load_target
+from mnet.export.targets import find_target, load_program
 
 ROUNDS_PER_SWAP = 50
 WARM_UP = 200
@@ -170,7 +170,7 @@ def bench_bundle(
 def _time_alternatives(bench: Bench, bundle: Bundle, pack: bytes) -> None:
     """What one would do instead of that swap: further entries of `Bench.effects_s`."""
     manifest, sample = bundle.manifest, bundle.golden.inputs[0]
-    load = partial(load_target(manifest.target).load_program, threads=bench.threads)
+    load = partial(load_program, threads=bench.threads)
     constant = manifest.model_copy(update={"slots": ()})
     baked = bundle.path / manifest.bench.baked
 
@@ -191,10 +191,8 @@ def _time_alternatives(bench: Bench, bundle: Bundle, pack: bytes) -> None:
         return time.perf_counter() - start
 
     bench.effects_s["whole_model"].append(seconds(whole_model))
-    if any(
-        isinstance(slot.binding, BytesBinding) and slot.binding.file != manifest.model.program
-        for slot in manifest.slots
-    ):
+    program = manifest.model.program
+    if any(getattr(slot.binding, "file", program) != program for slot in manifest.slots):
         bench.effects_s["reload"].append(seconds(reload))
 
 

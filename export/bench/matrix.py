@@ -88,9 +88,5 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _weights_are(bundle: Bundle) -> str:
-    kinds = {"input": "inputs", "bytes": "bytes", "initializer": "initializers"}
-    bindings = {slot.binding.kind: slot.binding for slot in bundle.manifest.slots}
-    return ", ".join(
-        f"one {binding.source}" if binding.kind == "slice" else kinds[kind]
-        for kind, binding in bindings.items()
-    )
+    manifest = bundle.manifest.bound_by(find_target(bundle.manifest.target).slots)
+    return ", ".join(dict.fromkeys(str(slot.binding) for slot in manifest.slots))

@@ -8,12 +8,13 @@ names the SHA-256 and size of every other file. One id therefore stands for the 
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
 from mnet.export.format.errors import BundleError, IntegrityError, Reason
 from mnet.export.format.folder import MANIFEST_FILE
@@ -97,57 +98,33 @@ class OutputInfo(TensorInfo):
     scale: float = Field(gt=0, allow_inf_nan=False)
 
 
-class InputBinding(_Part):
-    """The slot is an extra input of the program's `forward`, at this position."""
+class Binding(BaseModel):
+    """How new weights reach a slot: a `kind`, and what else the target's own class for that kind says."""
 
-    kind: Literal["input"]
-    index: int = Field(ge=0)
-    name: str
+    model_config = ConfigDict(frozen=True, extra="allow")
 
+    kind: str = Field(pattern="^[a-z][a-z0-9_-]*$")
 
-class InitializerBinding(_Part):
-    """The slot is the overridable initializer of this name; an `.onnx_adapter` file carries its value."""
+    def __str__(self) -> str:
+        """What the weights are to the program, in a word or two, for a table."""
+        return self.kind
 
-    kind: Literal["initializer"]
-    name: str
+    @property
+    def where(self) -> str:
+        """The place of this slot, for people."""
+        return ", ".join(f"{name} {value}" for name, value in self)
 
-
-class ByteRange(_Part):
-    """`size` bytes at `offset` of a file."""
-
-    offset: int = Field(ge=0)
-    size: int = Field(ge=1)
-
-
-class BytesBinding(_Part):
-    """The slot is `size` bytes at `offset` of a file of the bundle, of which a device keeps a copy.
-
-    At each of the offsets `keys`, 64 more bytes are the name by which the runtime knows the content: the
-    SHA-256 in lower-case hex of the bytes `hashed`, by default those of the slot. Several slots may lie in one such
-    range, so a device writes all slots before the first key.
-    """
-
-    kind: Literal["bytes"]
-    file: BundlePath
-    offset: int = Field(ge=0)
-    size: int = Field(ge=1)
-    keys: tuple[int, ...] = ()
-    hashed: ByteRange | None = None
-
-
-class SliceBinding(_Part):
-    """The slot is `size` elements at `offset` of a flat fp16 vector: an input, or a state, of the program."""
-
-    kind: Literal["slice"]
-    source: Literal["input", "state"]
-    name: str
-    offset: int = Field(ge=0)
-    size: int = Field(ge=1)
-
-
-Binding = Annotated[
-    InputBinding | InitializerBinding | BytesBinding | SliceBinding, Field(discriminator="kind")
-]
+    @classmethod
+    def of(cls, slot: "Slot") -> Self:
+        """The binding of a slot as one of this class. BundleError where it is of another kind, or damaged."""
+        if isinstance(slot.binding, cls):
+            return slot.binding
+        try:
+            return cls.model_validate(slot.binding.model_dump())
+        except ValidationError as error:
+            raise BundleError(
+                f"the slot of {slot.parameter} breaks its schema: {first_fault(error)}"
+            ) from None
 
 
 class Slot(_Part):
@@ -164,7 +141,7 @@ class Slot(_Part):
     dtype: Dtype
     pack_dtype: PackDtype = "float32"
     layout: str
-    binding: Binding
+    binding: SerializeAsAny[Binding]
 
 
 class Golden(_Part):
@@ -218,6 +195,18 @@ class Manifest(_Part):
     def pack_dtypes(self) -> dict[str, PackDtype]:
         """What each generated parameter travels in, in the order of the slots."""
         return {slot.parameter: slot.pack_dtype for slot in self.slots}
+
+    def bound_by(self, kinds: Sequence[type[Binding]]) -> "Manifest":
+        """The same, with the binding of each slot as one of these classes. BundleError for a slot of another kind."""
+        by_kind = {each.model_fields["kind"].default: each for each in kinds}
+        slots = []
+        for slot in self.slots:
+            if (kind := slot.binding.kind) not in by_kind:
+                raise BundleError(
+                    f"the slot of {slot.parameter} is of kind {kind!r}; target {self.target} knows {', '.join(by_kind)}"
+                )
+            slots.append(slot.model_copy(update={"binding": by_kind[kind].of(slot)}))
+        return self.model_copy(update={"slots": tuple(slots)})
 
     @property
     def generated_bytes(self) -> int:

@@ -8,14 +8,45 @@ import hashlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 import torch
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from mnet.export.format.errors import BundleError
-from mnet.export.format.manifest import BytesBinding, Slot
+from mnet.export.format.manifest import Binding, BundlePath, Slot
 
 KEY_SIZE = 64
+
+
+class ByteRange(BaseModel):
+    """`size` bytes at `offset` of a file."""
+
+    offset: int = Field(ge=0)
+    size: int = Field(ge=1)
+
+
+class BytesBinding(Binding):
+    """The slot is `size` bytes at `offset` of a file of the bundle, of which a device keeps a copy.
+
+    At each of the offsets `keys`, 64 more bytes are the name by which the runtime knows the content: the
+    SHA-256 in lower-case hex of the bytes `hashed`, by default those of the slot. Several slots may lie in one such
+    range, so a device writes all slots before the first key.
+    """
+
+    kind: Literal["bytes"] = "bytes"
+    file: BundlePath
+    offset: int = Field(ge=0)
+    size: int = Field(ge=1)
+    keys: tuple[int, ...] = ()
+    hashed: ByteRange | None = None
+
+    @property
+    def where(self) -> str:
+        return f"{self.file} at byte {self.offset:,}"
+
+
 _LAYOUTS = ("", "O", "OI", "OIW", "OIHW", "OIDHW")
 
 
@@ -96,7 +127,7 @@ def bind_bytes(artifact: bytes, file: str, name: str, sentinel: Tensor, *, keyed
         shape=tuple(sentinel.shape),
         dtype="float32",
         layout=layout,
-        binding=BytesBinding(kind="bytes", file=file, offset=offset, size=len(value), keys=keys),
+        binding=BytesBinding(file=file, offset=offset, size=len(value), keys=keys),
     )
 
 
@@ -107,8 +138,7 @@ def patch(template: bytes, slots: Sequence[Slot], parameters: Mapping[str, Tenso
     """
     patched = bytearray(template)
     for slot in slots:
-        place = slot.binding
-        assert isinstance(place, BytesBinding)
+        place = BytesBinding.of(slot)
         value = stored(parameters[slot.parameter], slot.layout)
         if len(value) != place.size or place.offset + place.size > len(template):
             raise BundleError(
@@ -116,6 +146,10 @@ def patch(template: bytes, slots: Sequence[Slot], parameters: Mapping[str, Tenso
                 f"{len(template)} in {place.file}"
             )
         patched[place.offset : place.offset + place.size] = value
+    for slot in slots:
+        place = BytesBinding.of(slot)
+        content = place.hashed or place
+        value = bytes(patched[content.offset : content.offset + content.size]) if place.keys else b""
         for key in place.keys:
             patched[key : key + KEY_SIZE] = _key(value)
     return bytes(patched)

@@ -12,7 +12,7 @@ from typing import Any
 from mnet.export.format.errors import BundleError
 from mnet.export.format.manifest import Runtime
 from mnet.export.lowering.quiet import muted, quiet
-from mnet.export.targets import Node
+from mnet.export.lowering.target import Node
 
 
 def runtime() -> Runtime:

@@ -1,141 +1,81 @@
-"""The targets that a model can be exported for: each is one module of this package, found here by name."""
+"""The targets that a model can be exported for: each is one module, found by being there.
 
+A module of this package is a target of its name. One of another package is found through the entry-point group
+`mnet.targets`: the entry point's name is the target's, its value the module. Names are listed without importing any.
+"""
+
+import contextlib
 import importlib
-import importlib.util
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import importlib.metadata
+import pkgutil
 from pathlib import Path
-from typing import Protocol, cast
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, cast
 
 from mnet.export.format.errors import BundleError
-from mnet.export.format.golden import HALF_TOLERANCE, TOLERANCE
-from mnet.export.format.manifest import Manifest, Runtime, Slot
-from mnet.export.lowering.spec import ExportSpec
 
-Run = Callable[[Sequence[Tensor]], list[Tensor]]
-"""One inference: the model's inputs, batch 1, to its outputs, which belong to the caller."""
+if TYPE_CHECKING:
+    from mnet.export.format.manifest import Manifest
+    from mnet.export.lowering.target import Program, Target, TargetModule
 
-
-class Program(Protocol):
-    """A device model loaded on its runtime."""
-
-    def bind(self, parameters: Mapping[str, Tensor]) -> Run:
-        """The model under these generated parameters. What was bound before keeps its own."""
-        ...
-
-
-@dataclass(frozen=True)
-class Node:
-    """One operation of a program: the method that it is in, what runs it, and what the runtime calls it."""
-
-    method: str
-    engine: str
-    op: str
-
-
-class TargetModule(Protocol):
-    """What a target's module offers. Its functions import runtime and exporter inside, for both are slow."""
-
-    def runtime(self) -> Runtime:
-        """The installed runtime."""
-        ...
-
-    def write_program(self, model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:
-        """Write the swappable program of `model`, which holds sentinels; its path and slots.
-
-        Raises BundleError if a sentinel does not end in exactly one slot.
-        """
-        ...
-
-    def write_baked(self, model: nn.Module, spec: ExportSpec, folder: Path) -> str:
-        """Write `model` with all its parameters as constants; its path inside `folder`."""
-        ...
-
-    def load_program(self, path: Path, manifest: Manifest, threads: int = 1) -> Program:
-        """Load what `write_program` wrote or, for a manifest without slots, what `write_baked` wrote.
-
-        One thread, for a second costs a compact model more than it saves. BundleError for a number that cannot be.
-        """
-        ...
-
-    def nodes(self, path: Path) -> list[Node]:
-        """The operations of a written program, in the order of the file."""
-        ...
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is known of a target without importing it.
-
-    `tolerance` is what a golden output may be off (`mnet.export.format.golden`), and `bindings` are the ways of handing
-    over new weights that it leaves a choice of (`mnet.export.lowering.bindings`). One that `quantizes` can have a
-    base of int8 (`mnet.export.lowering.quantization`). A target that `runs_here` has its real
-    runtime on this machine, once its `packages` are installed; another can be exported and checked only.
-    """
-
-    module: str
-    packages: tuple[str, ...]
-    extra: str
-    runtime: str
-    tolerance: float = TOLERANCE
-    bindings: tuple[str, ...] = ()
-    quantizes: bool = False
-    runs_here: bool = True
-
-    @property
-    def installed(self) -> bool:
-        """Whether its packages are."""
-        return all(importlib.util.find_spec(package) is not None for package in self.packages)
-
-
-TARGETS = {
-    "android": Target(
-        "mnet.export.targets.android",
-        ("executorch",),
-        "executorch",
-        "ExecuTorch, XNNPACK",
-        bindings=("input", "bytes"),
-    ),
-    "executorch": Target(
-        "mnet.export.targets.executorch", ("executorch",), "executorch", "ExecuTorch, XNNPACK"
-    ),
-    "onnx": Target("mnet.export.targets.onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx", "ONNX Runtime"),
-    "tflite": Target(
-        "mnet.export.targets.tflite",
-        ("litert_torch", "ai_edge_litert", "ai_edge_quantizer"),
-        "tflite",
-        "LiteRT, XNNPACK",
-        quantizes=True,
-    ),
-    "ios": Target(
-        "mnet.export.targets.ios",
-        ("coremltools",),
-        "ios",
-        "CoreML; here a checker of the saved program",
-        tolerance=HALF_TOLERANCE,
-        bindings=("input", "state"),
-        runs_here=False,
-    ),
-}
+GROUP = "mnet.targets"
 
 
 def target_names() -> tuple[str, ...]:
-    """Every target there is."""
-    return tuple(TARGETS)
+    """Every target there is, sorted."""
+    return tuple(sorted(_modules()))
 
 
-def find_target(name: str) -> Target:
-    """The target of this name; BundleError if there is none."""
-    if name not in TARGETS:
-        raise BundleError(f"unknown target {name!r}; known targets: {', '.join(TARGETS)}")
-    return TARGETS[name]
+def check_name(name: str) -> None:
+    """Raises BundleError for a name that is no target's. Imports no target."""
+    if name not in (modules := _modules()):
+        raise BundleError(f"unknown target {name!r}; known targets: {', '.join(sorted(modules))}")
 
 
-def load_target(name: str) -> TargetModule:
+def find_target(name: str) -> "Target":
+    """The description of a target, whether or not its packages are installed. BundleError if there is none."""
+    return _module(name).TARGET
+
+
+def known_targets() -> "dict[str, Target]":
+    """Every target by name, less those of other packages that cannot be imported; `find_target` says why."""
+    found = {}
+    for name in target_names():
+        with contextlib.suppress(BundleError):
+            found[name] = find_target(name)
+    return found
+
+
+def load_target(name: str) -> "TargetModule":
     """The module of a target; BundleError if there is no such target or its packages are not installed."""
-    target = find_target(name)
-    if not target.installed:
-        raise BundleError(f'target {name} needs the extra: pip install "mnet-mobile[{target.extra}]"')
-    return cast(TargetModule, importlib.import_module(target.module))
+    module = _module(name)
+    if not module.TARGET.installed:
+        raise BundleError(f'target {name} needs more packages: pip install "{module.TARGET.install}"')
+    return module
+
+
+def load_program(path: Path, manifest: "Manifest", threads: int = 1) -> "Program":
+    """Load a bundle's program, or with a manifest without slots its baked one, on the runtime of its target.
+
+    Raises BundleError for a slot that the target does not know, and as `load_target` and the target do.
+    """
+    module = load_target(manifest.target)
+    return module.load_program(path, manifest.bound_by(module.TARGET.slots), threads)
+
+
+def _module(name: str) -> "TargetModule":
+    check_name(name)
+    path = _modules()[name]
+    try:
+        module = importlib.import_module(path)
+    except ImportError as error:
+        raise BundleError(f"target {name} cannot be imported from {path}: {error}") from None
+    if not hasattr(module, "TARGET"):
+        raise BundleError(f"module {path} is no target: it has no TARGET")
+    return cast("TargetModule", module)
+
+
+def _modules() -> dict[str, str]:
+    """The module of each target by the target's name."""
+    outside = {found.name: found.value for found in importlib.metadata.entry_points(group=GROUP)}
+    own = {module.name: f"{__name__}.{module.name}" for module in pkgutil.iter_modules(__path__)}
+    return outside | own

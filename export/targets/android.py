@@ -12,9 +12,6 @@ That library takes no second data file. The generated parameters reach the progr
 """
 
 import copy
-import functools
-import itertools
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,16 +22,40 @@ from torch.export import ExportedProgram
 from torch.nn import functional
 
 from mnet.export.format.errors import BundleError
-from mnet.export.format.manifest import InputBinding, Manifest, Slot, torch_dtype
-from mnet.export.format.slots import arranged, bind_bytes, patch, pytorch_layout, refuse_constants
+from mnet.export.format.manifest import Manifest, Slot
+from mnet.export.format.slots import (
+    BytesBinding,
+    bind_bytes,
+    pytorch_layout,
+    refuse_constants,
+)
+from mnet.export.lowering.android_programs import (
+    InputBinding,
+    ProgramOfConstants,
+    ProgramWithBytes,
+    ProgramWithInputs,
+    position,
+)
 from mnet.export.lowering.bindings import is_pointwise, owner
-from mnet.export.lowering.executorch_runtime import library, nodes, runtime, use_threads
+from mnet.export.lowering.executorch_runtime import nodes, runtime, use_threads
 from mnet.export.lowering.spec import ExportSpec
+from mnet.export.lowering.target import Program, Target
 from mnet.export.lowering.tracing import GeneratedAsInputs, exporter_step, refuse_unused, trace
-from mnet.export.targets import Program, Run
+from mnet.export.lowering.xnnpack_inputs import cheapest_binding
 
 PROGRAM_FILE = "model.pte"
 BAKED_FILE = "bench/baked.pte"
+
+
+TARGET = Target(
+    packages=("executorch",),
+    install="mnet-mobile[executorch]",
+    runtime="ExecuTorch, XNNPACK",
+    slots=(InputBinding, BytesBinding),
+    bindings=("input", "bytes"),
+    choose=cheapest_binding,
+    native=True,
+)
 
 __all__ = ["load_program", "nodes", "runtime", "write_baked", "write_program"]
 
@@ -82,9 +103,9 @@ def load_program(path: Path, manifest: Manifest, threads: int = 1) -> Program:
     use_threads(threads)
     data = path.read_bytes()
     if not manifest.slots:
-        return _ProgramOfConstants(data, manifest)
-    by_input = any(isinstance(slot.binding, InputBinding) for slot in manifest.slots)
-    return (_ProgramWithInputs if by_input else _ProgramWithBytes)(data, manifest)
+        return ProgramOfConstants(data, manifest)
+    by_input = any(slot.binding.kind == "input" for slot in manifest.slots)
+    return (ProgramWithInputs if by_input else ProgramWithBytes)(data, manifest)
 
 
 def _refuse_all_but_linear(model: nn.Module, name: str) -> None:
@@ -141,16 +162,10 @@ def _bind_inputs(
                 shape=tuple(model.get_parameter(name).shape),
                 dtype="float32",
                 layout=pytorch_layout(sentinel.dim()),
-                binding=InputBinding(kind="input", index=hits[0], name=name),
+                binding=InputBinding(index=hits[0], name=name),
             )
         )
     return tuple(slots)
-
-
-def _position(slot: Slot) -> int:
-    """Which input of `forward` the slot is."""
-    assert isinstance(slot.binding, InputBinding)
-    return slot.binding.index
 
 
 @exporter_step("ExecuTorch's exporter")
@@ -189,7 +204,7 @@ def _check_delegation(lowered: ExportedProgram, slots: Sequence[Slot]) -> None:
     names = lowered.graph_signature.user_inputs
     placeholders = {node.name: node for node in lowered.graph.nodes if node.op == "placeholder"}
     for slot in slots:
-        users = list(placeholders[str(names[_position(slot)])].users)
+        users = list(placeholders[str(names[position(slot)])].users)
         if not users or not all(_is_delegated_linear(lowered, user, slot) for user in users):
             raise BundleError(
                 f"generated parameter {slot.parameter} is not taken by XNNPACK as that of one Linear "
@@ -207,100 +222,11 @@ def _is_delegated_linear(lowered: ExportedProgram, call: torch.fx.Node, slot: Sl
         return False
     inner = delegate.original_module
     passed = [getattr(argument, "name", None) for argument in call.args[1:]]
-    outer = str(lowered.graph_signature.user_inputs[_position(slot)])
+    outer = str(lowered.graph_signature.user_inputs[position(slot)])
     name = inner.graph_signature.user_inputs[passed.index(outer)]
     (placeholder,) = (node for node in inner.graph.nodes if node.op == "placeholder" and node.name == name)
-    position = 1 if len(slot.layout) == 2 else 2
+    argument = 1 if len(slot.layout) == 2 else 2
     return all(
-        "aten.linear" in str(user.target) and user.args.index(placeholder) == position
+        "aten.linear" in str(user.target) and user.args.index(placeholder) == argument
         for user in placeholder.users
     )
-
-
-class _ProgramWithInputs:
-    """A loaded `.pte`, twice: each new version is bound to the instance that does not serve."""
-
-    def __init__(self, data: bytes, manifest: Manifest) -> None:
-        self._slots = sorted(manifest.slots, key=_position)
-        self._next = itertools.cycle((_Instance(data, manifest), _Instance(data, manifest)))
-
-    def bind(self, parameters: Mapping[str, Tensor]) -> Run:
-        weights = tuple(arranged(parameters[slot.parameter], slot.layout) for slot in self._slots)
-        return functools.partial(next(self._next).run, weights)
-
-
-class _ProgramWithBytes:
-    """A `.pte` of which each version of the weights is a patched copy, loaded anew under its own keys."""
-
-    def __init__(self, data: bytes, manifest: Manifest) -> None:
-        self._data = data
-        self._manifest = manifest
-        _Instance(data, manifest)
-
-    def bind(self, parameters: Mapping[str, Tensor]) -> Run:
-        patched = patch(self._data, self._manifest.slots, parameters)
-        return functools.partial(_Instance(patched, self._manifest).run, ())
-
-
-class _ProgramOfConstants:
-    """A loaded `.pte` without anything to bind."""
-
-    def __init__(self, data: bytes, manifest: Manifest) -> None:
-        self._instance = _Instance(data, manifest)
-
-    def bind(self, parameters: Mapping[str, Tensor]) -> Run:
-        return functools.partial(self._instance.run, ())
-
-
-class _Instance:
-    """One loaded `forward`, which keeps its inputs bound from call to call.
-
-    The weights are handed over once a version, not once a call, and the model's own inputs are copied into
-    tensors that stay bound: this saves 2 µs of 30. ExecuTorch is not re-entrant, so a lock is held during
-    each call; it costs no throughput, for the binding keeps Python's global lock while it runs.
-    """
-
-    def __init__(self, data: bytes, manifest: Manifest) -> None:
-        self._lock = threading.Lock()
-        # The library points into these bytes without owning them: were they freed, a call would crash.
-        self._data = data
-        try:
-            self._module = library()._load_for_executorch_from_buffer(data)
-        except RuntimeError as error:
-            raise BundleError(f"ExecuTorch cannot load the program: {error}") from None
-        self._check_signature(manifest)
-        self._inputs = [torch.zeros(info.shape, dtype=torch_dtype(info.dtype)) for info in manifest.inputs]
-        self._expected = [(tensor.shape, tensor.dtype) for tensor in self._inputs]
-        self._weights: tuple[Tensor, ...] | None = None
-
-    def run(self, weights: tuple[Tensor, ...], inputs: Sequence[Tensor]) -> list[Tensor]:
-        """One inference under `weights`. Returns copies: the next call overwrites the outputs' memory."""
-        if [(tensor.shape, tensor.dtype) for tensor in inputs] != self._expected:
-            raise ValueError(f"the model takes inputs of {self._expected}")
-        outputs: list[Tensor]
-        with self._lock:
-            for bound, given in zip(self._inputs, inputs, strict=True):
-                bound.copy_(given.detach())
-            try:
-                if self._weights is weights:
-                    outputs = self._module.plan_execute("forward")
-                else:
-                    self._weights = None
-                    outputs = self._module.forward([*self._inputs, *weights])
-                    self._weights = weights
-            except RuntimeError as error:
-                raise ValueError(f"the model refuses these inputs: {error}") from None
-        return outputs
-
-    def _check_signature(self, manifest: Manifest) -> None:
-        """The program must take the inputs and the slots that the manifest names, in these places."""
-        meta = self._module.method_meta("forward")
-        expected = {index: info.shape for index, info in enumerate(manifest.inputs)}
-        expected |= {
-            _position(slot): tuple(arranged(torch.empty(slot.shape), slot.layout).shape)
-            for slot in manifest.slots
-            if isinstance(slot.binding, InputBinding)
-        }
-        actual = {index: meta.input_tensor_meta(index).sizes() for index in range(meta.num_inputs())}
-        if actual != expected:
-            raise BundleError(f"the program takes inputs of shapes {actual}, its manifest says {expected}")

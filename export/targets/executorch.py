@@ -26,17 +26,25 @@ from torch.fx import Graph, GraphModule, Node
 
 from mnet.export.format.errors import BundleError
 from mnet.export.format.manifest import Manifest, Slot, torch_dtype
-from mnet.export.format.slots import bind_bytes, patch, refuse_constants
+from mnet.export.format.slots import BytesBinding, bind_bytes, patch, refuse_constants
 from mnet.export.lowering.executorch_runtime import library, nodes, runtime, use_threads
 from mnet.export.lowering.scratch import ScratchFolder
 from mnet.export.lowering.spec import ExportSpec
+from mnet.export.lowering.target import Run, Target
 from mnet.export.lowering.tracing import exporter_step, refuse_unused, trace
-from mnet.export.targets import Run
 
 PROGRAM_FILE = "model.pte"
 WEIGHTS_FILE = "model.ptd"
 BAKED_FILE = "bench/baked.pte"
 _TAG = "generated"
+
+TARGET = Target(
+    packages=("executorch",),
+    install="mnet-mobile[executorch]",
+    runtime="ExecuTorch, XNNPACK",
+    slots=(BytesBinding,),
+    native=True,
+)
 
 __all__ = ["load_program", "nodes", "runtime", "write_baked", "write_program"]
 

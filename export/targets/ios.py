@@ -21,20 +21,50 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from mnet.export.format.errors import BundleError
-from mnet.export.format.manifest import Manifest, Runtime, SliceBinding, Slot, TensorInfo, torch_dtype
+from mnet.export.format.golden import HALF_TOLERANCE
+from mnet.export.format.manifest import Binding, Manifest, Runtime, Slot, TensorInfo, torch_dtype
 from mnet.export.format.slots import pytorch_layout, refuse_constants
 from mnet.export.lowering.coreml_checker import SavedProgram, TensorType
 from mnet.export.lowering.spec import ExportSpec
+from mnet.export.lowering.target import Node, Run, Target
 from mnet.export.lowering.tracing import exporter_step, refuse_unused, trace
-from mnet.export.targets import Node, Run
 
 PROGRAM_FILE = "model.mlpackage"
 BAKED_FILE = "bench/baked.mlpackage"
 WEIGHTS = "generated_parameters"
 _MULTIPLE = 32
+
+
+class SliceBinding(Binding):
+    """The slot is `size` elements at `offset` of a flat fp16 vector: an input, or a state, of the program."""
+
+    kind: Literal["slice"] = "slice"
+    source: Literal["input", "state"]
+    name: str
+    offset: int = Field(ge=0)
+    size: int = Field(ge=1)
+
+    def __str__(self) -> str:
+        return f"one {self.source}"
+
+    @property
+    def where(self) -> str:
+        return f"{self.source} {self.name} [{self.offset}:{self.offset + self.size}]"
+
+
+TARGET = Target(
+    packages=("coremltools",),
+    install="mnet-mobile[ios]",
+    runtime="CoreML; here a checker of the saved program",
+    slots=(SliceBinding,),
+    tolerance=HALF_TOLERANCE,
+    bindings=("input", "state"),
+    runs_here=False,
+)
 
 
 def runtime() -> Runtime:
@@ -83,13 +113,11 @@ def nodes(path: Path) -> list[Node]:
 
 def flatten(parameters: Mapping[str, Tensor], slots: Sequence[Slot]) -> Tensor:
     """The fp16 vector that carries `parameters`, [length], zero where no slot is."""
-    ends = [
-        slot.binding.offset + slot.binding.size for slot in slots if isinstance(slot.binding, SliceBinding)
-    ]
-    flat = torch.zeros(math.ceil(max(ends) / _MULTIPLE) * _MULTIPLE, dtype=torch.float16)
-    for slot in slots:
-        assert isinstance(slot.binding, SliceBinding)
-        flat[slot.binding.offset :][: slot.binding.size] = parameters[slot.parameter].flatten().half()
+    places = {slot.parameter: SliceBinding.of(slot) for slot in slots}
+    end = max(place.offset + place.size for place in places.values())
+    flat = torch.zeros(math.ceil(end / _MULTIPLE) * _MULTIPLE, dtype=torch.float16)
+    for parameter, place in places.items():
+        flat[place.offset :][: place.size] = parameters[parameter].flatten().half()
     return flat
 
 
@@ -105,7 +133,7 @@ def _bind_slices(sentinels: Mapping[str, Tensor], source: Literal["input", "stat
                 shape=tuple(sentinel.shape),
                 dtype="float32",
                 layout=pytorch_layout(sentinel.dim()),
-                binding=SliceBinding(kind="slice", source=source, name=WEIGHTS, offset=offset, size=size),
+                binding=SliceBinding(source=source, name=WEIGHTS, offset=offset, size=size),
             )
         )
         offset += size
@@ -122,8 +150,8 @@ class _Sliced(nn.Module):
     def forward(self, *inputs: Tensor) -> Any:
         weights = {}
         for slot in self.slots:
-            assert isinstance(slot.binding, SliceBinding)
-            piece = inputs[-1][slot.binding.offset : slot.binding.offset + slot.binding.size]
+            place = SliceBinding.of(slot)
+            piece = inputs[-1][place.offset : place.offset + place.size]
             weights[slot.parameter] = piece.reshape(slot.shape)
         return torch.func.functional_call(self.model, weights, inputs[:-1])
 
@@ -241,7 +269,7 @@ class _Program:
 
 
 def _is_state(slot: Slot) -> bool:
-    return isinstance(slot.binding, SliceBinding) and slot.binding.source == "state"
+    return SliceBinding.of(slot).source == "state"
 
 
 def _coreml_dtype(info: TensorInfo) -> torch.dtype:

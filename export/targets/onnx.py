@@ -14,22 +14,44 @@ in three ways, which is why everything here is as it is:
 import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from mnet.export.format.errors import BundleError
-from mnet.export.format.manifest import InitializerBinding, Manifest, Runtime, Slot, torch_dtype
+from mnet.export.format.manifest import Binding, Manifest, Runtime, Slot, torch_dtype
 from mnet.export.format.slots import pytorch_layout, refuse_constants
 from mnet.export.lowering.scratch import ScratchFolder
 from mnet.export.lowering.spec import ExportSpec
+from mnet.export.lowering.target import Node, Run, Target
 from mnet.export.lowering.tracing import GeneratedAsInputs, exporter_step, trace
-from mnet.export.targets import Node, Run
 
 PROGRAM_FILE = "model.onnx"
 BAKED_FILE = "bench/baked.onnx"
+
+
+class InitializerBinding(Binding):
+    """The slot is the overridable initializer of this name; an `.onnx_adapter` file carries its value."""
+
+    kind: Literal["initializer"] = "initializer"
+    name: str
+
+    def __str__(self) -> str:
+        return "initializers"
+
+    @property
+    def where(self) -> str:
+        return f"initializer {self.name}"
+
+
+TARGET = Target(
+    packages=("onnx", "onnxscript", "onnxruntime"),
+    install="mnet-mobile[onnx]",
+    runtime="ONNX Runtime",
+    slots=(InitializerBinding,),
+)
 
 
 def runtime() -> Runtime:
@@ -54,7 +76,7 @@ def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str
             shape=tuple(sentinel.shape),
             dtype="float32",
             layout=pytorch_layout(sentinel.dim()),
-            binding=InitializerBinding(kind="initializer", name=name),
+            binding=InitializerBinding(name=name),
         )
         for name, sentinel in sentinels.items()
     )
@@ -184,8 +206,7 @@ class _Bound:
 
 def _initializer(slot: Slot) -> str:
     """The name of the initializer that the slot is."""
-    assert isinstance(slot.binding, InitializerBinding)
-    return slot.binding.name
+    return InitializerBinding.of(slot).name
 
 
 def write_adapter(weights: Mapping[str, Tensor], path: Path) -> None:

@@ -23,16 +23,24 @@ from torch import Tensor, nn
 
 from mnet.export.format.errors import BundleError
 from mnet.export.format.manifest import Manifest, Runtime, Slot, torch_dtype
-from mnet.export.format.slots import bind_bytes, patch
+from mnet.export.format.slots import BytesBinding, bind_bytes, patch
 from mnet.export.lowering.quiet import muted
 from mnet.export.lowering.spec import ExportSpec
+from mnet.export.lowering.target import Node, Run, Target
 from mnet.export.lowering.tflite_quantizer import quantize_base
 from mnet.export.lowering.tracing import exporter_step, refuse_unused, trace
-from mnet.export.targets import Node, Run
 
 PROGRAM_FILE = "model.tflite"
 BAKED_FILE = "bench/baked.tflite"
 _SIGNATURE = "serving_default"
+
+TARGET = Target(
+    packages=("litert_torch", "ai_edge_litert", "ai_edge_quantizer"),
+    install="mnet-mobile[tflite]",
+    runtime="LiteRT, XNNPACK",
+    slots=(BytesBinding,),
+    quantizes=True,
+)
 
 
 def runtime() -> Runtime:

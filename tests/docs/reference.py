@@ -44,9 +44,10 @@ PUBLIC = {
         "mnet.export.format.errors:Reason",
     ],
     "A runtime of your own": [
-        "mnet.export.targets:TargetModule",
-        "mnet.export.targets:Program",
-        "mnet.export.targets:Target",
+        "mnet.export.lowering.target:TargetModule",
+        "mnet.export.lowering.target:Program",
+        "mnet.export.lowering.target:Target",
+        "mnet.export.format.manifest:Binding",
     ],
     "A phone": [
         "mnet.toolchain.phone.phone:Phone",

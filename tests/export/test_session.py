@@ -11,8 +11,9 @@ from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import IntegrityError, Reason, Refused
 from mnet.export.format.golden import LEAST_CHANGE, relative_error
 from mnet.export.format.packs import write_pack
+from mnet.export.lowering.target import Program, Run
 from mnet.export.session import Session, open_baked, open_session
-from mnet.export.targets import Program, Run, load_target, target_names
+from mnet.export.targets import load_program, target_names
 from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec
 
 
@@ -30,8 +31,7 @@ def same(actual: Sequence[Tensor], expected: Tensor, bundle: Bundle) -> bool:
 
 def load_fresh(bundle: Bundle) -> Program:
     """The bundle's program, loaded anew."""
-    module = load_target(bundle.manifest.target)
-    return module.load_program(bundle.path / bundle.manifest.model.program, bundle.manifest)
+    return load_program(bundle.path / bundle.manifest.model.program, bundle.manifest)
 
 
 def test_a_swap_gives_what_eager_pytorch_gives(bundle: Bundle, packs: PackFactory) -> None:

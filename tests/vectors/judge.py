@@ -11,6 +11,7 @@ from mnet.export.format.manifest import parse_manifest
 from mnet.export.format.packs import read_pack
 from mnet.export.format.shift import Shift
 from mnet.export.session import open_session
+from mnet.export.targets import find_target
 from mnet.toolchain.contract.keys import load_public_keys, read_statement
 from mnet.toolchain.contract.release import Release, verify_release
 from mnet.toolchain.errors import UserError
@@ -65,7 +66,8 @@ def _swap(vector: dict[str, Any], _: dict[str, Any], bundle: Path, __: Path) -> 
 
 
 def _manifest(vector: dict[str, Any], *_: object) -> None:
-    parse_manifest(base64.b64decode(vector["manifest"]))
+    manifest = parse_manifest(base64.b64decode(vector["manifest"]))
+    manifest.bound_by(find_target(manifest.target).slots)
 
 
 def _bundle(vector: dict[str, Any], _: dict[str, Any], bundle: Path, scratch: Path) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 from mnet.export.bench.latency import machine, sizes
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import BundleError
+from mnet.export.targets import find_target, known_targets
 from mnet.toolchain.attached.adb import AttachedPhone
 from mnet.toolchain.errors import UserError
 
-TARGETS = ("android", "executorch")
 # An inference keeps to the thread that calls it.
 _THREADS = {"threads": 1}
 _BUILDS = Path(__file__).parents[2] / "build"
@@ -81,8 +81,9 @@ def bench_on_phone(bundle: Bundle, swaps: int) -> dict[str, Any]:
 
 def check_target(target: str) -> None:
     """BundleError for a target that the runner does not run."""
-    if target not in TARGETS:
-        raise BundleError(f"mnet-runner runs targets {' and '.join(TARGETS)}, not {target}")
+    if not find_target(target).native:
+        able = " and ".join(name for name, known in known_targets().items() if known.native)
+        raise BundleError(f"mnet-runner runs targets {able}, not {target}")
 
 
 def _conditions(phone: AttachedPhone) -> dict[str, str]:

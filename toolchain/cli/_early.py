@@ -3,12 +3,8 @@
 Whoever reads the run or bundle checks all of it again.
 """
 
-import importlib.util
-import pkgutil
-from importlib.metadata import entry_points
 from pathlib import Path
 
-from mnet.export.format.errors import BundleError
 from mnet.toolchain.errors import UserError
 
 
@@ -35,12 +31,8 @@ def check_bundles(*bundles: Path) -> None:
 
 
 def check_targets(*targets: str) -> None:
-    """Raises BundleError for a name that is neither a module of `mnet.export.targets` nor an entry point."""
-    package = importlib.util.find_spec("mnet.export.targets")
-    assert package is not None
-    modules = pkgutil.iter_modules(package.submodule_search_locations)
-    known = [module.name for module in modules if not module.name.startswith("_")]
-    known += [found.name for found in entry_points(group="mnet.targets")]
+    """Raises BundleError for a name that is no target's."""
+    from mnet.export.targets import check_name
+
     for target in targets:
-        if target not in known:
-            raise BundleError(f"unknown target {target!r}; known targets: {', '.join(known)}")
+        check_name(target)

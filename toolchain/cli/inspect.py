@@ -52,20 +52,9 @@ def _slots(found: dict[str, Any]) -> "Table":
     table = Table("slot", "shape", "layout", "bytes", "travels as", "where", title=title, caption=caption)
     for slot in found["slots"]:
         shape = " x ".join(map(str, slot["shape"]))
-        where = _where(**slot["binding"])
         size = f"{slot['bytes']:,}"
-        table.add_row(slot["parameter"], shape, slot["layout"], size, slot["pack_dtype"], where)
+        table.add_row(slot["parameter"], shape, slot["layout"], size, slot["pack_dtype"], slot["where"])
     return table
-
-
-def _where(kind: str, **place: Any) -> str:
-    if kind == "input":
-        return f"input {place['index']}, {place['name']}"
-    if kind == "initializer":
-        return f"initializer {place['name']}"
-    if kind == "slice":
-        return f"{place['source']} {place['name']} [{place['offset']}:{place['offset'] + place['size']}]"
-    return f"{place['file']} at byte {place['offset']:,}"
 
 
 def _nodes(found: dict[str, Any]) -> "Table":

@@ -34,11 +34,11 @@ def command(
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from mnet.export.bench.matrix import COLUMNS, cell_texts, markdown, measure_cell
-    from mnet.export.targets import TARGETS, load_target
+    from mnet.export.targets import known_targets, load_target
     from mnet.toolchain.training.export_run import export_spec
     from mnet.toolchain.training.run import load_run
 
-    targets = target or [name for name, known in TARGETS.items() if known.installed]
+    targets = target or [name for name, known in known_targets().items() if known.installed]
     for name in targets:
         load_target(name)
     specs = [export_spec(load_run(run)) for run in runs]

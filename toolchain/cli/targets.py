@@ -17,7 +17,7 @@ def command(
     from rich.console import Console
     from rich.table import Table
 
-    from mnet.export.targets import TARGETS
+    from mnet.export.targets import known_targets
 
     rows = [
         {
@@ -28,15 +28,15 @@ def command(
             "tolerance": target.tolerance,
             "bindings": list(target.bindings),
             "base": ["fp32", "int8"] if target.quantizes else ["fp32"],
-            "extra": f"mnet-mobile[{target.extra}]",
+            "install": target.install,
         }
-        for name, target in TARGETS.items()
+        for name, target in known_targets().items()
     ]
     if as_json:
         print(json.dumps(rows))
         return
-    table = Table("target", "exports", "on this machine", "runtime", "extra")
+    table = Table("target", "exports", "on this machine", "runtime", "installed by")
     for row in rows:
         exports = "yes" if row["export"] else "no"
-        table.add_row(str(row["target"]), exports, str(row["here"]), str(row["runtime"]), str(row["extra"]))
+        table.add_row(str(row["target"]), exports, str(row["here"]), str(row["runtime"]), str(row["install"]))
     Console(markup=False).print(table)

@@ -55,7 +55,7 @@ def test_the_rule_is_held_against_what_inputs_cost() -> None:
         "writing takes longer than an inference from 16 MB on"
     )
     assert lines[1].endswith("ratio above 1.05 nowhere; writing takes longer than an inference everywhere")
-    assert lines[2] == "the rule for android agrees with 3 of 4 points"
+    assert lines[2] == "the target's rule agrees with 3 of 4 points"
     assert lines[3] == "it takes input at generated layer 1 MB, where inputs have ratio 1.200 (+1.0 µs)"
 
 

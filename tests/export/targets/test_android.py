@@ -13,9 +13,9 @@ from mnet.export.exporter import export_bundle
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import BundleError
 from mnet.export.format.golden import max_abs_error
-from mnet.export.format.manifest import BytesBinding, InputBinding
-from mnet.export.format.slots import KEY_SIZE, patch, place
+from mnet.export.format.slots import KEY_SIZE, BytesBinding, patch, place
 from mnet.export.lowering.bindings import choose_binding
+from mnet.export.lowering.xnnpack_inputs import cheapest_binding
 from mnet.export.session import open_session
 from tests.export.models import ConvNet, Separable, image_spec
 from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec
@@ -35,7 +35,7 @@ def test_a_generated_pointwise_convolution_is_handed_over_as_a_linear(tmp_path: 
     model = Separable().eval()
     bundle = export_bundle(image_spec(model, model.generated), "android", tmp_path / "b")
     first = bundle.manifest.slots[0]
-    assert isinstance(first.binding, InputBinding)
+    assert first.binding.kind == "input"
     assert (first.parameter, first.shape, first.layout) == ("last.weight", (16, 8, 1, 1), "OI")
     taken = [node for node in android.nodes(bundle.path / "model.pte") if node.engine == "XNNPACK"]
     assert [node.op for node in taken].count("FullyConnected") == 2
@@ -55,7 +55,7 @@ def test_other_convolutions_are_bytes_of_the_file_and_the_export_says_why(
     by_bytes: tuple[Bundle, ConvNet, list[str]],
 ) -> None:
     bundle, model, stages = by_bytes
-    assert all(isinstance(slot.binding, BytesBinding) for slot in bundle.manifest.slots)
+    assert {slot.binding.kind for slot in bundle.manifest.slots} == {"bytes"}
     assert "weights by bytes: XNNPACK takes no Conv2d as an input (conv.weight)" in stages[1]
     swap_five_times(bundle, model)
 
@@ -70,32 +70,31 @@ def test_a_patched_file_is_the_one_that_an_export_of_the_new_weights_writes_keys
     exported, slots = android._lower_with_bytes(changed, image_spec(changed, changed.generated))
     template = (bundle.path / "model.pte").read_bytes()
     patched = patch(template, bundle.manifest.slots, new)
-    assert slots == bundle.manifest.slots
+    assert slots == bundle.manifest.bound_by([BytesBinding]).slots
     assert patched == exported
     for slot in slots:
-        assert isinstance(slot.binding, BytesBinding)
-        for key in slot.binding.keys:
+        for key in BytesBinding.of(slot).keys:
             assert patched[key : key + KEY_SIZE] != template[key : key + KEY_SIZE]
-    assert sum(bool(slot.binding.keys) for slot in slots if isinstance(slot.binding, BytesBinding)) >= 4
+    assert sum(bool(BytesBinding.of(slot).keys) for slot in slots) >= 4
 
 
 def test_the_rule_weighs_packing_against_the_inference() -> None:
-    small = choose_binding(ranker_spec(Ranker()), "android")
+    small = cheapest_binding(ranker_spec(Ranker()))
     assert small.binding == "input"
     assert small.why.startswith("weights by input: packing them adds 0.5 µs to an inference of about")
-    wide = choose_binding(ranker_spec(Ranker(width=256)), "android")
+    wide = cheapest_binding(ranker_spec(Ranker(width=256)))
     assert wide.binding == "bytes"
     assert wide.why.startswith(
         "weights by bytes: packing them as inputs would add 18.8 µs to an inference of"
     )
-    asked = choose_binding(ranker_spec(Ranker(width=256), binding="input"), "android")
+    asked = choose_binding(ranker_spec(Ranker(width=256), binding="input"), "android", android.TARGET)
     assert asked.binding == "input"
 
 
 @pytest.mark.parametrize("axis", ["base", "history", "batch"])
 def test_the_same_layer_is_an_input_where_the_inference_is_long(axis: str) -> None:
     """As measured: 64 KB add 42 % to an inference of 6 µs, and nothing that one would find to one of 100 µs."""
-    short, *_, long = (choose_binding(sweep_spec(shape), "android").binding for shape in shapes(axis))
+    short, *_, long = (cheapest_binding(sweep_spec(shape)).binding for shape in shapes(axis))
     assert (short, long) == ("bytes", "input")
 
 

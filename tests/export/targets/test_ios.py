@@ -14,7 +14,6 @@ from mnet.export.exporter import export_bundle
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import BundleError, IntegrityError
 from mnet.export.format.golden import LEAST_CHANGE, max_abs_error, relative_error
-from mnet.export.format.manifest import SliceBinding
 from mnet.export.lowering.coreml_checker import SavedProgram
 from mnet.export.lowering.spec import ExportSpec
 from mnet.export.session import open_session
@@ -45,14 +44,10 @@ def specification(package: Path) -> Any:
 
 
 def test_the_slots_lie_one_behind_the_other_in_a_padded_fp16_input(bundle: Bundle) -> None:
-    bindings = [slot.binding for slot in bundle.manifest.slots]
-    assert all(isinstance(binding, SliceBinding) for binding in bindings)
-    assert (
-        [(binding.source, binding.offset, binding.size) for binding in bindings]
-        == [  # type: ignore[union-attr]
-            ("input", sum(SIZES[:k]), size) for k, size in enumerate(SIZES)
-        ]
-    )
+    bindings = [coreml.SliceBinding.of(slot) for slot in bundle.manifest.slots]
+    assert [(binding.source, binding.offset, binding.size) for binding in bindings] == [
+        ("input", sum(SIZES[:k]), size) for k, size in enumerate(SIZES)
+    ]
     description = specification(bundle.path / "model.mlpackage").description
     array = description.input[-1].type.multiArrayType
     assert [each.name for each in description.input] == ["history", "candidates", coreml.WEIGHTS]
@@ -75,7 +70,7 @@ def test_with_binding_state_the_program_reads_a_state_instead(with_state: Bundle
     assert content.specificationVersion == 9
     assert content.mlProgram.functions["main"].opset == "CoreML8"
     assert "read_state" in SavedProgram(with_state.path / "model.mlpackage").ops()
-    assert {slot.binding.source for slot in with_state.manifest.slots} == {"state"}  # type: ignore[union-attr]
+    assert {coreml.SliceBinding.of(slot).source for slot in with_state.manifest.slots} == {"state"}
     assert verify_bundle(with_state).output_change > LEAST_CHANGE * with_state.manifest.golden.tolerance
 
 

@@ -14,8 +14,8 @@ from mnet.export.exporter import export_bundle
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import BundleError, Reason, Refused
 from mnet.export.format.golden import max_abs_error
+from mnet.export.lowering.target import Run
 from mnet.export.session import Session, open_session
-from mnet.export.targets import Run
 from mnet.export.verify import verify_bundle
 from tests.export.models import ConvNet, Normalized, image_spec
 from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec

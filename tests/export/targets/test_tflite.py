@@ -17,8 +17,7 @@ from mnet.export.exporter import export_bundle
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import BundleError
 from mnet.export.format.golden import max_abs_error
-from mnet.export.format.manifest import BytesBinding
-from mnet.export.format.slots import find, patch, place, stored
+from mnet.export.format.slots import BytesBinding, find, patch, place, stored
 from mnet.export.lowering.spec import ExportSpec
 from mnet.export.session import open_session
 from tests.export.models import ConvNet, Normalized, Recurrent, Separable, image_spec
@@ -38,9 +37,9 @@ def template(bundle: Bundle) -> bytes:
 
 def test_the_slots_are_bytes_of_the_file_that_hold_the_sentinels(bundle: Bundle) -> None:
     for slot in bundle.manifest.slots:
-        assert isinstance(slot.binding, BytesBinding)
-        assert slot.binding.file == "model.tflite"
-        held = template(bundle)[slot.binding.offset : slot.binding.offset + slot.binding.size]
+        binding = BytesBinding.of(slot)
+        assert binding.file == "model.tflite"
+        held = template(bundle)[binding.offset : binding.offset + binding.size]
         assert held == stored(bundle.golden.weights[slot.parameter], slot.layout)
 
 
