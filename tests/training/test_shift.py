@@ -9,10 +9,16 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
+from mnet.toolchain.metanetwork import MetaNetwork
+from mnet.toolchain.metanetwork.context_sets import SampleSet
+from mnet.toolchain.settings import Part
+from mnet.toolchain.tasks import Samples
+from mnet.toolchain.tasks.supervised import SupervisedSettings
 from mnet.toolchain.training import shift
 from mnet.toolchain.training.compare_policies import policies, policy_rows
 from mnet.toolchain.training.run import POLICY, load_run, read_policy
-from mnet.toolchain.training.shift import served_by
+from mnet.toolchain.training.shift import NoShiftError, fit_shift, served_by
+from tests.training.sensors import Linear, NextReading
 
 DEVICE = np.array([0, 0, 0, 0, 1, 1, 1])
 KNOWN = np.array([False, True, True, True, True, True, True])
@@ -73,6 +79,20 @@ def test_phones_with_few_chances_still_ask_again() -> None:
 def test_one_chance_each_tells_no_threshold() -> None:
     statistics = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
     assert shift._threshold(statistics, np.arange(50), np.ones(50, dtype=bool)) is None
+
+
+def test_where_nothing_varies_there_is_no_policy_and_a_reason() -> None:
+    with pytest.raises(NoShiftError, match="no device's samples differ"):
+        shift._low_rank(torch.ones(50, 3), torch.randn(50, 4))
+    data = NextReading.load("made-up", None)
+    first = torch.cat([torch.nonzero(data.device == device)[:12, 0] for device in range(20)])
+    once = Samples((data.inputs[0][first],), data.targets[first], data.device[first])
+    task = NextReading.create(
+        SupervisedSettings(context=8, serves=4), NextReading.facts(once), Part(name="x"), None
+    )
+    network = MetaNetwork(Linear(), Linear.generated, SampleSet(len(task.mean), 8))
+    with pytest.raises(NoShiftError, match="no phone of the validation data had a second chance to ask"):
+        fit_shift(task, network, task.splits(once, network))
 
 
 def test_training_leaves_a_policy_and_the_table_compares_it(small_run: Path, tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from mnet.export.format.bundle import Bundle
+from mnet.export.format.errors import IntegrityError, Refused
 from mnet.export.format.golden import flattened
 from mnet.export.format.manifest import MANIFEST_FILE
 from mnet.export.format.pack_dtypes import narrowed, widened
 from mnet.export.format.packs import read_pack, write_pack
 from mnet.export.lowering.quantization import with_base
+from mnet.export.session import open_session
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import call_alike
 from mnet.toolchain.training.run import CONFIG, Run, load_run
@@ -49,6 +51,21 @@ def _found(paths: Sequence[Path], marker: str) -> list[Path]:
         )
         found += within or [path]
     return found
+
+
+def verify_served(run: Run, bundle: Bundle) -> None:
+    """Make two packs as the service does, and swap them in on the bundle's runtime, whose self-test must pass.
+
+    Raises UserError for a bundle of another run, IntegrityError where a pack of the service is refused.
+    """
+    session = open_session(bundle)
+    for pack in PackGenerator(run, bundle).trial():
+        try:
+            session.swap(pack)
+        except Refused as error:
+            raise IntegrityError(
+                error.reason, f"a pack that the service made is refused: {error.detail}"
+            ) from None
 
 
 class PackGenerator:
@@ -108,6 +125,18 @@ class PackGenerator:
         for name, values in batch.items():
             if not torch.isfinite(values).all():
                 raise ValueError(f"the generated {name} is not finite")
+        return self._written(batch, versions)
+
+    @torch.inference_mode()
+    def trial(self) -> tuple[bytes, bytes]:
+        """Two packs, of versions 1 and 2, made as those of devices are, but from vectors that no device has sent."""
+        width = self._run.metanetwork.context_encoder.width
+        vectors = torch.randn(self._rows, width, generator=torch.Generator().manual_seed(0))
+        first, second = self._written(self._run.metanetwork.generate_from(vectors), (1, 2))
+        return first, second
+
+    def _written(self, batch: dict[str, Tensor], versions: Sequence[int]) -> list[bytes]:
+        """The first of `rows` generated parameters fp32 [rows, *shape], as packs of these versions."""
         packed, on_device = self._narrowed(batch)
         # What the devices' self-tests must reproduce on their own runtimes, under these very weights.
         outputs = flattened(call_alike(self._on_device, on_device, *self._golden))

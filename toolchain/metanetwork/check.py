@@ -1,13 +1,14 @@
 """What can be generated, and what cannot, said by name before anything is trained."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils._pytree import tree_leaves
 
 
 def generated_parameters(device_model: nn.Module, generated: Sequence[str]) -> dict[str, nn.Parameter]:
@@ -55,12 +56,21 @@ def check_generated(device_model: nn.Module, generated: Sequence[str], inputs: S
         raise ValueError(f"cannot generate {', '.join(idle)}: the forward pass does not use it")
 
 
+@torch.no_grad()
+def operations(device_model: nn.Module, generated: Sequence[str], inputs: Sequence[Tensor]) -> dict[str, str]:
+    """The torch function that each generated parameter goes into first in `device_model(*inputs)`, by its name."""
+    watch = _Watch(device_model, generated_parameters(device_model, generated))
+    with _in_eval_mode(device_model), suppress(ValueError), watch:
+        device_model(*inputs)
+    return watch.used
+
+
 class _Watch(TorchFunctionMode):
-    """Notes which generated parameters are used, and refuses a batch_norm on what comes out of their layers."""
+    """Notes which functions take generated parameters, and refuses a batch_norm on what comes out of their layers."""
 
     def __init__(self, device_model: nn.Module, parameters: dict[str, nn.Parameter]) -> None:
         super().__init__()
-        self.used: set[str] = set()
+        self.used: dict[str, str] = {}
         self._names = {id(parameter): name for name, parameter in parameters.items()}
         self._modules = {id(module.running_mean): name for name, module in _batch_norms(device_model)}
         self._outputs: list[tuple[Any, str]] = []
@@ -78,11 +88,12 @@ class _Watch(TorchFunctionMode):
                         "use GroupNorm there, or no norm"
                     )
         result = func(*args, **kwargs)
+        tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         for value in (*args, *kwargs.values()):
             for part in value if isinstance(value, list | tuple) else (value,):
-                if id(part) in self._names and isinstance(result, Tensor):
-                    self.used.add(self._names[id(part)])
-                    self._outputs.append((result, self._names[id(part)]))
+                if id(part) in self._names and tensors:
+                    self.used.setdefault(self._names[id(part)], resolve_name(func) or str(func))
+                    self._outputs += [(tensor, self._names[id(part)]) for tensor in tensors]
         return result
 
 

@@ -200,6 +200,32 @@ def _dropout(
     return packs.tensor(out)
 
 
+def _attention(
+    packs: PackRules,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    **settings: Any,
+) -> Tensor:
+    """The rows of all packs are one batch; vmap would call it once for each pack."""
+    if (
+        min(query.dim(), key.dim(), value.dim()) < 3
+        or dropout_p
+        or not query.dim() == key.dim() == value.dim()
+    ):
+        raise NoRule
+    mask = attn_mask
+    if mask is not None and (packs.rows(mask) is not None or mask.dim() > 2):
+        wide = mask.expand(*query.shape[:-1], key.shape[-2])
+        mask = packs.of_each(wide).flatten(0, 1)
+    q, k, v = (packs.of_each(part).flatten(0, 1) for part in (query, key, value))
+    out = functional.scaled_dot_product_attention(q, k, v, mask, is_causal=is_causal, **settings)
+    return packs.tensor(out.unflatten(0, (packs.n_packs, -1)))
+
+
 def _recurrent(layer: Callable[..., Any]) -> Callable[..., Any]:
     """`torch.gru` and its kind with weights that all packs share: their rows are one batch."""
 
@@ -237,5 +263,6 @@ RULES: dict[Callable[..., Any], Callable[..., Any]] = {
     functional.batch_norm: _batch_norm,
     functional.layer_norm: _layer_norm,
     functional.dropout: _dropout,
+    functional.scaled_dot_product_attention: _attention,
     **{layer: _recurrent(layer) for layer in (torch.gru, torch.lstm, torch.rnn_tanh, torch.rnn_relu)},
 }

@@ -22,7 +22,7 @@ from mnet.toolchain.training.bootstrap import FloatArray, bootstrap_gain, gain_t
 from mnet.toolchain.training.build import load_data
 from mnet.toolchain.training.run import Run, load_run, read_policy, write_json, write_policy
 from mnet.toolchain.training.scorers import GeneratedScorer
-from mnet.toolchain.training.shift import BATCH, Asks, asks_by_shift, fit_shift, served_by
+from mnet.toolchain.training.shift import BATCH, Asks, NoShiftError, asks_by_shift, fit_shift, served_by
 
 NEVER, ALWAYS, SHIFT = "never", "always", "shift"
 
@@ -39,11 +39,10 @@ def policies(path: Path, every: Sequence[int], console: Console) -> dict[str, An
     splits = run.task.splits(data, run.metanetwork)
     shift = read_policy(path)
     if shift is None:
-        if (shift := fit_shift(run.task, run.metanetwork, splits)) is None:
-            raise UserError(
-                f"{path} has no policy `shift`: its task does not say what a shift is to be told by, "
-                "or no phone of its validation data had a second chance to ask"
-            )
+        try:
+            shift = fit_shift(run.task, run.metanetwork, splits)
+        except NoShiftError as error:
+            raise UserError(f"{path} has no policy `shift`: {error}") from None
         write_policy(path, shift)
     vectors, statistics, device = _times(run, splits, shift)
     known = (vectors != 0).any(dim=1).numpy()

@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import nn
 
 from mnet.toolchain.metanetwork import MetaNetwork
-from mnet.toolchain.tasks import find_task
+from mnet.toolchain.tasks import Task, find_task
 from mnet.toolchain.tasks.task import Splits
 from mnet.toolchain.training.build import (
     CLOUD,
@@ -37,6 +37,7 @@ from mnet.toolchain.training.fit import fit
 from mnet.toolchain.training.generator_sizes import forms_table
 from mnet.toolchain.training.hardware import DEFAULT_HARDWARE, Hardware
 from mnet.toolchain.training.on_device import on_device_rows, on_device_scorer, tune_on_device
+from mnet.toolchain.training.preflight import preflight
 from mnet.toolchain.training.run import (
     CHECKPOINT,
     check_config,
@@ -50,7 +51,7 @@ from mnet.toolchain.training.run import (
     write_policy,
 )
 from mnet.toolchain.training.scorers import Scorer, training_scorer
-from mnet.toolchain.training.shift import fit_shift
+from mnet.toolchain.training.shift import NoShiftError, fit_shift
 
 
 def train(
@@ -72,10 +73,13 @@ def train(
     for name in fits(config):
         lightning.seed_everything(config.seed, verbose=False)
         modules[name] = build_module(name, task, config)
+    if isinstance(network := modules.get(GENERATED), MetaNetwork):
+        if not (out / "fits").is_dir():
+            splits = task.splits(data, network)
+            preflight(task, network, splits, lambda what, found: console.print(f"{what}: {found}"))
+        console.print(forms_table(network))
     write_config(out, config)
     write_facts(out, facts)
-    if isinstance(network := modules.get(GENERATED), MetaNetwork):
-        console.print(forms_table(network))
     stages = Stages(config.seed, out / "fits", console, hardware)
     for name, settings in fits(config).items():
         trained_as = build_task(cloud_training(config), facts) if name == CLOUD else task
@@ -94,15 +98,25 @@ def train(
         scorer = on_device_scorer(task, modules[base], steps, splits)
         stages.metrics[name] = tune_on_device(name, scorer, splits, console)
 
-    if isinstance(network, MetaNetwork) and (policy := fit_shift(task, network, task.splits(data, network))):
-        console.print(
-            f"policy: shift, half-life {policy.half_life:g} samples, threshold {policy.threshold:.3g}"
-        )
-        write_policy(out, policy)
     save_modules(out / CHECKPOINT, **modules)
+    if isinstance(network, MetaNetwork):
+        _write_shift(task, network, task.splits(data, network), out, console)
     write_curves(out, task.metrics[0])
     write_metrics(out, stages.metrics)
     return stages.metrics
+
+
+def _write_shift(
+    task: Task[Any], network: MetaNetwork, splits: Splits[Any], out: Path, console: Console
+) -> None:
+    """Leave the request policy `shift` in the run, or say why there is none."""
+    try:
+        policy = fit_shift(task, network, splits)
+    except NoShiftError as error:
+        console.print(f"policy: no shift, {error}")
+        return
+    console.print(f"policy: shift, half-life {policy.half_life:g} samples, threshold {policy.threshold:.3g}")
+    write_policy(out, policy)
 
 
 def start_from(static: nn.Module, network: nn.Module) -> None:

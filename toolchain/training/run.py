@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from safetensors import SafetensorError
@@ -134,8 +135,15 @@ def read_metrics(path: Path) -> dict[str, Any] | None:
 
 @rank_zero_only
 def save_modules(file: Path, **modules: nn.Module) -> None:
-    """Write the weights of several modules into one safetensors file, each under its name, all or nothing."""
-    tensors = {f"{name}.{key}": value for name, m in modules.items() for key, value in m.state_dict().items()}
+    """Write the weights of several modules into one safetensors file, each under its name, all or nothing.
+
+    Of a tensor that stands in several places of a module, as a tied embedding, the first is written.
+    """
+    tensors = {
+        f"{name}.{key}": value
+        for name, module in modules.items()
+        for key, value in _without_twins(module.state_dict()).items()
+    }
     part = file.with_suffix(".part")
     save_file(tensors, part)
     part.replace(file)
@@ -160,7 +168,23 @@ def load_module(file: Path, model: nn.Module) -> None:
 
 def _load(module: nn.Module, tensors: dict[str, Tensor], prefix: str) -> None:
     own = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-    module.load_state_dict(own)
+    state = module.state_dict()
+    written = {_place(state[key]): value for key, value in own.items() if key in state}
+    twins = {key: written[_place(value)] for key, value in state.items() if _place(value) in written}
+    module.load_state_dict(twins | own)
+
+
+def _without_twins(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a state, each once and with memory of its own, as safetensors wants them."""
+    first: dict[Any, str] = {}
+    for key, value in state.items():
+        first.setdefault(_place(value), key)
+    return {key: state[key].clone(memory_format=torch.contiguous_format) for key in first.values()}
+
+
+def _place(value: Tensor) -> Any:
+    """Where a tensor lies; equal for two names of one tensor. One without a number in it lies by itself."""
+    return (value.data_ptr(), value.shape, value.stride(), value.dtype) if value.numel() else id(value)
 
 
 def _read_facts(path: Path) -> dict[str, Any]:

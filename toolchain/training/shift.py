@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mnet.export.format.shift import Shift, moving_average
+from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.tasks import Task
 from mnet.toolchain.tasks.task import Splits
@@ -31,15 +32,23 @@ BATCH = 64
 Asks = Callable[[int, int], bool]
 
 
+class NoShiftError(UserError):
+    """There is no policy `shift` to be had, and why."""
+
+
 @torch.no_grad()
-def fit_shift(task: Task[Any], network: MetaNetwork, splits: Splits[Any]) -> Shift | None:
-    """The policy for this network; None where the task offers none, or no phone had a second chance to ask."""
+def fit_shift(task: Task[Any], network: MetaNetwork, splits: Splits[Any]) -> Shift:
+    """The policy for this network.
+
+    Raises NoShiftError where there can be none: the task does not say what a shift is to be told by, no phone of the
+    validation data had a second chance to ask, or nothing differs between the times at which they could.
+    """
     network.eval()
     averages: dict[float, list[Tensor]] = {half_life: [] for half_life in HALF_LIVES}
     vectors, devices, of_ids = [], [], None
     for batch in task.histories(splits, "validation", BATCH):
         if (seen := task.seen(network, batch)) is None:
-            return None
+            raise NoShiftError(f"task {task.name} does not say what a shift is to be told by")
         of_ids = seen.of_ids
         samples = seen.context if of_ids is None else of_ids[seen.context]
         for half_life, found in averages.items():
@@ -48,13 +57,15 @@ def fit_shift(task: Task[Any], network: MetaNetwork, splits: Splits[Any]) -> Shi
         devices.append(task.devices(batch))
     wanted, device = torch.cat(vectors), torch.cat(devices)
     known = (wanted != 0).any(dim=1)
+    if not known.any():
+        raise NoShiftError("no device of the validation data has uploaded anything")
     fits = {h: _low_rank(torch.cat(found)[known], wanted[known]) for h, found in averages.items()}
     half_life = min(fits, key=lambda h: fits[h][1])
     projection = fits[half_life][0]
     statistics = torch.cat(averages[half_life]) @ projection
     threshold = _threshold(statistics, device.numpy(), known.numpy())
     if threshold is None:
-        return None
+        raise NoShiftError("no phone of the validation data had a second chance to ask")
     if of_ids is None:
         return Shift("vectors", projection, half_life, threshold)
     return Shift("ids", of_ids @ projection, half_life, threshold)
@@ -116,9 +127,18 @@ def _at_most(asked: NDArray[np.int64], chances: NDArray[np.int64]) -> float:
 def _low_rank(averages: Tensor, vectors: Tensor) -> tuple[Tensor, float]:
     """fp32 [N, f], [N, width] -> the map [f, d] whose output is a rotation of the predicted vector, and its error."""
     x, y = averages - averages.mean(dim=0), vectors - vectors.mean(dim=0)
+    if not (x.any() and y.any() and x.isfinite().all() and y.isfinite().all()):
+        raise NoShiftError(
+            "in the validation data no device's samples differ from another's, or none that are finite"
+        )
     gram = x.T @ x
     ridge = RIDGE * gram.diagonal().mean() * torch.eye(len(gram))
-    full = torch.linalg.solve(gram + ridge, x.T @ y)
-    directions = torch.linalg.svd(x @ full, full_matrices=False).Vh[:RANK].T
+    try:
+        full = torch.linalg.solve(gram + ridge, x.T @ y)
+        directions = torch.linalg.svd(x @ full, full_matrices=False).Vh[:RANK].T
+    except torch.linalg.LinAlgError as error:
+        raise NoShiftError(
+            f"the samples of the validation data vary too little to fit it ({error})"
+        ) from None
     projection = full @ directions
     return projection, float((y - x @ projection @ directions.T).square().sum())

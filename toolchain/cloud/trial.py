@@ -1,0 +1,101 @@
+"""What works where before anything is trained: a model with random weights, exported, verified and served."""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import lightning
+
+from mnet.export.exporter import export_bundle
+from mnet.export.format.errors import BundleError
+from mnet.toolchain.cloud.generation import verify_served
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.tasks import find_task
+from mnet.toolchain.training.build import GENERATED, build_module, build_task, load_data
+from mnet.toolchain.training.config import Config
+from mnet.toolchain.training.export_run import export_spec
+from mnet.toolchain.training.preflight import preflight
+from mnet.toolchain.training.run import Run
+
+Verdict = Literal["right", "refused", "failed"]
+
+
+class Row(NamedTuple):
+    """One check: `verdict` is `refused` for what the project says cannot be, `failed` for an error nobody foresaw."""
+
+    check: str
+    verdict: Verdict
+    found: str
+    seconds: float
+
+
+def trial(config: Config, targets: Sequence[str], stage: Callable[[str], None]) -> list[Row]:
+    """Check the MetaNetwork of a config with random weights; calls `stage` with a line before each target.
+
+    Raises UserError for a config, or data, that cannot be read.
+    """
+    if config.metanetwork is None:
+        raise UserError(f"{config.name} trains no MetaNetwork; its config has no such section")
+    data = load_data(config)
+    facts = find_task(config.task.name).facts(data)
+    task = build_task(config, facts)
+    lightning.seed_everything(config.seed, verbose=False)
+    network: Any = build_module(GENERATED, task, config)
+    rows: list[Row] = []
+    started = time.perf_counter()
+
+    def note(check: str, found: str) -> None:
+        nonlocal started
+        rows.append(Row(check, "right", found, time.perf_counter() - started))
+        started = time.perf_counter()
+
+    stage("one real batch, in training's ways")
+    sizes = [value.numel() for value in network.static().values()]
+    note(
+        "generated",
+        f"{sum(sizes):,} numbers in {len(sizes)} parameters, by a generator of "
+        f"{sum(p.numel() for p in network.generator.parameters()):,}",
+    )
+    try:
+        preflight(task, network, task.splits(data, network), note)
+    except UserError as error:
+        rows.append(Row("training", "refused", str(error), time.perf_counter() - started))
+    run = Run(Path(), config, config.name, "trial", facts, task, {GENERATED: network.eval()})
+    for target in targets:
+        stage(f"exporting for {target}, verifying, and serving a pack")
+        rows.append(_exported(run, target))
+    return rows
+
+
+def _exported(run: Run, target: str) -> Row:
+    started = time.perf_counter()
+    verdict: Verdict = "right"
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            bundle = export_bundle(export_spec(run), target, Path(folder) / "bundle")
+            verify_served(run, bundle)
+            manifest, program = bundle.manifest, bundle.manifest.model.program
+            size = sum(
+                entry.size for name, entry in manifest.files.items() if f"{name}/".startswith(f"{program}/")
+            )
+            ways = sorted({slot.binding.kind for slot in manifest.slots})
+            found = (
+                f"{size:,} bytes of {program}, {len(bundle.default_pack()):,} a push, by {' and '.join(ways)}"
+            )
+    except (BundleError, UserError) as error:
+        verdict, found = "refused", str(error)
+    except Exception as error:
+        # Exporters raise what they like; the first line of it is for people, the rest for a report.
+        verdict, found = (
+            "failed",
+            f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}",
+        )
+    return Row(target, verdict, found, time.perf_counter() - started)
+
+
+def as_json(rows: Sequence[Row]) -> str:
+    """The table for machines: {check: {verdict, found, seconds}}."""
+    return json.dumps({row.check: {**row._asdict(), "seconds": round(row.seconds, 2)} for row in rows})
