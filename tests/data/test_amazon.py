@@ -33,5 +33,5 @@ def test_what_is_no_such_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no file; give"):
         load_amazon_video_games(tmp_path)
     (tmp_path / "Video.txt").write_text("a,b\n")
-    with pytest.raises(UserError, match="expected two numbers a line"):
+    with pytest.raises(UserError, match="line 1: has 1 cells, not 2"):
         load_amazon_video_games(tmp_path / "Video.txt")

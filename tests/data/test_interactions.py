@@ -16,7 +16,7 @@ DATA = from_columns(
 
 
 def test_the_summary_counts() -> None:
-    assert list(DATA.summary().values()) == [2, 3, 5, "2, 2, 2", "10 days"]
+    assert list(DATA.summary().values()) == [2, 3, 5, "2, 2, 2", "10 days, 1970-01-01 to 1970-01-11 (UTC)"]
 
 
 def test_examples_are_the_latest_of_some_users() -> None:

@@ -39,12 +39,47 @@ def test_a_folder_gives_titles_too(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("line", ["1\t2\t3", "1\tx\t3\t4", "", "1,2,3,4"])
-def test_a_malformed_line_is_named(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("1\t2\t3", r"has 3 cells, not 4 \(user, item, rating, time\)"),
+        ("1\t2\t3\t4\t5", "has 5 cells, not 4"),
+        ("1\t2\t3\tx", "time 'x' is neither a number nor a date"),
+        ("1\t\t3\t4", "there is no item"),
+        ("\n1\t2\t3\t4", "is empty, and there are rows after it"),
+        ("1,2,3,4", "has 1 cells, not 4"),
+    ],
+)
+def test_a_malformed_line_is_named(tmp_path: Path, line: str, what: str) -> None:
     file = tmp_path / "u.data"
     file.write_text(f"{ROWS}{line}\n")
-    with pytest.raises(UserError, match=r"u\.data, line 5: expected user, item, rating and timestamp"):
+    with pytest.raises(UserError, match=rf"u\.data, line 5: {what}"):
         load_movielens_100k(file)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["user_id:token\titem_id:token\ttimestamp:float\trating:float", "user_id\titem_id\ttimestamp\trating"],
+)
+def test_columns_are_found_by_the_header(tmp_path: Path, header: str) -> None:
+    (tmp_path / "ml.inter").write_text(f"{header}\n7\t50\t300.5\t5\n7\t1\t300.25\t4\n")
+    data = load_movielens_100k(tmp_path / "ml.inter")
+    assert data.items.tolist() == [1, 2]
+    assert data.times.tolist() == [300, 300]
+
+
+@pytest.mark.parametrize(
+    ("titles", "what"),
+    [
+        ("1|Toy Story (1995)|x\n50|Star Wars (1977)|x\n", "has no title of film 172"),
+        ("1|Toy Story (1995)|x\n50 Star Wars (1977)\n", r"line 2: expected film\|title\|"),
+    ],
+)
+def test_damaged_titles_are_named(tmp_path: Path, titles: str, what: str) -> None:
+    (tmp_path / "u.data").write_text(ROWS)
+    (tmp_path / "u.item").write_text(titles)
+    with pytest.raises(UserError, match=rf"u\.item.*{what}"):
+        load_movielens_100k(tmp_path)
 
 
 def test_a_missing_or_empty_file_is_named(tmp_path: Path) -> None:

@@ -82,8 +82,11 @@ def test_its_context_is_what_a_device_uploads(turned: Path) -> None:
 
 @pytest.mark.parametrize(
     "sample",
-    [[0.1], [0.1, 0.2, 0.3], [0.1, "x"], [0.1, None], [0.1, float("inf")], [0.1, 10**400], 7, {"x": 1}],
-)
+    [
+        [0.1], [0.1, 0.2, 0.3], [0.1, "x"], [0.1, None], [0.1, float("inf")], [0.1, 10**400], [0.1, 3e38], [0.1, True],
+        [[], []], 7, {"x": 1},
+    ],
+)  # fmt: skip
 def test_what_is_no_sample_is_refused(turned: Path, sample: Any) -> None:
     with pytest.raises(ValueError, match="sample"):
         load_run(turned).task.context([sample])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mnet.toolchain.data.download import Source, download, folder_of
 from mnet.toolchain.data.interactions import Interactions
-from mnet.toolchain.data.table import read_undated
+from mnet.toolchain.data.read_table import read_interactions
 from mnet.toolchain.errors import UserError
 
 NAME = "amazon-video-games"
@@ -27,4 +27,5 @@ def load_amazon_video_games(path: Path | None = None) -> Interactions:
         download(NAME, SOURCE, file)
     if not file.is_file():
         raise UserError(f"{NAME}: {file} is no file; give Video.txt out of {REPOSITORY}")
-    return read_undated(NAME, file)
+    columns = {"user": "user", "item": "item"}
+    return read_interactions(NAME, file, columns, header=("user", "item"), delimiter=" ")

@@ -21,6 +21,7 @@ class Interactions:
         offsets: int64 [U + 1]; user u owns the rows offsets[u] to offsets[u + 1].
         n_items: size of the catalogue.
         titles: one for each item, item i at i - 1; None where the source has none.
+        item_ids, user_ids: as the source names them, item i at i - 1 and user u at u; None where they are the numbers.
         drift_time: the moment at which the users' interests shift, where the data set knows it.
         dated: whether `times` compare between users.
     """
@@ -33,6 +34,8 @@ class Interactions:
     titles: tuple[str, ...] | None = None
     drift_time: int | None = None
     dated: bool = True
+    item_ids: tuple[str, ...] | None = None
+    user_ids: tuple[str, ...] | None = None
 
     @property
     def n_users(self) -> int:
@@ -53,24 +56,43 @@ class Interactions:
         return int(np.searchsorted(self.times[start:end], time))
 
     def summary(self) -> dict[str, int | str]:
-        """What there is, in numbers."""
+        """What there is, in numbers, and what of it is odd."""
         lengths = np.diff(self.offsets)
         low, middle, high = (int(x) for x in np.percentile(lengths, (10, 50, 90)))
-        days = f"{np.ptp(self.times) / 86_400:,.0f} days" if self.dated else "no dates, only the order"
         return {
             "users": self.n_users,
             "items": self.n_items,
             "interactions": len(self.items),
             "interactions of a user (10 %, half, 90 % have at most)": f"{low}, {middle}, {high}",
-            "time": days,
+            "time": self._span() if self.dated else "no dates, only the order",
+            **self._odd(),
         }
 
+    def _span(self) -> str:
+        first, last = (str(np.datetime64(int(time), "s")) for time in (self.times.min(), self.times.max()))
+        return f"{np.ptp(self.times) / 86_400:,.0f} days, {first[:10]} to {last[:10]} (UTC)"
+
+    def _odd(self) -> dict[str, int | str]:
+        """What is legal, and yet may be a mistake."""
+        same_user = self.users[1:] == self.users[:-1]
+        pairs = np.sort(self.users * (self.n_items + 1) + self.items)
+        odd: dict[str, int | str] = {}
+        if again := int((pairs[1:] == pairs[:-1]).sum()):
+            odd["of these, of an item that the user had before"] = again
+        if self.dated and (ties := int((same_user & (self.times[1:] == self.times[:-1])).sum())):
+            odd["of these, within the same second as the user's one before"] = ties
+        if self.n_users == 1:
+            odd["warning: users"] = "there is one user: nothing can be personalized"
+        if self.n_items == 1:
+            odd["warning: items"] = "there is one item: every ranking is right"
+        return odd
+
     def examples(self, users: int = 3, items: int = 5) -> list[dict[str, str]]:
-        """The latest items of a few users, spread over the set."""
+        """The latest items of a few users, spread over the set, by their own ids."""
         return [
             {
-                "user": str(user),
-                "item": str(self.items[row]),
+                "user": self.user_ids[user] if self.user_ids else str(user),
+                "item": self.item_ids[self.items[row] - 1] if self.item_ids else str(self.items[row]),
                 "title": self.titles[self.items[row] - 1] if self.titles else "",
                 "time": str(np.datetime64(int(self.times[row]), "s")) if self.dated else "",
             }
@@ -79,9 +101,14 @@ class Interactions:
         ]
 
 
-def from_columns(name: str, users: IntArray, items: IntArray, times: IntArray, **rest: Any) -> Interactions:
-    """Sort loose rows into `Interactions`; rows of one user at the same second keep the order of the source."""
-    order = np.lexsort((times, users))
+def from_columns(
+    name: str, users: IntArray, items: IntArray, times: IntArray, exact: IntArray | None = None, **rest: Any
+) -> Interactions:
+    """Sort loose rows into `Interactions`, by `exact` int64 [N] where that is finer than the seconds of `times`.
+
+    Rows of one user at the same time keep the order of the source.
+    """
+    order = np.lexsort((times if exact is None else exact, users))
     _, counts = np.unique(users, return_counts=True)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     return Interactions(name, items[order], times[order], offsets, **rest)

@@ -5,12 +5,12 @@ Every rating counts as one implicit positive, whatever its stars.
 """
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from mnet.toolchain.data.download import Source, download, folder_of
-from mnet.toolchain.data.interactions import Interactions, from_columns
+from mnet.toolchain.data.interactions import Interactions
+from mnet.toolchain.data.read_table import read_interactions
 from mnet.toolchain.errors import UserError
 
 NAME = "movielens-100k"
@@ -20,6 +20,8 @@ SOURCE = Source(
     "md5",
     "0e33842e24a9c977be4e0107933c0723",
 )
+
+INTER = {"user": "user_id", "item": "item_id", "time": "timestamp"}
 
 
 def load_movielens_100k(path: Path | None = None) -> Interactions:
@@ -31,47 +33,32 @@ def load_movielens_100k(path: Path | None = None) -> Interactions:
         raise UserError(
             f"movielens-100k: {file} does not exist; give u.data, a directory with u.data, or an .inter file"
         )
-    rows = np.array(_read(file), dtype=np.int64)
-    if not len(rows):
-        raise UserError(f"movielens-100k: {file} holds no interactions")
-    _, users = np.unique(rows[:, 0], return_inverse=True)
-    film_ids, items = np.unique(rows[:, 1], return_inverse=True)
+    if file.suffix.lower() == ".inter":
+        data = read_interactions(NAME, file, INTER)
+    else:
+        columns = {"user": "user", "item": "item", "time": "time"}
+        data = read_interactions(
+            NAME, file, columns, header=("user", "item", "rating", "time"), delimiter="\t"
+        )
+    assert data.item_ids
     titles = _titles(file.parent / "u.item")
-    return from_columns(
-        "movielens-100k",
-        users.astype(np.int64),
-        items.astype(np.int64) + 1,
-        rows[:, 2],
-        n_items=len(film_ids),
-        titles=tuple(titles[int(film)] for film in film_ids) if titles else None,
-    )
+    if titles and (unknown := [film for film in data.item_ids if film not in titles]):
+        raise UserError(f"{NAME}: {file.parent / 'u.item'} has no title of film {unknown[0]}")
+    return replace(data, titles=tuple(titles[film] for film in data.item_ids) if titles else None)
 
 
-def _read(file: Path) -> list[tuple[int, int, int]]:
-    """(user, film, seconds) of each line: user, item, rating, timestamp, separated by tabs; `.inter` has a header."""
-    rows = []
-    with file.open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
-            if number == 1 and line.startswith("user_id"):
-                continue
-            fields = line.rstrip("\r\n").split("\t")
-            try:
-                user, film, _rating, seconds = fields
-                rows.append((int(user), int(film), int(seconds)))
-            except ValueError:
-                raise UserError(
-                    f"movielens-100k: {file}, line {number}: expected user, item, rating and timestamp as four "
-                    f"tab-separated numbers, got {line.rstrip()[:80]!r}"
-                ) from None
-    return rows
-
-
-def _titles(file: Path) -> dict[int, str]:
+def _titles(file: Path) -> dict[str, str]:
     """Film id -> title from GroupLens' `u.item`, where it lies beside `u.data`."""
-    if not file.is_file():
-        return {}
-    lines = file.read_text(encoding="latin-1").splitlines()
-    return {int(film): title for film, title, *_ in (line.split("|") for line in lines if line)}
+    titles = {}
+    for number, line in enumerate(
+        file.read_text(encoding="latin-1").splitlines() if file.is_file() else [], 1
+    ):
+        film, *rest = line.split("|")
+        if line and not (film.isdecimal() and len(rest) > 1):
+            raise UserError(f"{NAME}: {file}, line {number}: expected film|title|..., got {line[:80]!r}")
+        if line:
+            titles[film] = rest[0]
+    return titles
 
 
 def _fetch() -> Path:
