@@ -17,9 +17,9 @@ def test_show_prints_sizes_and_examples(tmp_path: Path) -> None:
     assert (shown["summary"]["users"], shown["summary"]["items"], shown["summary"]["time"]) == (
         2,
         2,
-        "2 days",
+        "2 days, 2026-01-01 to 2026-01-03 (UTC)",
     )
-    assert [row["title"] for row in shown["examples"]] == ["tea", "ale", "tea"]
+    assert [row["title"] for row in shown["examples"]] == ["tea", "tea", "ale"]
     for text in ("table", "interactions", "ale", "2026-01-03"):
         assert text in CliRunner().invoke(app, ["data", "show", "table", "--path", str(table)]).stdout
 

@@ -50,3 +50,13 @@ def test_a_table_is_a_set_like_any_other(tmp_path: Path) -> None:
 def test_an_unknown_name_is_an_error_that_lists_what_there_is() -> None:
     with pytest.raises(UserError, match=f"no data set 'movielens': take {', '.join(DATASETS)}"):
         load_data_set("movielens")
+
+
+def test_settings_go_to_the_data_set(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text("who,item\na,b\n")
+    with pytest.raises(UserError, match="has no column user"):
+        load_data_set("table", tmp_path / "orders.csv")
+    columns = {"user": "who"}
+    assert load_interactions("table", tmp_path / "orders.csv", columns=columns).user_ids == ("a",)
+    with pytest.raises(UserError, match=r"movielens-100k does not take these settings: .*columns"):
+        load_data_set("movielens-100k", tmp_path, columns=columns)

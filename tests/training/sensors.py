@@ -1,7 +1,7 @@
 """A regression task: the next reading of a sensor. Every sensor swings at a frequency and a bias of its own."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ class NextReading(SupervisedTask):
     lower_is_better: ClassVar[tuple[str, ...]] = metrics
 
     @classmethod
-    def load(cls, name: str, path: Path | None) -> Samples:
+    def load(cls, name: str, path: Path | None, **settings: Any) -> Samples:
         generator = torch.Generator().manual_seed(1)
         frequency, phase, bias = torch.rand(3, SENSORS, 1, generator=generator)
         swing = ((0.3 + 2.0 * frequency) * torch.arange(READINGS) + 6.283 * phase).sin() + 2 * bias

@@ -127,7 +127,7 @@ def test_fine_tuning_without_a_loss_of_its_own_is_refused_before_training(tmp_pa
 
 def test_too_few_devices_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     few = Samples((torch.zeros(80, 4),), torch.zeros(80), torch.arange(80) // 40)
-    monkeypatch.setattr(NextReading, "load", lambda name, path: few)
+    monkeypatch.setattr(NextReading, "load", lambda name, path, **settings: few)
     model = {"name": "tests.training.sensors:Linear"}
     with pytest.raises(UserError, match=r"2 devices have the 40 samples .* at least 3 are needed"):
         trained(tmp_path / "run", "sensors:NextReading", model, "samples")

@@ -4,7 +4,7 @@ Every device sees the same clouds of points turned by an angle of its own; a poi
 """
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ class Turned(SupervisedTask):
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
 
     @classmethod
-    def load(cls, name: str, path: Path | None) -> Samples:
+    def load(cls, name: str, path: Path | None, **settings: Any) -> Samples:
         """Made up: one cloud is narrow, the other one wide, so that which is which shows without a label."""
         generator = torch.Generator().manual_seed(1)
         angle = 6.283 * torch.rand(DEVICES, generator=generator)

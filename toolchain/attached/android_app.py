@@ -27,7 +27,7 @@ def put_into_app(bundle: Bundle, data: DataConfig, app: Path) -> Path:
     assets = app / _SOURCES / "assets"
     shutil.rmtree(assets / "bundle", ignore_errors=True)
     copy_for_device(bundle, assets / "bundle")
-    titles = load_interactions(data.name, data.path).titles
+    titles = load_interactions(data.name, data.path, **data.settings).titles
     catalogue = assets / "catalogue.json"
     catalogue.unlink(missing_ok=True)
     if titles:

@@ -1,7 +1,8 @@
 """Data sets by name. A new one is a module here and a line in `DATASETS`."""
 
+import inspect
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from mnet.toolchain.data.interactions import Interactions
 from mnet.toolchain.errors import UserError
@@ -40,15 +41,23 @@ class Pictures(DataSet, Protocol):
         ...
 
 
-def load_data_set(name: str, path: Path | None = None) -> DataSet:
-    """The data set `name`: a built-in one, or what `package.module:function` makes of `path`. Raises UserError."""
-    data: DataSet = find_part(name, DATASETS, "data set")(path)
+def load_data_set(name: str, path: Path | None = None, **settings: Any) -> DataSet:
+    """The data set `name`: a built-in one, or what `package.module:function` makes of `path` and its `settings`.
+
+    Raises UserError.
+    """
+    load = find_part(name, DATASETS, "data set")
+    try:
+        inspect.signature(load).bind(path, **settings)
+    except TypeError as error:
+        raise UserError(f"data: {name} does not take these settings: {error}") from None
+    data: DataSet = load(path, **settings)
     return data
 
 
-def load_interactions(name: str, path: Path | None = None) -> Interactions:
+def load_interactions(name: str, path: Path | None = None, **settings: Any) -> Interactions:
     """The data set `name`, which must be one of interactions. Raises UserError."""
-    data = load_data_set(name, path)
+    data = load_data_set(name, path, **settings)
     if not isinstance(data, Interactions):
         raise UserError(f"{name} is no set of interactions between users and items")
     return data

@@ -174,8 +174,8 @@ class Classification(Task[Photos]):
         return Seen(self.prepared(network, batch.context))
 
     @classmethod
-    def load(cls, name: str, path: Path | None) -> LabelledImages:
-        data = load_data_set(name, path)
+    def load(cls, name: str, path: Path | None, **settings: Any) -> LabelledImages:
+        data = load_data_set(name, path, **settings)
         if not isinstance(data, LabelledImages):
             raise UserError(f"{name} is no set of images")
         return data

@@ -154,8 +154,8 @@ class Recommendation(Task[PackWindows]):
         return Seen(batch.context[batch.row], encoder.item_embedding.weight)
 
     @classmethod
-    def load(cls, name: str, path: Path | None) -> Interactions:
-        return load_interactions(name, path)
+    def load(cls, name: str, path: Path | None, **settings: Any) -> Interactions:
+        return load_interactions(name, path, **settings)
 
     @classmethod
     def facts(cls, data: Interactions) -> dict[str, Any]:

@@ -165,8 +165,8 @@ class Task(ABC, Generic[Batch]):
 
     @classmethod
     @abstractmethod
-    def load(cls, name: str, path: Path | None) -> Any:
-        """The data set `name`. Raises UserError."""
+    def load(cls, name: str, path: Path | None, **settings: Any) -> Any:
+        """The data set `name`; `settings` are the further keys of the config's `data` section. Raises UserError."""
 
     @classmethod
     def facts(cls, data: Any) -> dict[str, Any]:

@@ -17,7 +17,8 @@ FINE_TUNED = "fine-tuning"
 
 def load_data(config: Config) -> Any:
     """The data set, in the task's own form. Raises UserError."""
-    return find_task(config.task.name).load(config.data.name, config.data.path)
+    data = config.data
+    return find_task(config.task.name).load(data.name, data.path, **data.settings)
 
 
 def build_task(config: Config, facts: Mapping[str, Any]) -> Task[Any]:

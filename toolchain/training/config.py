@@ -19,8 +19,8 @@ CONFIGS = Path(str(files("mnet.toolchain.training") / "configs"))
 RUN_CONFIG = "config.yaml"
 
 
-class DataConfig(Strict):
-    """The data set."""
+class DataConfig(Part):
+    """The data set. Its other keys are settings of the data set itself, e.g. `columns` of a `table`."""
 
     name: str = Field(description="Built-in data set, or `package.module:function` of your own.")
     path: Path | None = Field(

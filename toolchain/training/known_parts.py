@@ -20,7 +20,7 @@ def check_parts(config: "Config") -> None:
     tasks = module_value("mnet.toolchain.tasks", "TASKS")
     _check_name(config.task.name, tasks, "task")
     if config.task.name in (tasks or {}):  # a task of one's own may load what it likes
-        _check_name(config.data.name, module_value("mnet.toolchain.data", "DATASETS"), "data set")
+        _check_part("data", config.data, module_value("mnet.toolchain.data", "DATASETS"), "data set")
     task = (tasks or {}).get(config.task.name, config.task.name)
     if settings := class_reference(task, "Settings"):
         _check_keys("task", config.task, settings)
