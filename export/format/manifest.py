@@ -209,6 +209,10 @@ class Manifest(_Part):
             slots.append(slot.model_copy(update={"binding": by_kind[kind].of(slot)}))
         return self.model_copy(update={"slots": tuple(slots)})
 
+    def bytes_of(self, path: str) -> int:
+        """Size of one of the bundle's files, or of all in one of its folders: a program is either."""
+        return sum(file.size for name, file in self.files.items() if f"{name}/".startswith(f"{path}/"))
+
     @property
     def generated_bytes(self) -> int:
         """Size of the generated parameters in the artifact, in bytes."""
