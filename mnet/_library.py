@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from mnet.export.format.bundle import Bundle
 from mnet.toolchain.cloud.generation import PackGenerator
+from mnet.toolchain.console import Printer
 from mnet.toolchain.training.config import load_config, parse_config
 from mnet.toolchain.training.recipe import train as train_config
 from mnet.toolchain.training.run import Run, load_run
@@ -33,7 +33,7 @@ def train(config: str | Path | Mapping[str, Any], out: str | Path, overrides: Se
         settings = parse_config(config, "the config")
     else:
         settings = load_config(str(config), overrides)
-    train_config(settings, Path(out), Console(stderr=True, markup=False, highlight=False))
+    train_config(settings, Path(out), Printer(stderr=True))
     return load_run(Path(out))
 
 

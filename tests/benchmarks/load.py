@@ -61,7 +61,7 @@ class Gauge:
         resident = int((self._proc / "statm").read_text().split()[1]) * resource.getpagesize() / 2**20
         ms = sorted(second * 1e3 for second in seconds) or [0.0]
         figures = statistics.median(ms), ms[int(0.99 * (len(ms) - 1))], ms[-1], 100 * cpu, resident
-        return Row(what, len(seconds), *(round(x, 1) for x in figures), round(os.getloadavg()[0], 2))
+        return Row(what, len(seconds), *(round(x, 1) for x in figures), round(os.getloadavg()[0], 2))  # type: ignore[call-arg]
 
 
 async def measure(server: ServerProcess, bundle: str, items: int, args: argparse.Namespace) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def test_a_mistake_is_reported_before_pytorch_is_imported(
 
 
 def test_broken_line_in_the_data(tmp_path: Path) -> None:
-    (tmp_path / "u.data").write_text("1\t2\t3\t4\n1\ttwo\t3\t4\n")
+    (tmp_path / "u.data").write_text("1\t2\t3\t4\n1\t2\t3\tnever\n")
     data = f"movielens-100k={tmp_path / 'u.data'}"
     assert_mistake(mnet("demo", "--data", data, "--out", tmp_path / "out"), "line 2")
 

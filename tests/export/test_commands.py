@@ -88,7 +88,7 @@ def test_bench_prints_a_column_for_each_bundle(mnet: Mnet, bundle: Bundle) -> No
     assert code == 0
     assert out.count(bundle.manifest.runtime.version) == 2
     (control,) = (line for line in out.splitlines() if "control" in line)
-    assert control.count("│") == 4
+    assert len([cell for cell in control.split("  ") if cell.strip()]) == 3
 
 
 def test_bench_says_what_a_place_lacks(
@@ -110,7 +110,7 @@ def test_export_makes_a_bundle_of_a_run_with_a_line_for_each_stage(
     made = Bundle.load(out)
     assert code == 0
     assert made.id in stdout
-    assert len(stderr.strip().splitlines()) == 8
+    assert len(stderr.strip().splitlines()) == 7
     checkpoint = hashlib.sha256((tiny_run / "checkpoint.safetensors").read_bytes()).hexdigest()
     assert made.manifest.model.metadata["generator"] == checkpoint
     assert mnet("verify", out)[0] == 0

@@ -30,7 +30,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def events(tiny_run: Path, tiny_bundle: Path, out: Path) -> list[dict[str, Any]]:
     """What it prints when the server is killed in the middle and the phones change hands."""
     words = ["simulate", str(tiny_run), "-b", str(tiny_bundle), "--out", str(out), "--json"]
-    words += ["--devices", "2", "--light", "20", "--drift", "3", "--faults", "server killed"]
+    words += ["--users", "2", "--light", "20", "--drift", "3", "--faults", "server killed"]
     words += [word for policy in POLICIES for word in ("--policy", policy)]
     command = [sys.executable, "-m", "mnet.toolchain.cli", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
@@ -122,15 +122,15 @@ def test_mistakes_are_named(tiny_run: Path, tiny_bundle: Path, tmp_path: Path) -
     key = tmp_path / "key"
     at = {"server": "http://127.0.0.1:9", "enrolment_key": key}
     for option, wrong in (("--light", {"light": 3}), ("--faults", {"faults": ["all"]})):
-        with pytest.raises(UserError, match=f"{option} needs a server of its own"):
+        with pytest.raises(UserError, match=f"{option} needs its own server"):
             command(tiny_run, tiny_bundle, **at, **wrong)
     with pytest.raises(UserError, match="--server and --enrolment-key go together"):
         command(tiny_run, tiny_bundle, server="http://127.0.0.1:9")
     key.write_text("k" * 43)
     with pytest.raises(UserError, match="the phones cannot enrol"):
-        command(tiny_run, tiny_bundle, **at, devices=1)
+        command(tiny_run, tiny_bundle, **at, users=1)
     with pytest.raises(UserError, match="only 0 test users are left"):
-        command(tiny_run, tiny_bundle, devices=1, skip=1000)
+        command(tiny_run, tiny_bundle, users=1, skip=1000)
     with pytest.raises(UserError, match="only 0 test users have more than 1000 predictions"):
         command(tiny_run, tiny_bundle, drift=1000)
     words = ["simulate", tiny_run, "-b", tiny_bundle, "--faults", "fire"]

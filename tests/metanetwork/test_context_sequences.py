@@ -17,7 +17,7 @@ LENGTH = 8
 @pytest.fixture(params=SEQUENCE_ENCODERS)
 def encoder(request: pytest.FixtureRequest) -> ItemContextEncoder:
     torch.manual_seed(0)
-    encoder = SEQUENCE_ENCODERS[request.param](20, 16, LENGTH).eval()
+    encoder = SEQUENCE_ENCODERS[request.param](20, 16, LENGTH).eval()  # type: ignore[call-arg]
     if isinstance(encoder, SelfAttentionContext):
         # As trained: at first every distance counts the same.
         for attention in encoder.attention:

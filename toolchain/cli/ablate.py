@@ -6,23 +6,27 @@ from typing import Annotated
 import typer
 
 from mnet.toolchain.cli._settings import read_settings
+from mnet.toolchain.console import Printer
+
+PANEL = "Train"
 
 
 def command(
     config: Annotated[
-        str, typer.Argument(help="A built-in config, as `movielens-100k/sasrec`, or a YAML file.")
+        str,
+        typer.Argument(help="A built-in config (`mnet configs` lists them), or a YAML file."),
     ],
     out: Annotated[
-        Path | None, typer.Option(help="Folder; `runs/DATASET-MODEL-ablation-SEED` unless given.")
+        Path | None, typer.Option("--out", "-o", help="Folder. Default: `runs/DATASET-MODEL-ablation-SEED`.")
     ] = None,
-    data: Annotated[list[str] | None, typer.Option(help="`NAME=PATH`: where a data set lies.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="`NAME=PATH`: where the data set lies.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="`a.b=value` over the config; repeatable.")
+        list[str] | None, typer.Option("--set", help="`section.key=value` over the config; repeatable.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the fits.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the fits, over that of the config.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Train a MetaNetwork without, with each and with all parts of the stabilizer; the same command goes on.
+    """Train with none, each and all of the stabilizer's parts. Rerun to resume.
 
     Example: `mnet ablate movielens-100k/sasrec --data movielens-100k=ml-100k`
     """
@@ -30,13 +34,12 @@ def command(
 
     import json as json_format
 
-    from rich.console import Console
     from rich.table import Table
 
     from mnet.toolchain.training.ablation import ablate
 
     folder = out or Path("runs") / f"{settings.name.replace('/', '-')}-ablation-{settings.seed}"
-    report = ablate(settings, folder, Console(stderr=True))
+    report = ablate(settings, folder, Printer(stderr=True))
     if json:
         print(json_format.dumps(report))
         return
@@ -58,7 +61,7 @@ def command(
             f"{row['weight_change']:.2%}",
             f"{row['changed_lists']:.1%}",
         )
-    console = Console()
+    console = Printer()
     console.print(table)
     console.print(
         f"change of weights, changed lists: when one sample enters the context; plot: {folder}/ablation.png"

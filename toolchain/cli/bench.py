@@ -7,39 +7,41 @@ import typer
 
 from mnet.toolchain.cli._early import check_bundles, check_runs
 from mnet.toolchain.cli._place import Place
-from mnet.toolchain.cli._table import text_table
+from mnet.toolchain.console import Bars, Printer, text_table
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from mnet.export.bench.latency import Bench
     from mnet.export.format.bundle import Bundle
 
+PANEL = "Measure"
+
 
 def command(
-    bundles: Annotated[list[Path], typer.Argument(help="Bundle folders that `mnet export` made.")],
+    bundles: Annotated[list[Path], typer.Argument(help="Bundle folders that `mnet export` wrote.")],
     on: Annotated[
         Place,
-        typer.Option(help="Here from Python, here in native code (`make native`), or on the attached phone."),
+        typer.Option(help="Where to measure: from Python, in C++ (`make native`), or on the attached phone."),
     ] = Place.HOST,
     swaps: Annotated[int, typer.Option(min=2, help="How many swaps to time for each bundle.")] = 200,
     threads: Annotated[
         str,
-        typer.Option(help="Threads an inference may use, as 1,2,4: a column each, in a process of its own."),
+        typer.Option(
+            help="Threads of an inference, e.g. `1,2,4`: one column each, measured in separate processes."
+        ),
     ] = "1",
     against: Annotated[
-        Path | None, typer.Option(help="Run folder with fine-tuning: also time that, for one user.")
+        Path | None, typer.Option(help="Run folder with fine-tuning: time that too, for one user.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for bench.json and, on the host, a plot of each.")
+        Path | None, typer.Option("--out", "-o", help="Folder for bench.json and, on the host, plots.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the results as JSON, one object a column.")
     ] = False,
 ) -> None:
-    """Time inference beside the same model with constant weights, swaps and loading; compare with eager PyTorch.
+    """Time inference against the same model with constant weights, and time swaps and loading.
 
-    In the same run: shipping the whole model instead of a push, and what an instance takes of memory.
+    The same run measures shipping a whole model instead of a push, and the memory of an instance.
 
     Example: `mnet bench bundles/ml bundles/ml-onnx --against runs/ml`
     """
@@ -48,16 +50,13 @@ def command(
 
     import json
 
-    from rich.console import Console
-    from rich.progress import Progress
-
     from mnet.export.bench.latency_tables import bench_table
     from mnet.export.format.bundle import Bundle
 
     counts = _counts(threads, on)
     if out:
         out.mkdir(parents=True, exist_ok=True)
-    with Progress(console=Console(stderr=True)) as progress:
+    with Bars(Printer(stderr=True)) as progress:
         opened = [Bundle.load(bundle) for bundle in bundles]
         if on is Place.HOST:
             reports = _on_host(opened, swaps, counts, out, progress)
@@ -72,7 +71,7 @@ def command(
     if as_json:
         print(json.dumps(reports))
         return
-    Console(markup=False).print(text_table(*bench_table(reports, "\n")))
+    Printer().print(text_table(*bench_table(reports, "\n")))
 
 
 def _counts(text: str, on: Place) -> list[int]:
@@ -80,7 +79,7 @@ def _counts(text: str, on: Place) -> list[int]:
 
     counts = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",")]
     if min(counts) < 1 or len(set(counts)) < len(counts):
-        raise UserError(f"--threads takes different numbers from 1, as 1,2,4; not {text}")
+        raise UserError(f"--threads takes different numbers from 1, e.g. 1,2,4; not {text}")
     if on is not Place.HOST and counts != [1]:
         raise UserError(
             f"mnet-runner keeps an inference to the thread that calls it: --threads {text} is for --on host"
@@ -89,7 +88,7 @@ def _counts(text: str, on: Place) -> list[int]:
 
 
 def _on_host(
-    bundles: "list[Bundle]", swaps: int, counts: list[int], out: Path | None, progress: "Progress"
+    bundles: "list[Bundle]", swaps: int, counts: list[int], out: Path | None, progress: Bars
 ) -> list[dict[str, Any]]:
     from mnet.export.bench.latency_tables import plot_benches
     from mnet.export.bench.memory import measure_memory
@@ -103,7 +102,7 @@ def _on_host(
     return [bench.report(bundle) for bench, (bundle, _) in zip(benches, columns, strict=True)]
 
 
-def _bench(bundle: "Bundle", swaps: int, threads: int, counts: list[int], progress: "Progress") -> "Bench":
+def _bench(bundle: "Bundle", swaps: int, threads: int, counts: list[int], progress: Bars) -> "Bench":
     """One column; in this process, where a bar can show each swap, or in its own where threads vary."""
     from functools import partial
 
@@ -121,8 +120,6 @@ def _bench(bundle: "Bundle", swaps: int, threads: int, counts: list[int], progre
 
 
 def _fine_tuning(run: Path) -> dict[str, Any]:
-    from rich.console import Console
-
     from mnet.toolchain.training.cost import ROUNDS, cost_of_adapting
 
-    return cost_of_adapting(run, ROUNDS, Console(stderr=True))
+    return cost_of_adapting(run, ROUNDS, Printer(stderr=True))

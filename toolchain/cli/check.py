@@ -5,30 +5,32 @@ from typing import Annotated
 import typer
 
 from mnet.toolchain.cli._settings import read_settings
+from mnet.toolchain.console import Printer, Stages
+
+PANEL = "Train"
 
 
 def command(
     config: Annotated[
-        str, typer.Argument(help="A built-in config, as `movielens-100k/sasrec`, or a YAML file.")
+        str, typer.Argument(help="A built-in config (`mnet configs` lists them), or a YAML file.")
     ],
     target: Annotated[
-        str, typer.Option(help="What to try the export for: targets with commas between, `all`, or `none`.")
+        str, typer.Option(help="Targets to try the export for: a comma-separated list, `all`, or `none`.")
     ] = "all",
-    data: Annotated[list[str] | None, typer.Option(help="`NAME=PATH`: where a data set lies.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="`NAME=PATH`: where the data set lies.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="`a.b=value` over the config; repeatable.")
+        list[str] | None, typer.Option("--set", help="`section.key=value` over the config; repeatable.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Check a config with random weights: its model in training, and exported, verified and served on each target.
 
-    It takes a minute or two and trains nothing. Exits with 1 where something is refused or fails.
+    It takes a minute or two and trains nothing. The exit code is 1 if anything is refused or fails.
 
     Example: `mnet check movielens-100k/sasrec --data movielens-100k=ml-100k`
     """
     settings = read_settings(config, data, set_)
 
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -42,9 +44,9 @@ def command(
         targets = [] if target == "none" else [name.strip() for name in target.split(",")]
         for name in targets:
             find_target(name)
-    console = Console(stderr=True)
-    with console.status("") as status:
-        rows = trial(settings, targets, status.update)
+    with Stages(Printer(stderr=True)) as stages:
+        rows = trial(settings, targets, stages.stage)
+        stages.finish()
     if as_json:
         print(json_of(rows))
     else:
@@ -52,6 +54,6 @@ def command(
         for row in rows:
             style = "green" if row.verdict == "right" else "bold red"
             table.add_row(row.check, Text(row.verdict, style), Text(row.found), f"{row.seconds:.1f}")
-        Console().print(table)
+        Printer().print(table)
     if any(row.verdict != "right" for row in rows):
         raise typer.Exit(1)

@@ -6,14 +6,17 @@ from typing import Annotated
 import typer
 
 from mnet.toolchain.cli._early import check_runs
+from mnet.toolchain.console import Printer
+
+PANEL = "Measure"
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
-    rounds: Annotated[int, typer.Option(min=1, help="How often each method is timed.")] = 20,
+    run: Annotated[Path, typer.Argument(help="Run folder that `mnet train` wrote.")],
+    rounds: Annotated[int, typer.Option(min=1, help="How many times to time each method.")] = 20,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Time a run's methods in turns: samples trained in a second, and adapting to one user.
+    """Time how fast each method of a run trains, and how long it takes to adapt to one user.
 
     Example: `mnet cost runs/movielens-100k-sasrec-0`
     """
@@ -21,18 +24,17 @@ def command(
 
     import json as json_format
 
-    from rich.console import Console
     from rich.table import Table
 
     from mnet.toolchain.training.cost import cost
 
-    report = cost(run, rounds, Console(stderr=True))
+    report = cost(run, rounds, Printer(stderr=True))
     if json:
         print(json_format.dumps(report))
         return
-    console = Console()
+    console = Printer()
     static = report["training"]["static"]
-    training = Table("method", "training, samples/s", "to static")
+    training = Table("method", "training, samples/s", "of static")
     for name, speed in report["training"].items():
         training.add_row(name, f"{speed:,.0f}", f"{speed / static:.2f}")
     console.print(training)

@@ -5,34 +5,39 @@ from typing import Annotated
 
 import typer
 
-command = typer.Typer(help="Get and look at data sets.", no_args_is_help=True)
+from mnet.toolchain.console import Printer
 
-Name = Annotated[str, typer.Argument(help="A data set, as `movielens-100k`.")]
+PANEL = "Train"
+
+command = typer.Typer(help="Download data sets, and show what is in them.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="A data set, e.g. `movielens-100k`.")]
 
 
 @command.command()
 def get(name: Name) -> None:
-    """Download a data set from the site that publishes it, and check it.
+    """Download a data set from its publisher and verify its checksum.
 
     Example: `mnet data get movielens-100k`
     """
-    from rich.console import Console
-
     from mnet.toolchain.data import load_data_set
     from mnet.toolchain.data.download import folder_of
 
     load_data_set(name)
     folder = folder_of(name)
     where = f"is in {folder}" if folder.is_dir() else "needs no download"
-    Console(stderr=True).print(f"{name} {where}", soft_wrap=True)
+    Printer(stderr=True).print(f"{name} {where}")
 
 
 @command.command()
 def show(
     name: Name,
-    path: Annotated[Path | None, typer.Option(help="Where it lies; downloaded unless given.")] = None,
+    path: Annotated[
+        Path | None, typer.Option(help="Where it lies. Default: the cache, after a download.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Contact sheet of images; `NAME.png` unless given.")
+        Path | None,
+        typer.Option("--out", "-o", help="File for a contact sheet of images. Default: `NAME.png`."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print sizes and examples as JSON.")] = False,
 ) -> None:
@@ -42,7 +47,6 @@ def show(
     """
     import json as json_format
 
-    from rich.console import Console
     from rich.table import Table
 
     from mnet.toolchain.data import Interactions, Pictures, load_data_set
@@ -56,7 +60,7 @@ def show(
     if json:
         print(json_format.dumps({"name": name, "summary": summary, "examples": examples}))
         return
-    console = Console()
+    console = Printer()
     sizes = Table(title=name, show_header=False)
     for key, value in summary.items():
         sizes.add_row(key, f"{value:,}" if isinstance(value, int) else value)
@@ -67,4 +71,4 @@ def show(
             rows.add_row(*example.values())
         console.print(rows)
     if isinstance(data, Pictures):
-        console.print(f"contact sheet: {sheet}", soft_wrap=True)
+        console.print(f"contact sheet: {sheet}")

@@ -6,20 +6,24 @@ from typing import Annotated
 import typer
 
 from mnet.toolchain.cli._settings import read_settings
-from mnet.toolchain.cli._table import text_table
+from mnet.toolchain.console import Printer, text_table
+
+PANEL = "Train"
 
 
 def command(
-    out: Annotated[Path, typer.Option(help="Folder for the run, the bundle and the report.")] = Path(
-        "demo-out"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the run, the bundle and the report.")
+    ] = Path("demo-out"),
     data: Annotated[
-        str | None, typer.Option(help="`NAME=PATH`: real data, as `movielens-100k=u.data`.")
+        str | None, typer.Option(help="`NAME=PATH`: real data, e.g. `movielens-100k=u.data`.")
     ] = None,
-    devices: Annotated[int, typer.Option(min=2, help="How many users to replay on host phones.")] = 240,
+    users: Annotated[int, typer.Option(min=2, help="How many users to replay on host phones.")] = 240,
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
 ) -> None:
-    """Train, export, serve, push and hot-swap; leaves report.html. Needs no network and no data.
+    """Run the whole story on this machine: train, export, serve, push, hot-swap; write report.html.
+
+    It needs no network and no data.
 
     Example: `mnet demo --data movielens-100k=ml-100k`
     """
@@ -28,14 +32,13 @@ def command(
 
     import json
 
-    from rich.console import Console
     from rich.table import Table
 
     from mnet.toolchain.demo.page import quality_header, quality_rows
     from mnet.toolchain.demo.story import tell
 
-    console = Console(stderr=True)
-    report = tell(config, out, devices, console)
+    console = Printer(stderr=True)
+    report = tell(config, out, users, console)
     if as_json:
         print(json.dumps(report))
         return
@@ -48,5 +51,5 @@ def command(
     cost.add_row("payload", f"{push['payload_bytes']:,} bytes")
     cost.add_row("upload to swapped, p50", f"{push['upload_to_swap_ms']['p50']:.0f} ms")
     for table in (quality, cost):
-        Console().print(table)
-    Console().print(f"report: {out / 'report.html'}")
+        Printer().print(table)
+    Printer().print(f"report: {out / 'report.html'}")

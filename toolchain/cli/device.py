@@ -10,6 +10,8 @@ from mnet.toolchain.cli._early import check_bundles
 if TYPE_CHECKING:
     from mnet.toolchain.phone.client import Context
 
+PANEL = "Serve"
+
 
 def command(
     server: Annotated[str, typer.Option(help="URL of the server.")],
@@ -21,19 +23,21 @@ def command(
     samples: Annotated[
         str,
         typer.Option(
-            help="Contexts to upload: ids as `3,14,15`, or a file with one such context, or a JSON list, a line."
+            help="Contexts to upload: ids, e.g. `3,14,15`, or a file with one context in each line, ids or a JSON list."
         ),
     ] = "",
     policy: Annotated[
         str, typer.Option(help="Which contexts to upload: `never`, `always`, `every:N` or `shift`.")
     ] = "always",
-    once: Annotated[bool, typer.Option(help="Stop when the last context's weights run.")] = False,
+    once: Annotated[
+        bool, typer.Option(help="Exit when the weights for the last context are in use.")
+    ] = False,
     period: Annotated[
-        float, typer.Option(min=0.0, help="Seconds between inferences; 0 never pauses.")
+        float, typer.Option(min=0.0, help="Seconds between inferences; 0 for no pause.")
     ] = 0.05,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per event.")] = False,
 ) -> None:
-    """Run a phone: it infers all the time, uploads contexts, and hot-swaps the weights that come back.
+    """Run one phone as a process: it infers all the time, uploads contexts and hot-swaps new weights.
 
     Example: `mnet device --server URL --bundle bundles/ml --state phone --enrolment-key server/keys/enrolment.key`
     """

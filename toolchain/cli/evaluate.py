@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnet.toolchain.cli._early import check_bundles, check_runs
+from mnet.toolchain.console import Printer
+
+PANEL = "Train"
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,7 +28,9 @@ def command(
     bundle: Annotated[
         Path | None,
         typer.Option(
-            help="A bundle of the run: test the MetaNetwork on this artifact, beside eager PyTorch."
+            "--bundle",
+            "-b",
+            help="A bundle of the run: test the MetaNetwork on this artifact and in eager PyTorch.",
         ),
     ] = None,
     packs: Annotated[
@@ -33,7 +38,7 @@ def command(
     ] = 1000,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Test finished runs: every method's figures, and its gain over the equal-cost and the static model.
+    """Test finished runs: the metrics of every method, and its gain over the equal-cost and the static model.
 
     The equal-cost model is the strongest one without generation that costs a device no more bytes and time; the config
     names it as `equal_cost`.
@@ -46,7 +51,6 @@ def command(
 
     import json as json_format
 
-    from rich.console import Console
     from rich.table import Table
 
     from mnet.toolchain.training.evaluate import evaluate, seeds_text
@@ -54,11 +58,11 @@ def command(
     if bundle is not None:
         _on_bundle(runs, bundle, packs, json)
         return
-    report = evaluate(runs, Console(stderr=True), methods)
+    report = evaluate(runs, Printer(stderr=True), methods)
     if json:
         print(json_format.dumps(report))
         return
-    console = Console()
+    console = Printer()
     first, *others = report["metrics"]["static"]
     console.print(_gains_table(report, first))
     console.print(
@@ -95,7 +99,6 @@ def _gains_table(report: Mapping[str, Any], metric: str) -> "Table":
 def _on_bundle(runs: list[Path], path: Path, packs: int, as_json: bool) -> None:
     import json
 
-    from rich.console import Console
     from rich.table import Table
 
     from mnet.export.format.bundle import Bundle
@@ -105,7 +108,7 @@ def _on_bundle(runs: list[Path], path: Path, packs: int, as_json: bool) -> None:
 
     if len(runs) != 1:
         raise UserError("a bundle belongs to one run: name that one alone")
-    report = evaluate_bundle(runs[0], Bundle.load(path), packs, Console(stderr=True))
+    report = evaluate_bundle(runs[0], Bundle.load(path), packs, Printer(stderr=True))
     if as_json:
         print(json.dumps(report))
         return
@@ -115,7 +118,7 @@ def _on_bundle(runs: list[Path], path: Path, packs: int, as_json: bool) -> None:
     for metric, change in report["change"].items():
         eager, artifact = (report["metrics"][method][metric] for method in ("eager", "artifact"))
         table.add_row(metric, f"{eager:.4f}", f"{artifact:.4f}", gain_text(change))
-    console = Console()
+    console = Printer()
     console.print(table)
     console.print(
         f"{report['queries']} queries under {report['packs']} weight packs, each swapped in with its self-test, "

@@ -6,20 +6,22 @@ from typing import Annotated
 import typer
 
 from mnet.toolchain.cli._early import check_bundles, check_runs
-from mnet.toolchain.cli._table import text_table
+from mnet.toolchain.console import Printer, text_table, track
+
+PANEL = "Measure"
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run folder that `mnet train` left.")],
+    run: Annotated[Path, typer.Argument(help="Run folder that `mnet train` wrote.")],
     bundle: Annotated[Path, typer.Option("--bundle", "-b", help="The bundle that the phones run.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for faults.json and faults.png.")],
-    devices: Annotated[int, typer.Option(min=1, help="Phones, each with a session of its own.")] = 6,
-    seed: Annotated[int, typer.Option(help="Of contexts and of damaged bytes.")] = 0,
+    phones: Annotated[int, typer.Option(min=1, help="How many phones, each with its own session.")] = 6,
+    seed: Annotated[int, typer.Option(help="Seed of contexts and of damaged bytes.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Kill, cut, corrupt, slow and fill up what phones depend on, one after the other.
+    """Break what phones depend on, one fault after the other, and report what each fault cost.
 
-    Starts a server of its own. The exit code is 1 where a fault cost more than time.
+    It starts its own server. The exit code is 1 if a fault cost more than time.
 
     Example: `mnet faults runs/ml -b bundles/ml -o faults`
     """
@@ -30,8 +32,6 @@ def command(
     from tempfile import TemporaryDirectory
 
     import torch
-    from rich.console import Console
-    from rich.progress import track
 
     from mnet.export.format.bundle import Bundle
     from mnet.toolchain.fleet.faults import Trial, fault_report, fault_rows, plot_faults
@@ -41,10 +41,10 @@ def command(
     out.mkdir(parents=True, exist_ok=True)
     with (
         TemporaryDirectory(prefix="mnet-faults-") as folder,
-        Trial(load_run(run), Bundle.load(bundle), Path(folder), devices, seed) as trial,
+        Trial(load_run(run), Bundle.load(bundle), Path(folder), phones, seed) as trial,
     ):
         outcomes = [
-            trial.outcome(fault) for fault in track(trial.faults, "faults", console=Console(stderr=True))
+            trial.outcome(fault) for fault in track(trial.faults, "faults", console=Printer(stderr=True))
         ]
     report = fault_report(outcomes)
     (out / "faults.json").write_text(json_format.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -53,6 +53,6 @@ def command(
         print(json_format.dumps(report))
     else:
         header = ("fault", "phones met", "uploads lost", "wrong answers", "backwards", "back after s")
-        Console().print(text_table(header, fault_rows(outcomes)))
+        Printer().print(text_table(header, fault_rows(outcomes)))
     if not all(outcome.harmless for outcome in outcomes):
         raise typer.Exit(1)

@@ -5,14 +5,16 @@ from typing import Annotated
 
 import typer
 
+PANEL = "Operate"
+
 
 def command(
     device: Annotated[list[str], typer.Argument(help="Device id; repeatable.")],
     server: Annotated[str, typer.Option(help="URL of the server.")],
     operator_key: Annotated[Path, typer.Option(help="The server's operator key file.")],
-    token_only: Annotated[bool, typer.Option(help="Revoke its token and keep the rest.")] = False,
+    token_only: Annotated[bool, typer.Option(help="Revoke the token only, and keep the rest.")] = False,
 ) -> None:
-    """Erase devices: token, context, releases and packs. What the audit log says of their ids stays.
+    """Erase devices: token, context, releases and packs. The audit log keeps their ids.
 
     Example: `mnet forget 3f2a9c10d4e5b687 --server URL --operator-key server/keys/operator.key`
     """

@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 
 from mnet.toolchain.cli._early import check_bundles, check_runs
+from mnet.toolchain.console import Bars, Printer
+
+PANEL = "Operate"
 
 
 class Engine(StrEnum):
@@ -17,23 +20,24 @@ class Engine(StrEnum):
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run folder that `mnet train` left.")],
+    run: Annotated[Path, typer.Argument(help="Run folder that `mnet train` wrote.")],
     bundle: Annotated[Path, typer.Option("--bundle", "-b", help="Bundle exported from that run.")],
     contexts: Annotated[
         str,
-        typer.Option(help="Parquet file, or folder or URL of some: `device`, `samples` and maybe `version`."),
+        typer.Option(help="Parquet file, folder or URL: columns `device`, `samples`, optionally `version`."),
     ],
-    out: Annotated[str, typer.Option("--out", "-o", help="Folder or URL, as `s3://BUCKET/PATH`.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="Folder or URL, e.g. `s3://BUCKET/PATH`.")],
     signing_key: Annotated[Path, typer.Option(help="The server's signing key, PEM.")],
     engine: Annotated[
-        Engine, typer.Option(help="ray: on the cluster at RAY_ADDRESS, else on one started here.")
+        Engine,
+        typer.Option(help="`local` processes, or `ray`: the cluster at RAY_ADDRESS, else one started here."),
     ] = (Engine.LOCAL),
     issued_at: Annotated[
-        int | None, typer.Option(help="Time in the releases, Unix seconds; now unless given.")
+        int | None, typer.Option(help="Time in the releases, Unix seconds. Default: now.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Generate and sign for every user of a Parquet data set; the same command again goes on with a stopped one.
+    """Generate and sign packs for every user of a Parquet data set. Rerun to resume.
 
     Example: `mnet generate runs/ml -b bundles/ml --contexts c.parquet -o packs --signing-key server/keys/signing.pem`
     """
@@ -45,8 +49,6 @@ def command(
     import time
 
     import torch
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from mnet.toolchain.cloud.bulk import begun_at, generate, plan
     from mnet.toolchain.cloud.bulk_parts import Job
@@ -60,11 +62,10 @@ def command(
         signing_key=str(signing_key.absolute()),
         issued_at=issued_at or begun_at(out) or int(time.time()),
     )
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     units = plan(job)
     users = sum(unit.rows for unit in units)
     start = time.perf_counter()
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Bars(Printer(stderr=True)) as progress:
         task = progress.add_task("users", total=users)
         done = generate(job, units, engine.value, lambda rows: progress.advance(task, rows))
         progress.update(task, completed=users)
@@ -77,9 +78,8 @@ def command(
     if as_json:
         print(json.dumps(report))
     else:
-        Console(highlight=False).print(
+        Printer().print(
             f"{out}: {done.generated:,} users in {seconds:.1f} s, {report['users_per_second']:,} a second, "
-            f"signed and written; {done.before:,} were there"
+            f"signed and written; {done.before:,} were there before"
             + (f"; {done.refused:,} left out: see refused-*.json" if done.refused else ""),
-            soft_wrap=True,
         )

@@ -7,32 +7,33 @@ import typer
 
 from mnet.toolchain.cli._early import check_targets
 from mnet.toolchain.cli._place import Place
-from mnet.toolchain.cli._table import text_table
+from mnet.toolchain.console import Bars, Printer, text_table
+
+PANEL = "Measure"
 
 
 def command(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for growth.json, growth.md and a plot.")],
-    target: Annotated[str, typer.Option(help="What the made-up models are exported for.")] = "android",
+    target: Annotated[
+        str, typer.Option(help="Target that the synthetic models are exported for.")
+    ] = "android",
     on: Annotated[
         Place,
-        typer.Option(help="Here from Python, here in native code (`make native`), or on the attached phone."),
+        typer.Option(help="Where to measure: from Python, in C++ (`make native`), or on the attached phone."),
     ] = Place.HOST,
     swaps: Annotated[int, typer.Option(min=2, help="How many swaps to time for each model.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Sweep generated size, model size, history length and batch with made-up models, and name the knees.
+    """Measure how the cost of swapping grows with generated size, model size, history length and batch.
 
-    It needs no run and no bundle. For target android both bindings are measured, and the rule that `mnet export`
-    chooses by is checked against them.
+    It uses synthetic models and needs no run. For target `android` it measures both bindings, and compares them with
+    the rule by which `mnet export` chooses.
 
     Example: `mnet growth --target android --on native -o growth`
     """
     check_targets(target)
 
     import json
-
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from mnet.export.bench.growth import against_the_rule, knees, measure_point, sweep
     from mnet.export.bench.growth_tables import growth_table, knee_lines, plot_growth
@@ -47,9 +48,8 @@ def command(
         check_target(target)
     out.mkdir(parents=True, exist_ok=True)
     rows = []
-    columns = (MofNCompleteColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=len(points))
+    with Bars(Printer(stderr=True)) as progress:
+        task = progress.add_task("exporting", total=len(points))
         for each in points:
             progress.update(task, description=f"{each} for {target}")
             rows.append(measure_point(each, target, lambda bundle: on.measure(bundle, swaps)))
@@ -72,7 +72,7 @@ def command(
     if as_json:
         print(json.dumps(report))
         return
-    console = Console(markup=False, highlight=False)
+    console = Printer()
     console.print(text_table(header, cells))
     for line in lines:
         console.print(line)

@@ -6,15 +6,19 @@ from typing import Annotated, Any
 
 import typer
 
-from mnet.toolchain.cli._table import text_table
+from mnet.toolchain.console import Printer, text_table
+
+PANEL = "Operate"
 
 
 def command(
     server: Annotated[str, typer.Option(help="URL of the server.")],
     operator_key: Annotated[Path, typer.Option(help="The server's operator key file.")],
-    device: Annotated[str | None, typer.Option(help="The releases of this device.")] = None,
-    rollout: Annotated[int | None, typer.Option(help="How far this roll-out is.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Newest entries of the audit log.")] = 50,
+    device: Annotated[str | None, typer.Option(help="Show the releases of this device.")] = None,
+    rollout: Annotated[int | None, typer.Option(help="Show how far this roll-out is.")] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1000, help="How many entries of the audit log, newest first.")
+    ] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Show the audit log, or the releases of one device, or the state of a roll-out.
@@ -22,8 +26,6 @@ def command(
     Example: `mnet history --server URL --operator-key server/keys/operator.key --rollout 1`
     """
     import json
-
-    from rich.console import Console
 
     from mnet.toolchain.cloud.operator_client import Operator
     from mnet.toolchain.cloud.signing_keys import read_key
@@ -40,7 +42,7 @@ def command(
     else:
         header = rows[0] if rows else ("nothing",)
         cells = ([_text(name, value) for name, value in row.items()] for row in rows)
-        Console().print(text_table(header, cells, title))
+        Printer().print(text_table(header, cells, title))
 
 
 def _text(name: str, value: Any) -> str:

@@ -5,21 +5,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mnet.toolchain.console import Printer
+
 if TYPE_CHECKING:
     from rich.table import Table
+
+PANEL = "Export"
 
 
 def command(
     path: Annotated[Path, typer.Argument(help="Bundle folder, or weight pack file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Print slots, sizes, layouts and delegation of a bundle, or the tensors of a pack.
+    """Show the slots, sizes, layouts and delegation of a bundle, or the tensors of a pack.
 
     Example: `mnet inspect bundles/ml`
     """
     import json
-
-    from rich.console import Console
 
     from mnet.export.format.bundle import Bundle
     from mnet.export.format.errors import Refused
@@ -41,7 +43,7 @@ def command(
         print(json.dumps(found))
         return
     for table in tables:
-        Console(highlight=False, markup=False).print(table)
+        Printer().print(table)
 
 
 def _slots(found: dict[str, Any]) -> "Table":

@@ -5,8 +5,11 @@ from typing import Annotated
 
 import typer
 
+PANEL = "Serve"
+
 command = typer.Typer(
-    help="The keys of a server; a running one reads them anew at SIGHUP.", no_args_is_help=True
+    help="Create, list, rotate and retire the keys of a server, which reloads them at SIGHUP.",
+    no_args_is_help=True,
 )
 
 State = Annotated[Path, typer.Option(help="The state folder of the server.")]
@@ -14,7 +17,7 @@ State = Annotated[Path, typer.Option(help="The state folder of the server.")]
 
 @command.command()
 def create(state: State) -> None:
-    """Create what is missing: a signing, an enrolment and an operator key, the same for every replica.
+    """Create the keys that are missing: signing, enrolment and operator key, shared by all replicas.
 
     Example: `mnet keys create --state server`
     """
@@ -26,7 +29,7 @@ def create(state: State) -> None:
 
 @command.command(name="list")
 def list_(state: State) -> None:
-    """Print the names of the signing keys.
+    """List the signing keys by name.
 
     Example: `mnet keys list --state server`
     """
@@ -35,7 +38,7 @@ def list_(state: State) -> None:
 
 @command.command()
 def rotate(state: State) -> None:
-    """Create a new signing key; the one before vouches for it, so that phones learn it by themselves.
+    """Create a new signing key. The previous one vouches for it, so that phones accept it.
 
     Example: `mnet keys rotate --state server`
     """
@@ -48,7 +51,7 @@ def rotate(state: State) -> None:
 
 @command.command()
 def retire(state: State) -> None:
-    """Delete the keys before the signing one; a phone that was not heard of since the rotation must enrol anew.
+    """Delete the previous signing keys. A phone that has not polled since the rotation must enrol again.
 
     Example: `mnet keys retire --state server`
     """

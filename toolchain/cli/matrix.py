@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from mnet.toolchain.cli._early import check_runs, check_targets
-from mnet.toolchain.cli._table import text_table
+from mnet.toolchain.console import Bars, Printer, text_table
+
+PANEL = "Measure"
 
 
 def command(
@@ -15,7 +17,8 @@ def command(
         Path, typer.Option("--out", "-o", help="Folder for the bundles, matrix.json and matrix.md.")
     ],
     target: Annotated[
-        list[str] | None, typer.Option(help="Only these targets; all that are installed.")
+        list[str] | None,
+        typer.Option(help="Only these targets; repeatable. Default: all that are installed."),
     ] = None,
     swaps: Annotated[int, typer.Option(min=2, help="How many swaps to time in each cell.")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -28,10 +31,6 @@ def command(
     check_targets(*(target or []))
 
     import json
-    import sys
-
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from mnet.export.bench.matrix import COLUMNS, cell_texts, markdown, measure_cell
     from mnet.export.targets import known_targets, load_target
@@ -44,8 +43,7 @@ def command(
     specs = [export_spec(load_run(run)) for run in runs]
     out.mkdir(parents=True, exist_ok=True)
     cells = []
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(file=sys.stderr)) as progress:
+    with Bars(Printer(stderr=True)) as progress:
         for spec in specs:
             for name in targets:
                 task = progress.add_task(f"{spec.name} for {name}", total=None)
@@ -61,4 +59,4 @@ def command(
     if as_json:
         print(json.dumps(cells))
         return
-    Console(markup=False).print(text_table(COLUMNS.values(), map(cell_texts, cells)))
+    Printer().print(text_table(COLUMNS.values(), map(cell_texts, cells)))

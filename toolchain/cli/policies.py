@@ -6,19 +6,20 @@ from typing import Annotated
 import typer
 
 from mnet.toolchain.cli._early import check_runs
-from mnet.toolchain.cli._table import text_table
+from mnet.toolchain.console import Printer, text_table
+
+PANEL = "Measure"
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
-    every: Annotated[
-        list[int], typer.Option(min=1, help="Test `every N` too: ask at each N-th chance; repeatable.")
-    ] = [2, 4, 8],  # noqa: B006
+    run: Annotated[Path, typer.Argument(help="Run folder that `mnet train` wrote.")],
+    every: Annotated[list[int], typer.Option(min=1, help="Ask at each N-th chance; repeatable.")] = [2, 4, 8],  # noqa: B006
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Test quality against bytes of each request policy; leaves policies.json and policies.png in the run's folder.
+    """Compare request policies: the quality and the bytes of asking always, every N times, or when a user has shifted.
 
-    A phone has a chance to ask whenever the run's protocol would give it a new pack.
+    A phone may ask whenever the run's protocol would give it a new pack. The run folder gets policies.json and
+    policies.png.
 
     Example: `mnet policies runs/movielens-100k-sasrec-0`
     """
@@ -26,13 +27,11 @@ def command(
 
     import json as json_format
 
-    from rich.console import Console
-
     from mnet.toolchain.training.compare_policies import policies, policy_rows
 
-    report = policies(run, every, Console(stderr=True))
+    report = policies(run, every, Printer(stderr=True))
     if json:
         print(json_format.dumps(report))
         return
     headings = ("policy", "requests a phone", "kB", "of always", report["metric"], "gain over never", "kept")
-    Console().print(text_table(headings, policy_rows(report)))
+    Printer().print(text_table(headings, policy_rows(report)))

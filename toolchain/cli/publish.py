@@ -5,28 +5,29 @@ from typing import Annotated
 
 import typer
 
+from mnet.toolchain.console import Bars, Printer
+
+PANEL = "Operate"
+
 
 def command(
-    generated: Annotated[str, typer.Argument(help="The --out of `mnet generate`.")],
+    generated: Annotated[str, typer.Argument(help="The folder or URL that `mnet generate` wrote.")],
     state: Annotated[Path, typer.Option(help="The state folder of the server.")],
     database: Annotated[
         str | None,
-        typer.Option(help="As of `mnet serve`; in the state folder unless given.", envvar="MNET_DATABASE"),
+        typer.Option(help="As for `mnet serve`. Default: in the state folder.", envvar="MNET_DATABASE"),
     ] = None,
     packs: Annotated[
         str | None,
-        typer.Option(help="As of `mnet serve`; in the state folder unless given.", envvar="MNET_PACKS"),
+        typer.Option(help="As for `mnet serve`. Default: in the state folder.", envvar="MNET_PACKS"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Publish generated packs and releases beside a running server; again after a kill, nobody gets one twice.
+    """Publish what `mnet generate` wrote, while a server runs. Safe to rerun after an interruption.
 
     Example: `mnet publish packs --state server`
     """
     import json
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from mnet.toolchain.cloud.bulk_import import import_part, parts
     from mnet.toolchain.cloud.database import Database
@@ -40,8 +41,7 @@ def command(
     store = PackStore(packs or server.packs_url())
     opened = Database(database or server.database_url())
     published = left_out = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Bars(Printer(stderr=True)) as progress:
         for name in progress.track(parts(generated), description="parts"):
             imported = import_part(generated, name, keys, Ledger(opened), store)
             published, left_out = published + imported.published, left_out + imported.left_out

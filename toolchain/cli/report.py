@@ -5,24 +5,25 @@ from typing import Annotated
 
 import typer
 
+from mnet.toolchain.console import Bars, Printer
+
+PANEL = "Measure"
+
 
 def command(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            help="Bundles, and folders in which evaluate, ablate, staleness, cost, matrix or growth left figures."
+            help="Bundles, and folders in which evaluate, ablate, staleness, cost, matrix or growth wrote results."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("report.html"),
     swaps: Annotated[int, typer.Option(min=2, help="How many swaps to time for each bundle.")] = 200,
 ) -> None:
-    """Write one self-contained page: quality with error bars, cost, and the command behind each figure.
+    """Write one self-contained HTML page of quality, cost, and the command behind each figure.
 
     Example: `mnet report runs/ml runs/ml-ablation bundles/ml -o report.html`
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from mnet.export.bench.latency import bench_bundle
     from mnet.export.bench.memory import measure_memory
     from mnet.export.format.bundle import Bundle
@@ -31,8 +32,8 @@ def command(
 
     bundles = [Bundle.load(folder) for folder in folders if (folder / MANIFEST_FILE).is_file()]
     runs = [folder for folder in folders if not (folder / MANIFEST_FILE).is_file()]
-    measured_page(runs, ())  # what is wrong with a folder is told before anything slow
-    with Progress(console=Console(stderr=True)) as progress:
+    measured_page(runs, ())  # reports what is wrong with a folder before anything slow
+    with Bars(Printer(stderr=True)) as progress:
         task = progress.add_task("timing swaps", total=swaps * len(bundles))
         benches = [bench_bundle(bundle, swaps, lambda: progress.advance(task)) for bundle in bundles]
     for bench, bundle in zip(benches, bundles, strict=True):

@@ -5,6 +5,10 @@ from typing import Annotated
 
 import typer
 
+from mnet.toolchain.console import Printer
+
+PANEL = "Operate"
+
 
 def command(
     rollout: Annotated[int, typer.Argument(min=1, help="The number that `mnet push` printed.")],
@@ -12,14 +16,14 @@ def command(
     operator_key: Annotated[Path, typer.Option(help="The server's operator key file.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Give each phone the weights that a roll-out replaced, as a new version; those with newer ones keep them.
+    """Roll back: give each phone of a roll-out its previous weights, as a new version.
+
+    Phones that have received newer weights since then keep these.
 
     Example: `mnet rollback 1 --server URL --operator-key server/keys/operator.key`
     """
     import dataclasses
     import json
-
-    from rich.console import Console
 
     from mnet.toolchain.cloud.operator_client import Operator
     from mnet.toolchain.cloud.signing_keys import read_key
@@ -29,4 +33,4 @@ def command(
     if as_json:
         print(json.dumps(dataclasses.asdict(pushed)))
     else:
-        Console(highlight=False).print(f"roll-out {rollout} rolled back on {len(pushed.versions)} phones")
+        Printer().print(f"roll-out {rollout} rolled back on {len(pushed.versions)} phones")

@@ -5,16 +5,23 @@ from typing import Annotated, Literal
 
 import typer
 
+from mnet.toolchain.console import Printer
+
+PANEL = "Serve"
+
 
 def command(
     run: Annotated[
-        list[Path], typer.Argument(help="Run folder that `mnet train` left, or a folder of such; repeatable.")
+        list[Path],
+        typer.Argument(help="Run folder that `mnet train` wrote, or a folder of such; repeatable."),
     ],
     bundle: Annotated[
         list[Path],
-        typer.Option("--bundle", "-b", help="Bundle of such a run, or a folder of some; repeat it."),
+        typer.Option("--bundle", "-b", help="Bundle of such a run, or a folder of bundles; repeatable."),
     ],
-    state: Annotated[Path, typer.Option(help="Folder for keys, database and packs; created at first start.")],
+    state: Annotated[
+        Path, typer.Option(help="Folder for keys, database and packs; created at the first start.")
+    ],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.")] = 8765,
     workers: Annotated[
@@ -32,27 +39,25 @@ def command(
     retain: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Days to keep a context; 0 deletes it once its weights are made. Default: always."
+            min=0, help="Days to keep a context; 0 deletes it when its weights are made. Default: forever."
         ),
     ] = None,
-    uploads: Annotated[int, typer.Option(min=1, help="Uploads that a device may make in a minute.")] = 120,
+    uploads: Annotated[int, typer.Option(min=1, help="Most uploads of a device in a minute.")] = 120,
     max_body: Annotated[int, typer.Option(min=1, help="Longest body of a request, KiB.")] = 256,
     max_context: Annotated[int, typer.Option(min=1, help="Most samples of a context.")] = 1000,
     tls_certificate: Annotated[Path | None, typer.Option(help="Certificate chain, PEM: serve HTTPS.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
-    log: Annotated[Literal["text", "json"], typer.Option(help="Form of the log on stderr.")] = "text",
+    log: Annotated[Literal["text", "json"], typer.Option(help="Format of the log on stderr.")] = "text",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line when ready.")] = False,
 ) -> None:
     """Serve bundles: phones enrol, upload contexts and fetch the weights generated for them.
 
-    SIGHUP reads runs, bundles and keys anew without dropping a request; SIGTERM finishes what is under way.
+    SIGHUP reloads runs, bundles and keys without dropping a request; SIGTERM finishes the requests in progress.
 
     Example: `mnet serve runs/ml --bundle bundles/ml --state server`
     """
     import json
     from collections.abc import Sequence
-
-    from rich.console import Console
 
     from mnet.toolchain.cloud.logs import log_to_stderr
     from mnet.toolchain.cloud.settings import Limits, Settings
@@ -92,8 +97,9 @@ def command(
             if as_json:
                 print(json.dumps({"event": "ready", **facts}), flush=True)
             else:
-                console = Console(highlight=False)
+                console = Printer()
                 for name, value in facts.items():
-                    console.print(f"{name.replace('_', ' '):>13}  {value}", soft_wrap=True)
+                    console.print(f"{name.replace('_', ' '):>13}  {value}")
 
+        Printer(stderr=True).print(f"starting, workers: {workers}; loading PyTorch, runs and bundles")
         serve(settings, listener, ready)

@@ -6,32 +6,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnet.toolchain.cli._early import check_bundles, check_runs
-from mnet.toolchain.cli._table import text_table
+from mnet.toolchain.console import Bars, Printer, text_table
 
 if TYPE_CHECKING:
     from mnet.toolchain.fleet.timelines import Timeline
     from mnet.toolchain.training.run import Run
 
-DEVICES = 24
+PANEL = "Measure"
+
+USERS = 24
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="Run folder that `mnet train` left.")],
+    run: Annotated[Path, typer.Argument(help="Run folder that `mnet train` wrote.")],
     bundle: Annotated[Path, typer.Option("--bundle", "-b", help="The bundle that the phones run.")],
-    server: Annotated[
-        str | None, typer.Option(help="URL of a server; one of its own is started unless given.")
-    ] = None,
+    server: Annotated[str | None, typer.Option(help="URL of a running server. Default: start one.")] = None,
     enrolment_key: Annotated[
         Path | None, typer.Option(help="The enrolment key file of the server at --server.")
     ] = None,
-    devices: Annotated[
+    users: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help=f"Users to replay on phones with a session each. Default: {DEVICES}, or as many as there are.",
+            help=f"Users to replay, each on its own phone. Default: {USERS}, or as many as there are.",
         ),
     ] = None,
-    skip: Annotated[int, typer.Option(min=0, help="How many to pass over: several processes share.")] = 0,
+    skip: Annotated[int, typer.Option(min=0, help="How many users to skip; for several processes.")] = 0,
     light: Annotated[
         int,
         typer.Option(min=0, help="Phones without a session that poll, upload and fetch, to load the server."),
@@ -39,33 +39,33 @@ def command(
     policy: Annotated[
         list[str],
         typer.Option(
-            help="When phones ask: `never`, `always`, `every:N` or `shift`; repeat it: a fleet of the same users each."
+            help="When phones ask: `never`, `always`, `every:N` or `shift`; repeat it to compare them."
         ),
     ] = ["always"],  # noqa: B006
     drift: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Predictions after which each phone goes on as another user's; replays those who have more.",
+            help="Switch each phone to another user after N predictions; users with fewer are skipped.",
         ),
     ] = None,
     faults: Annotated[
-        list[str], typer.Option(help="A fault of `mnet faults` to meet on the way, or `all`; repeatable.")
+        list[str], typer.Option(help="A fault of `mnet faults` to inject, or `all`; repeatable.")
     ] = [],  # noqa: B006
     seed: Annotated[
         int | None,
-        typer.Option(help="Of users, pairing, faults and light phones. Default: the seed of the run."),
+        typer.Option(help="Seed of users, pairing, faults and light phones. Default: the seed of the run."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for simulation.json and simulation.png.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object an event.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per event.")] = False,
 ) -> None:
-    """Replay test users in step on the real runtime: upload, swap, rank each next item with old and new weights.
+    """Replay test users as a fleet of phones on the real runtime, with uploads, swaps and faults.
 
-    Starts a server of its own, which `--light` and `--faults` need, unless `--server` names one. The exit code is 1
-    where an upload was lost or anything but good weights answered. `mnet policies` has the quality for all test users
-    at once, without a server.
+    It starts its own server, which `--light` and `--faults` need, unless `--server` names one. The exit code is 1 if an
+    upload was lost or a wrong version of the weights answered. `mnet policies` measures quality for all test users at
+    once, without a server.
 
     Example: `mnet simulate runs/ml -b bundles/ml --policy always --policy shift --drift 30 --faults all -o out`
     """
@@ -76,8 +76,6 @@ def command(
     import sys
 
     import torch
-    from rich.console import Console
-    from rich.progress import Progress
 
     from mnet.export.format.bundle import Bundle
     from mnet.toolchain.fleet import simulation_report as tables
@@ -91,7 +89,7 @@ def command(
     torch.set_num_threads(1)
     loaded = load_run(run)
     seed = loaded.config.seed if seed is None else seed
-    timelines = _timelines(loaded, seed, drift, skip, devices)
+    timelines = _timelines(loaded, seed, drift, skip, users)
     plan = Plan(timelines, list(dict.fromkeys(policy)), seed, chosen, light)
     if out:
         out.mkdir(parents=True, exist_ok=True)
@@ -101,7 +99,7 @@ def command(
             sys.stdout.write(json.dumps(event) + "\n")
             sys.stdout.flush()
 
-    with Progress(console=Console(stderr=True)) as bar:
+    with Bars(Printer(stderr=True)) as bar:
         task = bar.add_task("rounds")
         outcome = simulate(
             loaded,
@@ -118,7 +116,7 @@ def command(
         (out / "simulation.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         plot_simulation(found, outcome, out / "simulation.png")
     if not as_json:
-        console = Console()
+        console = Printer()
         title = f"{len(timelines)} phones a policy, on {outcome.stands_on}"
         console.print(text_table(tables.POLICY_HEADER, tables.policy_rows(found), title))
         console.print(text_table(tables.SWAP_HEADER, tables.swap_rows(found)))
@@ -140,11 +138,11 @@ def _place(server: str | None, enrolment_key: Path | None, own: dict[str, object
         raise UserError("--server and --enrolment-key go together: give both, or neither")
     for option, value in own.items():
         if value:
-            raise UserError(f"{option} needs a server of its own: leave --server away")
+            raise UserError(f"{option} needs its own server: leave out --server")
     return server, enrolment_key
 
 
-def _timelines(run: "Run", seed: int, drift: int | None, skip: int, devices: int | None) -> list["Timeline"]:
+def _timelines(run: "Run", seed: int, drift: int | None, skip: int, users: int | None) -> list["Timeline"]:
     """The users to replay. Raises UserError where there are not so many."""
     from mnet.toolchain.errors import UserError
     from mnet.toolchain.fleet.timelines import change_hands, draw_timelines
@@ -152,7 +150,7 @@ def _timelines(run: "Run", seed: int, drift: int | None, skip: int, devices: int
     everyone = draw_timelines(run, seed)
     if drift is not None:
         everyone = change_hands(everyone, drift, seed)
-    chosen = everyone[skip : skip + (devices or DEVICES)]
-    if len(chosen) < (devices or 1):
+    chosen = everyone[skip : skip + (users or USERS)]
+    if len(chosen) < (users or 1):
         raise UserError(f"{run.path}: only {len(chosen)} test users are left after --skip {skip}")
     return chosen

@@ -4,17 +4,20 @@ from typing import Annotated
 
 import typer
 
+from mnet.toolchain.console import Printer
+
+PANEL = "Export"
+
 
 def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """List the targets: which are installed here, what runs them, and which can only be checked.
+    """List the export targets: which are installed, which run here, and which can only be checked.
 
     Example: `mnet targets`
     """
     import json
 
-    from rich.console import Console
     from rich.table import Table
 
     from mnet.export.targets import known_targets
@@ -39,4 +42,4 @@ def command(
     for row in rows:
         exports = "yes" if row["export"] else "no"
         table.add_row(str(row["target"]), exports, str(row["here"]), str(row["runtime"]), str(row["install"]))
-    Console(markup=False).print(table)
+    Printer().print(table)

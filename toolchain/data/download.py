@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, TransferSpeedColumn
 
+from mnet.toolchain.console import Bars, Printer
 from mnet.toolchain.errors import UserError
 
 
@@ -35,11 +35,10 @@ def download(name: str, source: Source, file: Path) -> None:
     part = file.with_name(f"{file.name}.part")
     # An MD5 is good against accidents; some publishers give nothing else to compare with.
     digest = hashlib.new(source.algorithm, usedforsecurity=False)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     try:
         with (
             httpx.stream("GET", source.url, follow_redirects=True) as response,
-            Progress(*columns, console=Console(stderr=True)) as progress,
+            Bars(Printer(stderr=True), BarColumn(20), DownloadColumn(), TransferSpeedColumn()) as progress,
         ):
             response.raise_for_status()
             total = int(response.headers.get("content-length", 0)) or None

@@ -7,9 +7,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from mnet.export.bench.latency import bench_bundle
+from mnet.toolchain.console import Bars
 from mnet.toolchain.demo.findings import Findings
 from mnet.toolchain.demo.page import demo_page, quality_figure
 from mnet.toolchain.errors import UserError
@@ -41,7 +41,7 @@ def tell(config: Config, out: Path, devices: int, console: Console) -> dict[str,
     console.rule("2  Export an Android bundle with swappable weights")
     bundle = export_run(run, "android", folder, lambda line: console.print(f"  {line}"))
     console.rule("3  Measure on the real runtime: constant against swappable weights")
-    with _progress(console) as progress:
+    with Bars(console) as progress:
         task = progress.add_task("swaps", total=SWAPS)
         bench = bench_bundle(bundle, SWAPS, lambda: progress.advance(task))
     console.rule("4  Serve, and let phones drift, upload and swap")
@@ -68,7 +68,7 @@ def _replay(run: Path, bundle: Path, devices: int, console: Console) -> list[Eve
     with (
         TemporaryDirectory(prefix="mnet-demo-") as state,
         ExitStack() as running,
-        _progress(console) as progress,
+        Bars(console) as progress,
     ):
         server = running.enter_context(ServerProcess(run, bundle, Path(state) / "server"))
         console.print(f"  serving on {server.url}; {devices} phones in {PROCESSES} processes")
@@ -88,8 +88,3 @@ def _replay(run: Path, bundle: Path, devices: int, console: Console) -> list[Eve
         for phone in phones:
             phone.next_event("simulated")  # by then it has tidied up
         return [event for phone in phones for event in phone.events]
-
-
-def _progress(console: Console) -> Progress:
-    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=console)

@@ -141,7 +141,7 @@ class SimulateProcess(JsonProcess):
     ) -> None:
         arguments = ["simulate", str(run), "--server", server.url, "--bundle", str(bundle)]
         arguments += ["--enrolment-key", str(server.enrolment_key)]
-        super().__init__([*arguments, "--skip", str(skip), "--devices", str(devices)], log)
+        super().__init__([*arguments, "--skip", str(skip), "--users", str(devices)], log)
 
 
 class LightProcess(JsonProcess):

@@ -13,8 +13,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track
 
+from mnet.toolchain.console import track
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.tasks import Task, find_task

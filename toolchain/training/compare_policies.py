@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from mnet.export.format.shift import Shift
+from mnet.toolchain.console import track
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.tasks.task import Splits
 from mnet.toolchain.training.bootstrap import FloatArray, bootstrap_gain, gain_text

@@ -10,8 +10,8 @@ from typing import Any
 import lightning
 import torch
 from rich.console import Console
-from rich.progress import track
 
+from mnet.toolchain.console import track
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.tasks.task import Splits
 from mnet.toolchain.training.build import (

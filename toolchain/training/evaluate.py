@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import track
 
+from mnet.toolchain.console import track
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.tasks import Task
 from mnet.toolchain.tasks.task import Splits

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
@@ -17,6 +16,7 @@ from mnet.export.format.golden import flattened
 from mnet.export.format.pack_dtypes import rounded
 from mnet.export.lowering.quantization import with_base
 from mnet.export.session import open_session
+from mnet.toolchain.console import track
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import call_alike
 from mnet.toolchain.training.bootstrap import FloatArray, bootstrap_gain

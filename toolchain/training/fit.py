@@ -4,17 +4,18 @@ import logging
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from mnet.toolchain.tasks.task import Splits
 from mnet.toolchain.training.config import FitConfig
+from mnet.toolchain.training.fit_progress import fit_progress
 from mnet.toolchain.training.hardware import DEFAULT_HARDWARE, Hardware
 from mnet.toolchain.training.scorers import Scorer
 
@@ -82,21 +83,6 @@ def adamw(scorer: Scorer, config: FitConfig, fused: bool = True) -> torch.optim.
     )
 
 
-class Fitted(NamedTuple):
-    """The validation value of the task's first metric in the `best` epoch, counted from 1, of at `most` so many."""
-
-    value: float
-    best: int
-    most: int
-
-
-class Progress(RichProgressBar):
-    """Lightning's bar, without the number of the log file."""
-
-    def get_metrics(self, *args: Any) -> dict[str, Any]:
-        return {name: value for name, value in super().get_metrics(*args).items() if name != "v_num"}
-
-
 def fit(
     scorer: Scorer,
     splits: Splits[Any],
@@ -104,34 +90,29 @@ def fit(
     seed: int,
     folder: Path,
     hardware: Hardware = DEFAULT_HARDWARE,
-) -> Fitted:
-    """Train `scorer` in place to its best epoch.
+) -> float:
+    """Train `scorer` in place to its best epoch and return its validation value of the task's first metric.
 
     `folder` keeps checkpoints and curves; a fit that was killed goes on from the last epoch in it.
     """
-    metric, mode = scorer.task.metrics[0], "max" if scorer.task.higher_is_better else "min"
     best = ModelCheckpoint(
         folder,
         "best",
-        monitor=metric,
-        mode=mode,
+        monitor=scorer.task.metrics[0],
+        mode="max" if scorer.task.higher_is_better else "min",
         save_last=True,
         enable_version_counter=False,
     )
-    epochs, every = config.epochs_of(len(splits.training(config.batch_size, seed)))
-    callbacks: list[Any] = [best, Progress(console_kwargs={"stderr": True})]
-    if config.averaging:
-        callbacks.append(EMAWeightAveraging(decay=config.averaging))
-    if config.patience:
-        callbacks.append(EarlyStopping(metric, mode=mode, patience=config.patience))
+    averaging = [EMAWeightAveraging(decay=config.averaging)] if config.averaging else []
+    progress = fit_progress(folder.name, scorer.task.metrics[0])
     trainer = hardware.trainer(
-        max_epochs=epochs,
-        check_val_every_n_epoch=every,
+        max_epochs=config.epochs,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         gradient_clip_val=5.0,
         logger=CSVLogger(folder, name="curves"),
-        callbacks=callbacks,
+        callbacks=[best, *averaging, progress],
+        enable_progress_bar=isinstance(progress, RichProgressBar),
         enable_model_summary=False,
         log_every_n_steps=1,
     )
@@ -141,4 +122,4 @@ def fit(
     checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(checkpoint["state_dict"])
     assert best.best_model_score is not None
-    return Fitted(float(best.best_model_score), checkpoint["epoch"] + 1, epochs)
+    return float(best.best_model_score)

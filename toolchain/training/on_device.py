@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 
+from mnet.toolchain.console import track
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.tasks import Task
 from mnet.toolchain.tasks.task import OnDevice, Settings, Splits

@@ -10,8 +10,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from rich.console import Console
-from rich.progress import track
 
+from mnet.toolchain.console import track
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.settings import Part
 from mnet.toolchain.training.bootstrap import bootstrap_gain, gain_text
