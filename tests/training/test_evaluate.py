@@ -13,7 +13,7 @@ from mnet.toolchain.errors import UserError
 from mnet.toolchain.tasks.ranking import full_values, ranks
 from mnet.toolchain.tasks.recommendation import Recommendation
 from mnet.toolchain.training import bootstrap
-from mnet.toolchain.training.bootstrap import bootstrap_gain, bootstrap_gains
+from mnet.toolchain.training.bootstrap import bootstrap_gain, bootstrap_gains, gain_heading, gain_text
 from mnet.toolchain.training.build import load_data
 from mnet.toolchain.training.evaluate import evaluate, figure_text, score, seeds_text
 from mnet.toolchain.training.run import load_run
@@ -131,7 +131,7 @@ def test_the_interval_is_over_users_and_paired() -> None:
     users = np.repeat(np.arange(100), 10)
     base = rng.random(1000)
     assert bootstrap_gain(users, base, base * 1.1) == pytest.approx(
-        {"relative": 0.1, "low": 0.1, "high": 0.1, "p": 2e-4}
+        {"kind": "gain", "relative": 0.1, "low": 0.1, "high": 0.1, "p": 2e-4}
     )
     # One user's gain does not become certain because the user has many queries.
     lucky = base + (users == 7) * 5.0
@@ -162,7 +162,23 @@ def test_no_gain_over_a_baseline_that_never_scores() -> None:
     assert bootstrap_gain(users, np.zeros(3), np.ones(3)) is None
     # One user of two scores: resamples without that user say nothing and are left out.
     gain = bootstrap_gain(users, np.array([1.0, 0.0, 0.0]), np.array([2.0, 0.0, 0.0]))
-    assert gain == pytest.approx({"relative": 1.0, "low": 1.0, "high": 1.0, "p": 2e-4})
+    assert gain == pytest.approx({"kind": "gain", "relative": 1.0, "low": 1.0, "high": 1.0, "p": 2e-4})
+
+
+def test_less_error_is_a_gain_and_what_is_no_multiple_is_a_difference() -> None:
+    users, error = np.repeat(np.arange(40), 5), np.random.default_rng(0).random(200) + 0.5
+    reduced = bootstrap_gain(users, error, 0.8 * error, lower=True)
+    assert reduced == pytest.approx(
+        {"kind": "error reduction", "relative": 0.2, "low": 0.2, "high": 0.2, "p": 2e-4}
+    )
+    assert gain_text(reduced) == "+20.0% [+20.0%, +20.0%]"
+    assert gain_heading([reduced, None], "static") == "error reduction over static"
+    for lower, better in ((False, 0.25), (True, -0.25)):
+        gain = bootstrap_gain(users, -error, -error + better, lower=lower)
+        assert gain["kind"] == "difference"
+        assert [gain[key] for key in ("relative", "low", "high")] == pytest.approx([0.25] * 3)
+        assert gain_heading([gain], "static") == "difference to static"
+    assert gain_text(gain).startswith("+0.25 [+0.2")
 
 
 def test_packs_that_serve_longer_are_tested_too(small_run: Path) -> None:

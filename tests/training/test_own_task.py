@@ -102,6 +102,8 @@ def test_the_epoch_with_the_lowest_error_is_kept(sensors: Path) -> None:
 def test_a_regression_is_evaluated(sensors: Path) -> None:
     metrics = evaluate([sensors], QUIET)["metrics"]
     assert metrics["metanetwork"]["squared error"]["mean"] < 0.5 * metrics["static"]["squared error"]["mean"]
+    gain = json.loads((sensors / "evaluation.json").read_text())["gain"]["metanetwork"]["squared error"]
+    assert (gain["kind"], gain["relative"] > 0.5) == ("error reduction", True)
 
 
 def test_a_regression_is_exported(sensors: Path, tmp_path: Path) -> None:

@@ -80,12 +80,16 @@ def _gains_table(report: Mapping[str, Any], metric: str) -> "Table":
     """A row a method: its value, its gain over the equal-cost method, and over the static one where that is another."""
     from rich.table import Table
 
-    from mnet.toolchain.training.bootstrap import gain_text
+    from mnet.toolchain.training.bootstrap import gain_heading, gain_text
     from mnet.toolchain.training.evaluate import figure_text
 
     sections = {report["equal_cost"]: "gain", "static": "gain_over_static"}
     title = f"{report['dataset']}/{report['model']}"
-    table = Table("method", metric, *(f"gain over {name}" for name in sections), "p", title=title)
+    headings = [
+        gain_heading((of[metric] for method, of in report[section].items() if method != name), name)
+        for name, section in sections.items()
+    ]
+    table = Table("method", metric, *headings, "p", title=title)
     for method, values in report["metrics"].items():
         gains = [
             "" if method == name else gain_text(report[section][method][metric])

@@ -47,7 +47,10 @@ class MetaStabilizer(nn.Module):
         return total / count.clamp(min=1) * present
 
     def _bounded(self, residual: Tensor) -> Tensor:
-        return residual if self.bound is None else self.bound * torch.tanh(residual / self.bound)
+        if self.bound is None:
+            return residual
+        # Most bounds are 1, and a division of so many numbers by 1 takes as long as any other.
+        return torch.tanh(residual) if self.bound == 1 else self.bound * torch.tanh(residual / self.bound)
 
 
 def smooth(

@@ -137,12 +137,18 @@ def _row(
     ]
     return Row(
         metric=float(values[task.metrics[0]].mean()),
-        epochs_to_95=1 + int(np.argmax(np.array(curve) >= 0.95 * max(curve))),
+        epochs_to_95=_epochs_to_95(curve, task.higher_is_better),
         training_oscillation=float(np.std(curve[len(curve) // 2 :])),
         weight_change=float(torch.cat([step.weight_change for step in steps]).mean()),
         changed_lists=float(torch.cat([step.changed for step in steps]).float().mean()),
         curve=curve,
     )
+
+
+def _epochs_to_95(curve: list[float], higher_is_better: bool) -> int:
+    values = np.array(curve)
+    near = values >= 0.95 * values.max() if higher_is_better else values <= values.min() / 0.95
+    return 1 + int(np.argmax(near))
 
 
 def _plot(report: dict[str, Any], file: Path) -> None:

@@ -73,8 +73,8 @@ def policies(path: Path, every: Sequence[int], console: Console) -> dict[str, An
                 "bytes": size * requests[name] / phones,
                 "share": requests[name] / requests[ALWAYS],
                 "value": float(value.mean()),
-                "gain": bootstrap_gain(owners, values[NEVER], value),
-                "kept": _kept(value, values),
+                "gain": bootstrap_gain(owners, values[NEVER], value, lower=not run.task.higher_is_better),
+                "kept": _kept(value, values, run.task.higher_is_better),
             }
             for name, value in values.items()
         ],
@@ -135,9 +135,13 @@ def _score(
     return torch.cat(owners).numpy(), torch.cat(values).double().numpy()
 
 
-def _kept(value: FloatArray, values: dict[str, FloatArray]) -> float | None:
+def _kept(value: FloatArray, values: dict[str, FloatArray], higher_is_better: bool) -> float | None:
     gain = values[ALWAYS].mean() - values[NEVER].mean()
-    return float((value.mean() - values[NEVER].mean()) / gain) if gain > 0 else None
+    return (
+        float((value.mean() - values[NEVER].mean()) / gain)
+        if (gain if higher_is_better else -gain) > 0
+        else None
+    )
 
 
 def _plot(report: dict[str, Any], file: Path) -> None:

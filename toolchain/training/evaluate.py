@@ -53,8 +53,8 @@ def evaluate(paths: Sequence[Path], console: Console, methods: str = "all") -> d
             method: {metric: _mean_and_std([seed[metric] for seed in seeds]) for metric in seeds[0]}
             for method, seeds in values.items()
         },
-        "gain": _gains(owners, values, config.equal_cost),
-        "gain_over_static": _gains(owners, values, STATIC),
+        "gain": _gains(owners, values, config.equal_cost, runs[0].task.lower_is_better),
+        "gain_over_static": _gains(owners, values, STATIC, runs[0].task.lower_is_better),
     }
     write_json(paths[0] / "evaluation.json", report)
     _plot(report, paths[0] / "evaluation.png")
@@ -92,7 +92,7 @@ def score(task: Task[Any], method: Method, splits: Splits[Any]) -> tuple[NDArray
 
 
 def _gains(
-    owners: NDArray[np.int64], values: dict[str, list[Values]], baseline: str
+    owners: NDArray[np.int64], values: dict[str, list[Values]], baseline: str, lower: Sequence[str]
 ) -> dict[str, dict[str, Gain | None]]:
     """Of every method over `baseline`, in each metric, all from the same resamples of users and seeds."""
     metrics = list(values[baseline][0])
@@ -100,7 +100,9 @@ def _gains(
         np.stack([np.stack([seed[metric] for metric in metrics], axis=1) for seed in seeds])
         for seeds in (values[baseline], *values.values())
     )
-    gains = iter(bootstrap_gains(owners, np.tile(base, len(methods)), np.concatenate(methods, axis=2)))
+    errors = [metric in lower for metric in metrics] * len(methods)
+    stacked = np.tile(base, len(methods)), np.concatenate(methods, axis=2)
+    gains = iter(bootstrap_gains(owners, *stacked, lower=errors))
     return {method: {metric: next(gains) for metric in metrics} for method in values}
 
 

@@ -36,7 +36,8 @@ def tune(
             console.print(f"fine-tuning: {count} steps at {rate:.1e}")
             scorer = FineTunedScorer(task, static.eval(), names, rate, count)
             values[rate, count] = _validate(scorer, splits, metric)
-        rate, count = max(values, key=lambda trial: values[trial])
+        best = max if task.higher_is_better else min
+        rate, count = best(values, key=lambda trial: values[trial])
         if widening == WIDENINGS or not _widen(rates, steps, rate, count):
             break
     return {

@@ -73,8 +73,8 @@ def tune_on_device(
     for step in track(scorer.on_device.steps[::-1], f"{name}: trials", console=console):
         trials = scorer.on_device.around(step, chosen)
         values = _validate(scorer, trials, splits, metric)
-        best, count = float(values.max()), count + len(trials)
-        chosen = trials[int(values.argmax())]
+        at = int(values.argmax() if scorer.task.higher_is_better else values.argmin())
+        best, chosen, count = float(values[at]), trials[at], count + len(trials)
     return {metric: best, "settings": dict(chosen), "trials": count}
 
 

@@ -46,7 +46,9 @@ def staleness(path: Path, every: Sequence[int], console: Console) -> dict[str, A
             {
                 "refresh": k,
                 "value": float(np.mean(generated[metric])),
-                "gain": bootstrap_gain(owners, of_static[metric], generated[metric]),
+                "gain": bootstrap_gain(
+                    owners, of_static[metric], generated[metric], lower=not task.higher_is_better
+                ),
             }
         )
     report = {"metric": metric, STATIC: static, "curve": curve}
