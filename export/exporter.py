@@ -7,15 +7,16 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 from pydantic import BaseModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnet.export.eager_run import EagerRun, run_eager
 from mnet.export.format.bundle import Bundle, describe_file, list_files
 from mnet.export.format.errors import BundleError
-from mnet.export.format.golden import golden_tensors
+from mnet.export.format.golden import flattened, golden_tensors
 from mnet.export.format.manifest import MANIFEST_FILE, SCHEMA, seal
 from mnet.export.format.manifest import Golden as GoldenEntry
 from mnet.export.format.pack_dtypes import choose_pack_dtypes, rounded
@@ -48,7 +49,9 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     choice = choose_binding(spec, target, module.TARGET)
     out = Path(out)
     _refuse_foreign(out)
+    _refuse_inputs(spec, target, module.TARGET)
     model = with_base(spec.model, spec.generated, spec.base_dtype)
+    model.register_forward_hook(_as_tuple)
     # Runtimes are handed plain tensors; an example with its channels last would have the program expect that order.
     inputs = tuple(tuple(tensor.contiguous() for tensor in sample) for sample in spec.inputs)
     spec = dataclasses.replace(spec, binding=choice.binding, model=model, inputs=inputs)
@@ -144,6 +147,20 @@ def _refuse_base_dtype(spec: ExportSpec, name: str, target: Target) -> None:
             f"target {name} keeps its base in fp32: an {spec.base_dtype} base is there for {able}; pushes alone "
             "become smaller with pack dtype int8, on every target"
         )
+
+
+def _refuse_inputs(spec: ExportSpec, name: str, target: Target) -> None:
+    for info in describe(spec.input_names, spec.inputs[0]):
+        if info.dtype not in target.inputs:
+            raise BundleError(
+                f"input {info.name} is {info.dtype}; target {name} takes {', '.join(target.inputs)}: give the "
+                "model one of these and let it convert it"
+            )
+
+
+def _as_tuple(_: nn.Module, __: object, result: Any) -> tuple[Tensor, ...]:
+    """What a model returned, be it a tensor, a dict or a `ModelOutput`, as exporters take it alike."""
+    return tuple(flattened(result))
 
 
 def _refuse_foreign(out: Path) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mnet._library import generate, generate_pack, train
     from mnet.export.format.bundle import Bundle
     from mnet.export.format.errors import BundleError, Refused
+    from mnet.export.modules import export_module, make_pack
     from mnet.export.session import Session, open_session
     from mnet.export.verify import verify_bundle as verify
     from mnet.toolchain.errors import UserError
@@ -39,10 +40,12 @@ _PUBLIC = {
     "Run": "mnet.toolchain.training.run:Run",
     "Session": "mnet.export.session:Session",
     "UserError": "mnet.toolchain.errors:UserError",
+    "export_module": "mnet.export.modules:export_module",
     "export_run": "mnet.toolchain.training.export_run:export_run",
     "generate": "mnet._library:generate",
     "generate_pack": "mnet._library:generate_pack",
     "load_run": "mnet.toolchain.training.run:load_run",
+    "make_pack": "mnet.export.modules:make_pack",
     "open_session": "mnet.export.session:open_session",
     "train": "mnet._library:train",
     "verify": "mnet.export.verify:verify_bundle",
@@ -55,10 +58,12 @@ __all__ = [
     "Run",
     "Session",
     "UserError",
+    "export_module",
     "export_run",
     "generate",
     "generate_pack",
     "load_run",
+    "make_pack",
     "open_session",
     "train",
     "verify",

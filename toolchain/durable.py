@@ -14,7 +14,7 @@ _OPEN_AT_ONCE = 64  # a process may often have no more than 1,024 files open
 def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` by `data` in one step that survives a power loss at any byte.
 
-    Write beside it, fsync, rename, fsync the folder: a reader sees the old file or the new, never a mixture.
+    Write a temporary file, fsync, rename, fsync the folder: a reader sees the old file or the new, never a mixture.
     """
     write_all_durably({path: data}, mode=mode)
 
@@ -37,22 +37,22 @@ def unfinished(folder: Path, prefix: str = "") -> list[Path]:
 
 
 def _place(files: Mapping[Path, bytes], mode: int) -> None:
-    """Write files beside their places, fsync them, and rename them into these."""
-    beside = {path: path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp") for path in files}
+    """Write temporary files next to their places, fsync them, and rename them."""
+    parts = {path: path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp") for path in files}
     try:
         with ExitStack() as opened:
             descriptors = []
-            for path, part in beside.items():
+            for path, part in parts.items():
                 descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
                 file = opened.enter_context(os.fdopen(descriptor, "wb"))
                 file.write(files[path])
                 file.flush()
                 descriptors.append(descriptor)
             _sync(descriptors)
-        for path, part in beside.items():
+        for path, part in parts.items():
             part.replace(path)
     except BaseException:
-        for part in beside.values():
+        for part in parts.values():
             part.unlink(missing_ok=True)
         raise
 

@@ -1,4 +1,4 @@
-"""Files in a folder, or objects in any store that fsspec reaches by URL, as `s3://`; each whole or not there."""
+"""Files in a folder, or objects in any store that fsspec reaches by URL, e.g. `s3://`; each whole or not there."""
 
 import itertools
 import os
@@ -23,7 +23,7 @@ class ObjectStore:
     """What is at one URL: names without `/` and their bytes. Each call raises StoreAway where the store fails."""
 
     def __init__(self, url: str) -> None:
-        """Open `url`, as `/var/lib/mnet`, `file:///var/lib/mnet` or `s3://bucket/mnet`; UserError where that fails."""
+        """Open `url`, e.g. `/var/lib/mnet`, `file:///var/lib/mnet` or `s3://bucket/mnet`; UserError if it fails."""
         try:
             self._fs, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
             self._local = isinstance(self._fs, LocalFileSystem)

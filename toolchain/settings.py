@@ -46,7 +46,7 @@ class Part(BaseModel):
 def find_part(name: str, builtin: Mapping[str, str], kind: str) -> Any:
     """What `name` stands for: an entry of `builtin`, or `package.module:Name` as it is.
 
-    A module beside the user is found too. Raises UserError when there is no such thing.
+    A module in the current folder is found too. Raises UserError when there is no such thing.
     """
     path = builtin.get(name, name)
     module, colon, attribute = path.partition(":")
@@ -65,7 +65,7 @@ def find_part(name: str, builtin: Mapping[str, str], kind: str) -> Any:
 def build_part(part: Part, builtin: Mapping[str, str], kind: str, **sizes: Any) -> Any:
     """Make the part from its settings and from the `sizes` that the task knows.
 
-    A class whose `config_class` is a dataclass beside it gets one of these, checked type by type; any other gets
+    A class whose `config_class` is a dataclass gets one of these, checked type by type; any other gets
     all as keywords. Raises UserError for settings that do not fit.
     """
     made_by = find_part(part.name, builtin, kind)

@@ -106,8 +106,8 @@ def sizes(bundle: Bundle) -> dict[str, int]:
     return {
         "generated_bytes": manifest.generated_bytes,
         "push_bytes": len(bundle.default_pack()),
-        "program_bytes": manifest.size_of(manifest.model.program),
-        "baked_program_bytes": manifest.size_of(manifest.bench.baked),
+        "program_bytes": manifest.bytes_of(manifest.model.program),
+        "baked_program_bytes": manifest.bytes_of(manifest.bench.baked),
         "bundle_bytes": sum(file.size for file in manifest.files.values() if file.role == "device"),
     }
 

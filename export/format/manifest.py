@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
@@ -38,6 +38,7 @@ def _inside_the_bundle(path: str) -> str:
 BundlePath = Annotated[str, AfterValidator(_inside_the_bundle)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Dtype = Literal["bool", "uint8", "int32", "int64", "float16", "float32"]
+DTYPES: tuple[str, ...] = get_args(Dtype)
 PackDtype = Literal["float32", "float16", "int8"]
 BaseDtype = Literal["float32", "int8"]
 
@@ -208,11 +209,9 @@ class Manifest(_Part):
             slots.append(slot.model_copy(update={"binding": by_kind[kind].of(slot)}))
         return self.model_copy(update={"slots": tuple(slots)})
 
-    def size_of(self, path: str) -> int:
-        """Bytes of a file of the bundle, or of all files of a folder: a CoreML program is one."""
-        return sum(
-            file.size for name, file in self.files.items() if name == path or name.startswith(f"{path}/")
-        )
+    def bytes_of(self, path: str) -> int:
+        """Size of one of the bundle's files, or of all in one of its folders: a program is either."""
+        return sum(file.size for name, file in self.files.items() if f"{name}/".startswith(f"{path}/"))
 
     @property
     def generated_bytes(self) -> int:

@@ -6,21 +6,20 @@ import torch
 from torch import Tensor, nn
 
 from mnet.export.format.errors import BundleError
-from mnet.export.format.manifest import BaseDtype, PackDtype, TensorInfo, dtype_name
+from mnet.export.format.manifest import DTYPES, BaseDtype, PackDtype, TensorInfo, dtype_name
 from mnet.export.format.shift import Shift
-
-INPUT_DTYPES = (torch.float32, torch.int64)
 
 
 @dataclass(frozen=True)
 class ExportSpec:
     """A device model with its default weights, and which of its parameters the cloud will generate.
 
-    `inputs` holds several example input tuples, all of the same shapes and dtypes (fp32 or int64): the first
-    is traced, so its shapes are fixed in the artifact, and all become golden samples. `metadata` is free text
-    for people. `binding` is how new weights reach the program, for targets that leave a choice (`Target`), and
-    `pack_dtype` what they travel in (`mnet.export.format.pack_dtypes`). With `base_dtype` int8 the other layers
-    are quantized (`mnet.export.lowering.quantization`), on targets that can.
+    `inputs` holds several example input tuples, all of the same shapes and dtypes (`DTYPES`): the first is traced, so
+    its shapes are fixed in the artifact, and all become golden samples. `output_names` name the tensors that the model
+    returns, in the order of `flattened`, whether it returns one, a tuple, a dict or a `ModelOutput`. `metadata` is free
+    text for people. `binding` is how new weights reach the program, for targets that leave a choice (`Target`), and
+    `pack_dtype` what they travel in (`mnet.export.format.pack_dtypes`). With `base_dtype` int8 the other layers are
+    quantized (`mnet.export.lowering.quantization`), on targets that can.
     `policy` is by what a phone decides when to ask for new weights; it travels in the bundle.
     Raises BundleError on anything that cannot be exported whatever the target.
     """
@@ -66,8 +65,10 @@ class ExportSpec:
                     f"model {self.name}: an example has {len(sample)} inputs for the names {self.input_names}"
                 )
             for name, tensor, first in zip(self.input_names, sample, self.inputs[0], strict=True):
-                if tensor.dtype not in INPUT_DTYPES:
-                    raise BundleError(f"input {name} is {tensor.dtype}; it must be float32 or int64")
+                if dtype_name(tensor.dtype) not in DTYPES:
+                    raise BundleError(
+                        f"input {name} is {tensor.dtype}; it must be one of {', '.join(DTYPES)}"
+                    )
                 if (tensor.dtype, tensor.shape) != (first.dtype, first.shape):
                     raise BundleError(f"input {name} has not the same shape and dtype in every example")
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from mnet.export.format.golden import TOLERANCE
-from mnet.export.format.manifest import Binding, Manifest, Runtime, Slot
+from mnet.export.format.manifest import DTYPES, Binding, Manifest, Runtime, Slot, torch_dtype
 from mnet.export.lowering.spec import ExportSpec
 
 Run = Callable[[Sequence[Tensor]], list[Tensor]]
@@ -51,6 +51,7 @@ class Target:
         runtime: what runs its programs, for people.
         slots: the kinds of binding that its slots may have.
         tolerance: what an output may be off by, relative to its size (`mnet.export.format.golden`).
+        inputs: the dtypes that a model's inputs may have.
         bindings: the ways of handing over new weights that `--binding` offers; empty where there is one only.
         choose: picks one of them for a model; the first one is taken where this is None.
         quantizes: whether the layers that are not generated can be int8 (`mnet.export.lowering.quantization`).
@@ -63,6 +64,7 @@ class Target:
     runtime: str
     slots: tuple[type[Binding], ...]
     tolerance: float = TOLERANCE
+    inputs: tuple[str, ...] = DTYPES
     bindings: tuple[str, ...] = ()
     choose: Callable[[ExportSpec], Choice] | None = None
     quantizes: bool = False
@@ -73,6 +75,21 @@ class Target:
     def installed(self) -> bool:
         """Whether its packages are."""
         return all(importlib.util.find_spec(package) is not None for package in self.packages)
+
+
+class InDtypes:
+    """A program whose outputs have the dtypes of the manifest: some runtimes have an int32 for an int64."""
+
+    def __init__(self, program: Program, manifest: Manifest) -> None:
+        self._program = program
+        self._dtypes = [torch_dtype(info.dtype) for info in manifest.outputs]
+
+    def bind(self, parameters: Mapping[str, Tensor]) -> Run:
+        """As `Program.bind`."""
+        run = self._program.bind(parameters)
+        return lambda inputs: [
+            output.to(dtype) for output, dtype in zip(run(inputs), self._dtypes, strict=True)
+        ]
 
 
 class TargetModule(Protocol):

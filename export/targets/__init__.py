@@ -59,7 +59,12 @@ def load_program(path: Path, manifest: "Manifest", threads: int = 1) -> "Program
     Raises BundleError for a slot that the target does not know, and as `load_target` and the target do.
     """
     module = load_target(manifest.target)
-    return module.load_program(path, manifest.bound_by(module.TARGET.slots), threads)
+    program = module.load_program(path, manifest.bound_by(module.TARGET.slots), threads)
+    if all(info.dtype == "float32" for info in manifest.outputs):
+        return program
+    from mnet.export.lowering.target import InDtypes
+
+    return InDtypes(program, manifest)
 
 
 def _module(name: str) -> "TargetModule":

@@ -62,6 +62,7 @@ TARGET = Target(
     runtime="CoreML; here a checker of the saved program",
     slots=(SliceBinding,),
     tolerance=HALF_TOLERANCE,
+    inputs=("float32", "float16", "int32", "int64"),
     bindings=("input", "state"),
     runs_here=False,
 )
@@ -167,7 +168,12 @@ def _lower(
 
     # Undecomposed, coremltools refuses the graph; it knows every op of ATen's core but a GRU.
     traced = trace(model, inputs).run_decompositions(get_decompositions([torch.ops.aten.gru.input]))
-    types = {torch.int64: np.int32, torch.float32: np.float32}
+    types = {
+        torch.int64: np.int32,
+        torch.int32: np.int32,
+        torch.float32: np.float32,
+        torch.float16: np.float16,
+    }
     converted = ct.convert(
         traced,
         inputs=[

@@ -1,4 +1,4 @@
-"""Updater a server: trouble is reported by name and tried again, unless only a person can mend it."""
+"""Following a server: trouble is reported by name and tried again, unless only a person can repair it."""
 
 import threading
 from pathlib import Path

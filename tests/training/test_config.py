@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mnet.toolchain.errors import UserError
-from mnet.toolchain.training.config import builtin_configs, load_config
+from mnet.toolchain.training.config import FitConfig, builtin_configs, load_config
 
 MINIMAL = """\
 data: {name: synthetic-drift}
@@ -43,7 +43,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     [
         (
             "static.epoch=3",
-            r"static.epoch: unknown key \(did you mean epochs\?\); known are epochs, learning_rate",
+            r"static.epoch: unknown key \(did you mean epochs\?\); known are steps, epochs",
         ),
         ("static.epochs=many", "static.epochs: Input should be a valid integer"),
         ("static.epochs=0", "static.epochs: Input should be greater than 0"),
@@ -87,3 +87,27 @@ def test_an_unknown_name_lists_what_there_is() -> None:
         UserError, match=r"give a YAML file or one of .*movielens-100k/sasrec, .*synthetic-drift/sasrec"
     ):
         load_config("movielens/sasrec")
+
+
+@pytest.mark.parametrize(
+    ("length", "batches", "expected"),
+    [
+        ({"epochs": 7}, 10, (7, 1)),
+        ({"steps": 100}, 30, (4, 1)),
+        ({"steps": 100}, 1000, (1, 1)),
+        ({"steps": 3000}, 5, (600, 15)),
+        ({"steps": 455}, 5, (92, 2)),
+        ({}, 50, (60, 1)),
+    ],
+)
+def test_steps_are_whole_epochs_that_end_with_a_validation(
+    length: dict[str, int], batches: int, expected: tuple[int, int]
+) -> None:
+    epochs, every = FitConfig.model_validate(length).epochs_of(batches)
+    assert (epochs, every) == expected
+    assert epochs % every == 0
+
+
+def test_a_fit_has_one_length() -> None:
+    with pytest.raises(UserError, match="steps and epochs both say how long"):
+        load_config("synthetic-drift/sasrec", ["static.steps=5"])

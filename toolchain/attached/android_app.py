@@ -44,7 +44,7 @@ def copy_for_device(bundle: Bundle, folder: Path) -> None:
 
 
 def push_over_adb(path: Path) -> str:
-    """Send a bundle folder or a pack file to the attached phone and tell the demo app there; returns the phone's name.
+    """Send a bundle folder or a pack file to the attached phone and notify its demo app; returns the phone's name.
 
     Raises UserError without adb, without exactly one phone, or where adb fails; BundleError for a broken bundle.
     """

@@ -17,7 +17,7 @@ from mnet.toolchain.errors import UserError
 _THREADS = {"threads": 1}
 _BUILDS = Path(__file__).parents[2] / "build"
 _ON_PHONE = "/data/local/tmp/mnet"
-# What tells whether a phone was free to run at full speed.
+# What shows whether a phone was free to run at full speed.
 _CONDITIONS = {
     "phone": ("getprop", "ro.product.model"),
     "android": ("getprop", "ro.build.version.release"),

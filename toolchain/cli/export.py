@@ -45,13 +45,16 @@ def command(
     import json
 
     from mnet.toolchain.attached.android_app import put_into_app
+    from mnet.toolchain.cloud.generation import verify_served
     from mnet.toolchain.training.export_run import export_run
-    from mnet.toolchain.training.run import read_config
+    from mnet.toolchain.training.run import load_run, read_config
 
     with Stages(Printer(stderr=True)) as stages:
         bundle = export_run(
             run, target, out, stages.stage, binding=binding, pack_dtype=pack_dtype, quantize=quantize
         )
+        stages.stage("making two packs as the server does, and swapping them in")
+        verify_served(load_run(run), bundle)
         if into is not None:
             stages.stage(f"putting it into {into}")
             put_into_app(bundle, read_config(run).data, into)
@@ -64,7 +67,7 @@ def command(
         "slots": len(manifest.slots),
         "generated_bytes": manifest.generated_bytes,
         "program": manifest.model.program,
-        "program_bytes": manifest.size_of(manifest.model.program),
+        "program_bytes": manifest.bytes_of(manifest.model.program),
         "push_bytes": len(bundle.default_pack()),
     }
     if as_json:

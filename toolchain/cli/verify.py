@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mnet.toolchain.cli._early import check_bundles
+from mnet.toolchain.cli._early import check_bundles, check_runs
 from mnet.toolchain.console import Printer
 
 PANEL = "Export"
@@ -13,6 +13,12 @@ PANEL = "Export"
 
 def command(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder that `mnet export` wrote.")],
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="The run that it was exported from: packs are made of it, as the server does, too."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Verify every file of a bundle, and its golden outputs on the real runtime.
@@ -22,6 +28,8 @@ def command(
     Example: `mnet verify bundles/ml`
     """
     check_bundles(bundle)
+    if run is not None:
+        check_runs(run)
 
     import dataclasses
     import json
@@ -37,6 +45,12 @@ def command(
     try:
         loaded = Bundle.load(bundle)
         result = {"ok": True, **dataclasses.asdict(verify_bundle(loaded))}
+        if run is not None:
+            from mnet.toolchain.cloud.generation import verify_served
+            from mnet.toolchain.training.run import load_run
+
+            verify_served(load_run(run), loaded)
+            result["served_packs"] = 2
     except IntegrityError as error:
         if as_json:
             print(json.dumps({"ok": False, "reason": str(error.reason), "detail": error.detail}))

@@ -53,7 +53,7 @@ def create_app(service: Service) -> FastAPI:
     "/v1/healthz", responses={503: {"description": "The database, the generator or the maintenance fails"}}
 )
 def health(service: ServiceOf, response: Response) -> dict[str, str | list[str]]:
-    """Whether the database answers, the last generation went well and the maintenance goes on."""
+    """Whether the database answers, the last generation went well and the maintenance runs."""
     state = {
         "database": "ok",
         "generation": "failing" if service.publisher.last_failed else "ok",

@@ -68,7 +68,7 @@ async def caller(service: ServiceOf, given: Credentials) -> Caller:
 
 
 async def own_device(device: DeviceId, found: Annotated[Caller, Depends(caller)]) -> Caller:
-    """The device of the path, which must be the caller; the refusal does not tell whether another exists."""
+    """The device of the path, which must be the caller; the refusal does not reveal whether another exists."""
     if device != found.device:
         raise HTTPException(403, "the token is of another device")
     return found

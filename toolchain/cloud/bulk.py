@@ -2,7 +2,7 @@
 
 Input: one Parquet file or a folder of them, with the columns `device` (string), `samples` (list of int64) and,
 where they do not all start at 1, `version` (int64). A user whose samples the task cannot read costs nobody else
-anything: `refused-….json` beside the part, a list of `device` and `reason`, names those that a part lacks.
+anything: `refused-….json` next to the part, a list of `device` and `reason`, names those that a part lacks.
 Output: `generation.json` with the facts of the run, and one Parquet file a part: the columns `device`, `bundle`,
 `version`, `sha256`, `size`, `release` (JWS) and `pack` (safetensors). A part is named by the rows that it was made
 from and written in one step; whoever runs the same command again makes the missing parts. So each device has
@@ -73,7 +73,7 @@ def plan(job: Job) -> list[Unit]:
 
 
 def begun_at(out: str) -> int | None:
-    """The `issued_at` of the job that `out` was begun by, to go on with it; None where there is none."""
+    """The `issued_at` of the job that wrote `out` before, to resume it; None where there is none."""
     try:
         return int(json.loads(ObjectStore(out).read(FACTS))["issued_at"])
     except FileNotFoundError:
@@ -81,7 +81,7 @@ def begun_at(out: str) -> int | None:
 
 
 def generate(job: Job, units: Sequence[Unit], engine: Engine, advance: Callable[[int], None]) -> Done:
-    """Make what is missing of a planned job; `advance` hears how many users are done. Raises UserError."""
+    """Make what is missing of a planned job; `advance` is called with the users done. Raises UserError."""
     done = set(ObjectStore(job.out).names("part-"))
     missing = [unit for unit in units if any(name not in done for name, _ in unit.parts())]
     total = sum(unit.rows for unit in units)
@@ -121,7 +121,7 @@ def _locally(job: Job, units: Sequence[Unit]) -> Iterator[int]:
         for done in as_completed([pool.submit(_make, job, unit) for unit in units]):
             yield done.result()
     except BrokenProcessPool as error:
-        raise UserError("a process was killed, for memory perhaps; the same command goes on") from error
+        raise UserError("a worker was killed (out of memory?); rerun the same command to resume") from error
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -38,7 +38,7 @@ _PART = pa.schema(
 
 @dataclass(frozen=True)
 class Job:
-    """What to generate, and where; all that a worker on another machine is told. Paths and URLs must be good there."""
+    """What to generate, and where; all that a worker on another machine gets. Paths and URLs must be good there."""
 
     run: str
     bundle: str

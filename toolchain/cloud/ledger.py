@@ -94,7 +94,7 @@ class Ledger:
             return list(connection.scalars(queries.UNRELEASED, {"bundles": list(bundles), "before": before}))
 
     def postpone(self, devices: Collection[str], seconds: float) -> None:
-        """Let nobody take up what these devices wait for until that time is over, or they upload anew."""
+        """Let nobody take up what these devices wait for until that time is over, or they upload again."""
         later = update(Device).where(Device.id.in_(devices)).values(wanted_at=time.time() + seconds)
         with self._database.writing() as connection:
             locked_devices(connection, devices)
@@ -231,7 +231,7 @@ class Ledger:
 
 
 def locked_devices(connection: Connection, devices: Collection[str]) -> dict[str, tuple[int, bool]]:
-    """Lock those of these devices that are known, in order: no two wait in a circle. Their version and `pending`."""
+    """Lock those of these devices that are known, in order, so that no two deadlock. Their version and `pending`."""
     query = (
         select(Device.id, Device.version, Device.pending).where(Device.id.in_(devices)).order_by(Device.id)
     )
@@ -257,7 +257,7 @@ def _already_given(
 
 
 def _rows(issued: Sequence[Issued]) -> _Rows:
-    """A row of the table for each, by what it must be the only one of."""
+    """A row of the table for each, by its unique key."""
     return {
         _key(each): {
             "device": each.release.device,

@@ -79,7 +79,7 @@ class LongPolls:
             self._loop.call_soon_threadsafe(self._offer, published)
 
     def close(self) -> None:
-        """Let everybody go for good, so that a server can stop; called on the event loop."""
+        """End all long polls, so that the server can stop; call it on the event loop."""
         self._closed = True
         for polls in self._polls.values():
             for poll in polls:

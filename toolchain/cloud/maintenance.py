@@ -1,4 +1,4 @@
-"""What a replica does now and then: hear of the others' releases, take over their work, delete what is old."""
+"""What a replica does periodically: learn of the others' releases, take over their work, delete what is old."""
 
 import logging
 import threading
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class Maintenance:
-    """A thread beside the publisher; each of its jobs has a period, and a failing one waits for its next turn."""
+    """A thread next to the publisher's; each of its jobs has a period, and a failing one waits for its next turn."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Maintenance:
         self._thread.start()
 
     def close(self) -> None:
-        """Finish the job at hand."""
+        """Finish the running job."""
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -120,5 +120,5 @@ class Maintenance:
             job()
         except (*OUTAGE, OSError) as error:
             log.warning("%s has to wait: %s", job.__name__, type(error).__name__)
-        except Exception as error:  # one that nobody thought of must not end the others for ever
+        except Exception as error:  # an unforeseen failure of one job must not end the others
             log.error("%s failed: %s\n%s", job.__name__, type(error).__name__, where(error))

@@ -1,4 +1,4 @@
-"""What the server tells Prometheus. Labels are routes and status codes: never a device, a context or a key."""
+"""The server's metrics for Prometheus. Labels are routes and status codes: never a device, a context or a key."""
 
 import os
 from collections.abc import Callable
@@ -83,7 +83,7 @@ class Metrics:
         self._watched[self._waiting] = length
 
     def look(self) -> None:
-        """Note what is watched; between looks, other processes tell the last one."""
+        """Record the watched values; other processes report the last record."""
         for gauge, length in self._watched.items():
             gauge.set(length())
 

@@ -64,7 +64,7 @@ def _queued(service: Service, stage: Stage) -> Pushed:
 
 @router.post("/push", status_code=202)
 def push(service: ServiceOf, body: PushRequest) -> Pushed:
-    """Start a roll-out: generate and release anew from the devices' last contexts."""
+    """Start a roll-out: generate and release again from the devices' last contexts."""
     try:
         return _queued(service, service.rollouts.start(body.devices, body.percent, body.stop_above))
     except LookupError as error:
@@ -102,7 +102,7 @@ def roll_back(service: ServiceOf, rollout: RolloutId) -> Pushed:
 
 @router.delete("/devices/{device}/token", status_code=204)
 def revoke(service: ServiceOf, device: DeviceId) -> None:
-    """Make a device's token worthless: it must be enrolled anew."""
+    """Make a device's token worthless: it must be enrolled again."""
     if not service.registry.revoke(device):
         raise HTTPException(404, f"there is no device {device}")
 

@@ -28,7 +28,7 @@ class Operator(HttpClient):
     def push(
         self, devices: list[str] | None = None, percent: float = 100.0, stop_above: float = 0.01
     ) -> Pushed:
-        """Release anew to `percent` of these devices, or of all; stop when more than a share refuses."""
+        """Generate and release again for `percent` of these devices, or of all; stop when more than a share refuses."""
         body = {"devices": devices, "percent": percent, "stop_above": stop_above}
         return self._pushed("/push", body)
 

@@ -16,7 +16,7 @@ class PackStore:
     """Packs by device and SHA-256, written once. No two devices share one, so that each is deleted without a look."""
 
     def __init__(self, url: str) -> None:
-        """Open `url`, as `file:///var/lib/mnet/packs` or `s3://bucket/packs`; UserError where that fails."""
+        """Open `url`, e.g. `file:///var/lib/mnet/packs` or `s3://bucket/packs`; UserError where that fails."""
         self._objects = ObjectStore(url)
 
     def put_all(self, packs: Sequence[tuple[str, bytes]]) -> list[str]:

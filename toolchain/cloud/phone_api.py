@@ -64,7 +64,7 @@ Vector = Annotated[list[Annotated[float, Field(strict=True, allow_inf_nan=False)
 
 
 def _kind(samples: Any) -> str:
-    """By the first sample, so that a fault is told of what was meant."""
+    """Chosen by the first sample, so that an error is about the kind of sample that was meant."""
     return "vectors" if isinstance(samples, list) and samples and isinstance(samples[0], list) else "ids"
 
 
@@ -93,7 +93,7 @@ class NewRelease(BaseModel):
 class Report(BaseModel):
     """What a phone did with a release: `taken`, or the name of the reason for which it refused.
 
-    `stale` says that for a day nobody told it that the version which it runs (0: the default weights) is the newest.
+    `stale`: for a day no server has confirmed that the version it runs (0: the default weights) is the newest.
     """
 
     version: Annotated[int, Field(ge=0, le=MAX_VERSION)]
@@ -208,7 +208,7 @@ async def newest_release(
 
 @router.post("/devices/{device}/reports", status_code=204)
 def report(service: ServiceOf, device: OwnDevice, body: Report) -> None:
-    """Tell what became of a release; too many refusals stop the roll-out that it belongs to."""
+    """Report what became of a release; too many refusals stop the roll-out that it belongs to."""
     if body.outcome not in _OUTCOMES:
         raise HTTPException(422, f"body.outcome: one of {', '.join(sorted(_OUTCOMES))}")
     service.metrics.reports.labels(body.outcome).inc()
@@ -228,7 +228,7 @@ def pack(
     sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")],
     range_: Annotated[str | None, Header(alias="Range")] = None,
 ) -> Response:
-    """The bytes of a pack that a release of the calling device names; a cut download goes on by `Range`."""
+    """The bytes of a pack that a release of the calling device names; an interrupted download resumes by `Range`."""
     try:
         if not service.ledger.has_pack(caller.device, sha256):
             raise FileNotFoundError

@@ -36,7 +36,7 @@ class Publisher:
 
     The worker takes what is queued, or MAX_BATCH of it: one forward pass a bundle, packs made durable, then one
     transaction with all releases. `released` is called from that thread with the new release of each device and
-    bundle. `generators` and `keyring` may be replaced at any time; the batch at hand ends with the old ones.
+    bundle. `generators` and `keyring` may be replaced at any time; the running batch ends with the old ones.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Publisher:
         self._worker.start()
 
     def close(self) -> None:
-        """Finish the batch at hand; those still queued are found again by another replica or the next start."""
+        """Finish the running batch; those still queued are found again by another replica or the next start."""
         with self._changed:
             self._closing = True
             self._changed.notify()

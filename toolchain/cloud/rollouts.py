@@ -104,8 +104,8 @@ class Rollouts:
     def roll_back(self, rollout: int) -> Stage:
         """Give each device whose newest weights this brought the ones before them, as a new version.
 
-        Devices with newer weights, as from a later context, are left alone; what is not released yet never is. A call
-        that was cut off goes on when it is repeated.
+        Devices with newer weights, e.g. from a later context, are not touched; what is not released yet never is. A
+        call that was interrupted resumes when it is repeated.
         """
         with self._database.writing() as connection:
             _locked(connection, rollout)
@@ -154,7 +154,7 @@ class Rollouts:
             rollout = connection.scalar(reported)
         if rollout is None or outcome not in BLAMED:
             return None
-        # A transaction of its own: with the release still locked, it would wait in a circle with an erasure.
+        # A transaction of its own: with the release still locked, it would deadlock with an erasure.
         with self._database.writing() as connection:
             return rollout if _stop_if_bad(connection, rollout) else None
 

@@ -61,7 +61,7 @@ def build_service(settings: Settings, generators: Generators) -> Service:
 
 
 class Reload:
-    """Reads bundles and keys anew at SIGHUP, beside the requests; what cannot be read leaves the old ones in place."""
+    """Reloads bundles and keys at SIGHUP, while requests are served; what cannot be read leaves the old ones."""
 
     def __init__(self, service: Service, state: ServerState, load: Callable[[], Generators]) -> None:
         self._service = service
@@ -96,7 +96,7 @@ def _spare_the_collector() -> None:
     gc.unfreeze()
     gc.collect()  # what a reload has replaced
     gc.freeze()
-    gc.collect()  # how often there is a walk goes by what the last one left
+    gc.collect()  # the next collection comes the sooner, the less this one leaves
 
 
 def serve_here(settings: Settings, listener: socket.socket, ready: Ready) -> None:

@@ -53,7 +53,7 @@ class Service:
     rates: Rates
 
     def replace(self, generators: Generators, keys: Keys) -> None:
-        """Go on with other bundles and keys; a request or batch under way ends with the old ones."""
+        """Switch to other bundles and keys; a request or batch under way ends with the old ones."""
         self.publisher.keyring = keys.keyring
         self.publisher.generators = generators
         self.keys = keys

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mnet.toolchain.cloud.state import ServerState
 
-Ready = Callable[[Sequence[str]], None]  # told the ids of the bundles once requests are answered
+Ready = Callable[[Sequence[str]], None]  # called with the ids of the bundles once requests are answered
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that a server process is told; without URLs, what it keeps is in the state folder."""
+    """All settings of a server process; without URLs, what it keeps is in the state folder."""
 
     runs: tuple[Path, ...]
     bundles: tuple[Path, ...]

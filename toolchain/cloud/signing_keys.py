@@ -76,7 +76,7 @@ class Keyring:
 
 
 def rotate(folder: Path) -> ECKey:
-    """Create a new signing key; the one before goes on to vouch for it until `retire`. Returns the new one."""
+    """Create a new signing key; the one before vouches for it until `retire`. Returns the new one."""
     old = load_signing_key(folder / SIGNING)
     _raise_number(folder)
     # First, so that a power loss in between leaves the old key under two names, and never none.

@@ -1,4 +1,4 @@
-"""The tables of the cloud. A change here needs a migration beside it, in `migrations/versions`."""
+"""The tables of the cloud. A change here needs a migration too, in `migrations/versions`."""
 
 import time
 from typing import Any

@@ -78,13 +78,9 @@ def _exported(run: Run, target: str) -> Row:
             bundle = export_bundle(export_spec(run), target, Path(folder) / "bundle")
             verify_served(run, bundle)
             manifest, program = bundle.manifest, bundle.manifest.model.program
-            size = sum(
-                entry.size for name, entry in manifest.files.items() if f"{name}/".startswith(f"{program}/")
-            )
-            ways = sorted({slot.binding.kind for slot in manifest.slots})
-            found = (
-                f"{size:,} bytes of {program}, {len(bundle.default_pack()):,} a push, by {' and '.join(ways)}"
-            )
+            ways = " and ".join(sorted({slot.binding.kind for slot in manifest.slots}))
+            size, push = manifest.bytes_of(program), len(bundle.default_pack())
+            found = f"{size:,} bytes of {program}, {push:,} a push, by {ways}"
     except (BundleError, UserError) as error:
         verdict, found = "refused", str(error)
     except Exception as error:

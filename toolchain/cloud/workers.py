@@ -76,7 +76,7 @@ class _Worker:
         self.ready = self.missed_reload = False
 
     def reload(self) -> None:
-        """Have it read runs, bundles and keys anew; one that is just starting is told once it listens to signals."""
+        """Have it reload runs, bundles and keys; one that is just starting is signalled once it listens to signals."""
         self.missed_reload = not self.ready
         if self.ready and self.process.pid is not None:
             with suppress(ProcessLookupError):  # it ended just now; another one takes its place
@@ -109,7 +109,7 @@ class _Workers:
                 self._workers.append(_Worker(self._settings, self._listener))
             while True:
                 for says in wait([worker.says for worker in self._workers]):
-                    self._hear(next(w for w in self._workers if w.says is says), ready)
+                    self._on_message(next(w for w in self._workers if w.says is says), ready)
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             for worker in self._workers:
@@ -121,7 +121,7 @@ class _Workers:
         for worker in self._workers:
             worker.reload()
 
-    def _hear(self, worker: _Worker, ready: Ready) -> None:
+    def _on_message(self, worker: _Worker, ready: Ready) -> None:
         try:
             said: list[str] | str = worker.says.recv()
         except EOFError:
@@ -149,7 +149,7 @@ class _Workers:
         self._workers[self._workers.index(worker)] = _Worker(self._settings, self._listener)
 
     def _failed(self, reason: str) -> None:
-        """A server that never served says so and ends; one that serves goes on with those that it has."""
+        """A server that never served says so and ends; one that serves continues with the workers that it has."""
         if not self._told:
             raise UserError(reason)
         log.error("a worker cannot start: %s", reason)

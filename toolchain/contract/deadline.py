@@ -11,7 +11,7 @@ _PIECE_BYTES = 64 * 1024
 
 
 class Deadline:
-    """When the exchange at hand must be over, by time.monotonic."""
+    """When the current exchange must be over, by time.monotonic."""
 
     def __init__(self) -> None:
         self._end = float("inf")

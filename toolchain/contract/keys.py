@@ -30,7 +30,7 @@ class KeyStatement:
 def read_statement(statement: str, known: Mapping[str, Any], now: int) -> KeyStatement:
     """What a JWS says of a server's keys; ValueError unless a `known` key signed it, or where it is of the far future.
 
-    `now` in Unix seconds. Which of two statements is the newer one is told by their numbers, never by a clock.
+    `now` in Unix seconds. Their numbers say which of two statements is newer, never a clock.
     """
     try:
         token = jwt.decode(statement, load_public_keys(known), algorithms=[ALGORITHM])

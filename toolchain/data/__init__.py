@@ -22,7 +22,7 @@ DATASETS = {
 
 
 class DataSet(Protocol):
-    """What every data set offers, beside what its task reads."""
+    """What every data set offers, in addition to what its task reads."""
 
     @property
     def name(self) -> str: ...

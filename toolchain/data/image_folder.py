@@ -58,7 +58,7 @@ def _parts(path: Path) -> list[tuple[Path, bool | None]]:
         return [(path, None)]
     if others := [folder.name for folder in by_name.values() if folder not in (*train, *validation, *test)]:
         raise UserError(
-            f"image-folder: {path} has parts, such as {train[0].name}, and beside them {others[0]}"
+            f"image-folder: {path} has parts, such as {train[0].name}, and the folder {others[0]}, which is none"
         )
     return [
         *((folder, False) for folder in (*train, *(validation if test else ()))),

@@ -16,7 +16,7 @@ from mnet.toolchain.errors import UserError
 NAME = "movielens-100k"
 SOURCE = Source(
     "https://files.grouplens.org/datasets/movielens/ml-100k.zip",
-    # Published beside the archive, as ml-100k.zip.md5.
+    # Published next to the archive, as ml-100k.zip.md5.
     "md5",
     "0e33842e24a9c977be4e0107933c0723",
 )
@@ -48,7 +48,7 @@ def load_movielens_100k(path: Path | None = None) -> Interactions:
 
 
 def _titles(file: Path) -> dict[str, str]:
-    """Film id -> title from GroupLens' `u.item`, where it lies beside `u.data`."""
+    """Film id -> title from GroupLens' `u.item`, where it lies next to `u.data`."""
     titles = {}
     for number, line in enumerate(
         file.read_text(encoding="latin-1").splitlines() if file.is_file() else [], 1

@@ -4,7 +4,7 @@ The catalogue is split into niches. A user likes a few niches; each interaction 
 or goes back to any liked niche, or just follows the fashion. Interests wander: a liked niche gives way to another
 one. And at one date, which the data set names, a new trend replaces most of every user's interests at once.
 
-So the last few items tell what the user is after right now, and only a long history tells what the user keeps coming
+So the last few items show what the user is after right now, and only a long history shows what the user keeps coming
 back to: that is what a compact model with a short memory cannot know.
 """
 

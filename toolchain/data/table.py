@@ -1,4 +1,4 @@
-"""Interactions out of a table of one's own: CSV, TSV or Parquet, a row for each."""
+"""Interactions out of a user's own table: CSV, TSV or Parquet, a row for each."""
 
 from collections.abc import Mapping
 from pathlib import Path

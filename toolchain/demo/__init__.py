@@ -1,1 +1,1 @@
-"""The whole story in one run, and the page that tells it."""
+"""The whole way from training to a swap in one run, and its report page."""

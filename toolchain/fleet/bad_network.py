@@ -76,7 +76,7 @@ class _Connection(socketserver.BaseRequestHandler):
                 back.join()
 
     def _relay_answers(self, upstream: socket.socket) -> None:
-        with suppress(OSError):  # either side is gone, which the other one is then told
+        with suppress(OSError):  # one side is gone: the other one's connection is closed next
             while data := upstream.recv(65536):
                 if self.server.trouble == "down" or not self._send(self.request, self._spoilt(data)):
                     break

@@ -41,7 +41,7 @@ class CountedPhone:
         self.phone = self._started()
 
     def _started(self) -> Phone:
-        return Phone(self._bundle, self._folder, self._hear, self._clock)
+        return Phone(self._bundle, self._folder, self._on_event, self._clock)
 
     @property
     def waits(self) -> bool:
@@ -97,6 +97,6 @@ class CountedPhone:
             self.met[f"refused: {refusal.reason}"] += 1
         return None
 
-    def _hear(self, event: str, **_fields: Any) -> None:
+    def _on_event(self, event: str, **_fields: Any) -> None:
         if event == "not_persisted":
             self.met["not kept"] += 1

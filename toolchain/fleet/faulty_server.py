@@ -1,4 +1,4 @@
-"""A server of one's own behind a bad network, and the faults that can be done to it and to its phones."""
+"""A local server behind a bad network, and the faults that can be done to it and to its phones."""
 
 import random
 import resource
@@ -108,7 +108,7 @@ class FaultyServer:
         return self.lacks if fault in _ON_POSTGRES else None
 
     def fault(self, name: str, accepted: Callable[[], None]) -> AbstractContextManager[None]:
-        """A fault that lasts through a `with` block; all is mended when that ends.
+        """A fault that lasts through a `with` block; all is repaired when that ends.
 
         `accepted` uploads what a server or a database that is killed shall have accepted, and nobody fetched.
         """

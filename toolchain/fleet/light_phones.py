@@ -137,7 +137,7 @@ class LightFleet:
         self.upload_to_fetched_s.append(fetched - start)
 
     async def follow(self, phone: LightPhone) -> None:
-        """Poll and fetch for ever; trouble is counted and tried again."""
+        """Poll and fetch until cancelled; errors are counted and retried."""
         backoff = Backoff(cap_s=5.0)
         while True:
             try:

@@ -27,7 +27,7 @@ class MinimalHttp:
     async def call(
         self, method: str, path: str, secret: str = "", body: Any = None, limit_s: float = 30.0
     ) -> tuple[int, bytes]:
-        """Status and body of an answer; after an error the next call connects anew."""
+        """Status and body of an answer; after an error the next call reconnects."""
         try:
             async with asyncio.timeout(limit_s):
                 return await self._call(method, path, secret, body)

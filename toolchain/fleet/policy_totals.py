@@ -15,7 +15,7 @@ VERSIONS = ("static", "default", "live")  # `first` is not there from the start 
 
 
 class PolicyTotals:
-    """Hears the events of a fleet. `swap_us` and `upload_to_swap_ms` are of each swap, in its order."""
+    """Sums up the events of a fleet. `swap_us` and `upload_to_swap_ms` are of each swap, in its order."""
 
     def __init__(self, phones: int) -> None:
         self._phones = phones
@@ -25,7 +25,7 @@ class PolicyTotals:
         self.swap_us: list[float] = []
         self.upload_to_swap_ms: list[float] = []
 
-    def hear(self, event: Event) -> None:
+    def count(self, event: Event) -> None:
         """Count an event."""
         if event["event"] == "predicted":
             self._turns.append(event["turn"])

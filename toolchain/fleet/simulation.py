@@ -1,4 +1,4 @@
-"""A fleet in simulation: phones of each policy in step on one server, faults on their way, light phones beside them."""
+"""A fleet in simulation: phones of each policy in step on one server, faults, and light phones as load."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -80,9 +80,9 @@ def simulate(
     progress: Callable[[int, int], None],
     server: tuple[str, Path] | None = None,
 ) -> Outcome:
-    """Simulate on a server of one's own, or on the `server` with this URL and enrolment key file.
+    """Simulate on a local server, or on the `server` with this URL and enrolment key file.
 
-    `report` hears each event, `progress` how many rounds of how many are over. Raises UserError.
+    `report` is called with each event, `progress` with the rounds done and the rounds of all. Raises UserError.
     """
     judge = Judge(run)
     with ExitStack() as running:
@@ -142,18 +142,18 @@ class _Rounds:
     def round(self, turn: int, fault: str) -> None:
         """The round from this turn on."""
         if fault == CALM:
-            self._hear([event for fleet in self._fleets for event in fleet.renew(turn, self._client)])
-            self._hear(self._predictions(turn))
+            self._record([event for fleet in self._fleets for event in fleet.renew(turn, self._client)])
+            self._record(self._predictions(turn))
         else:
             self._disturbed(turn, fault)
 
     def settle(self, turn: int) -> None:
         """Fetch what is waited for to the last."""
         for fleet in self._fleets:
-            self._hear(fleet.fetch(turn, self._client, patiently=True))
+            self._record(fleet.fetch(turn, self._client, patiently=True))
 
     def _disturbed(self, turn: int, fault: str) -> None:
-        assert self._faulty_server is not None, "faults need a server of one's own"
+        assert self._faulty_server is not None, "faults need a local server"
         found = Disturbance(fault, turn, self._faulty_server.skips(fault))
         self._outcome.disturbances.append(found)
         if found.skipped:
@@ -168,7 +168,7 @@ class _Rounds:
                     fleet.ask(turn, self._client)
                     events += fleet.fetch(turn, self._client, patiently=False)
                 events += self._predictions(turn)
-            self._hear(events)  # only now: what hears them may write to the disk that was full
+            self._record(events)  # only now: whoever receives them may write to the disk that was full
             self._count_in(self._outcome.calm)
             found.wrong += sum(fleet.wrong for fleet in self._fleets)
             found.backwards += sum(fleet.backwards for fleet in self._fleets)
@@ -186,7 +186,7 @@ class _Rounds:
         for fleet in self._fleets:
             fleet.count_in(met)
 
-    def _hear(self, events: list[Event]) -> None:
+    def _record(self, events: list[Event]) -> None:
         for event in events:
-            self._outcome.totals[event["policy"]].hear(event)
+            self._outcome.totals[event["policy"]].count(event)
             self._report(event)

@@ -52,7 +52,7 @@ def draw_timelines(run: Run, seed: int | None = None) -> list[Timeline]:
 
 
 def change_hands(timelines: Sequence[Timeline], after: int, seed: int) -> list[Timeline]:
-    """The phones with more than `after` predictions, each of which then goes on as another one's user does.
+    """The phones with more than `after` predictions, each of which then switches to another one's user.
 
     Its history is the first user's up to there, and that of the other one as it comes in from there on. Everyone's
     turns are still predicted once. Raises UserError where there are no two such phones.

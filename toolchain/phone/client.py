@@ -65,7 +65,7 @@ class CloudClient(HttpClient):
             return Newest(_text(content["release"]))
 
     def report(self, phone: Identity, version: int, outcome: str) -> None:
-        """Tell the server what became of a release: `taken`, or the name of the refusal."""
+        """Report to the server what became of a release: `taken`, or the name of the refusal."""
         body = {"version": version, "outcome": outcome, "bundle": phone.bundle}
         self.call("POST", f"/devices/{phone.device}/reports", phone.token, json=body)
 

@@ -18,7 +18,7 @@ from mnet.toolchain.errors import UserError
 from mnet.toolchain.phone.client import CloudClient, Context, Denied, Identity, Newest, Offline
 from mnet.toolchain.phone.store import Kept, WeightStore, check_bytes
 
-# Room for the header of a pack beside its tensors.
+# Room for the header of a pack, in addition to its tensors.
 PACK_HEADER_BYTES = 64 * 1024
 DAY_S = 24 * 3600
 # These may be the network's doing; any other refusal of a release would come again.
@@ -48,7 +48,7 @@ class Swapped:
 class Phone:
     """One phone: a session on its bundle, its state folder, and what it knows of its server.
 
-    `live` may be used from any thread while another one calls the rest. `report(event, **fields)` hears what
+    `live` may be used from any thread while another one calls the rest. `report(event, **fields)` is called with what
     happens.
     """
 
@@ -267,7 +267,7 @@ class Phone:
         )
 
     def _tell(self, client: CloudClient, phone: Identity, version: int, outcome: str) -> bool:
-        """Tell the server what became of a release; whether it heard, on which the phone does not depend."""
+        """Report to the server what became of a release; returns whether that arrived."""
         try:
             client.report(phone, version, outcome)
         except (Offline, Denied) as error:

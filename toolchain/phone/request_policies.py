@@ -53,7 +53,7 @@ class Every(RequestPolicy):
 class OnShift(RequestPolicy):
     """When the user has shifted since the context that the weights were made from, see `mnet.export.format.shift`.
 
-    What it compares with is kept in `file`, so that a phone that starts anew does not ask anew.
+    What it compares with is kept in `file`, so that a restarted phone does not ask again.
     """
 
     def __init__(self, shift: Shift, file: Path) -> None:

@@ -27,7 +27,7 @@ class InferenceLog:
         self._count = 0
 
     def add(self, version: int, output: Tensor) -> None:
-        """Note the first output of one inference, and the version that it is said to belong to."""
+        """Note the first output of one inference, and the version that is reported for it."""
         this = version, output.flatten().tolist()
         if this != self._last:
             self.close()
@@ -35,7 +35,7 @@ class InferenceLog:
         self._count += 1
 
     def close(self) -> None:
-        """Report the run at hand."""
+        """Report the current run."""
         if self._last is not None:
             version, output = self._last
             self._report("inferred", version=version, count=self._count, output=output)

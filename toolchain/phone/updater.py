@@ -1,4 +1,4 @@
-"""A phone that follows its server: enrol, upload, poll, swap; for ever, whatever the network does."""
+"""A phone that follows its server: it enrols, uploads, polls and swaps until stopped, whatever the network does."""
 
 import threading
 import time
@@ -51,7 +51,7 @@ class Updater:
     def run(self, stop: threading.Event) -> None:
         """Follow until `stop` is set or, with `once`, all is done; whatever comes is reported and tried again.
 
-        Raises UserError for samples that the policy cannot read and, with `once`, for what no retry can mend.
+        Raises UserError for samples that the policy cannot read and, with `once`, for what no retry can repair.
         """
         backoff = Backoff()
         with CloudClient(self._server) as client:
@@ -75,9 +75,7 @@ class Updater:
                     self._fail(stop, backoff, "not_persisted", detail=str(error))
                 except UserError:
                     raise
-                except (
-                    Exception
-                ) as error:  # as a fault of ours would be: inference goes on, and so do the tries
+                except Exception as error:  # or a bug of ours: inference continues, and so do the retries
                     self._fail(stop, backoff, "failed", detail=f"{type(error).__name__}: {error}")
 
     def _step(self, client: CloudClient) -> bool:

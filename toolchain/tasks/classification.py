@@ -228,7 +228,7 @@ class Classification(Task[Photos]):
         return batch.label.flatten()
 
     def context_loss(self, network: MetaNetwork, vectors: Tensor, batch: Photos) -> Tensor:
-        """How well the vector by itself tells which classes the device sees."""
+        """How badly the vector by itself predicts which classes the device sees."""
         own = network.context_encoder.scores(vectors)
         return self.loss(own.repeat_interleave(batch.label.shape[1], dim=0), batch)
 

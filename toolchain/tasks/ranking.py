@@ -1,8 +1,8 @@
-"""Ranking metrics: each target against the whole catalogue, and, beside that, against 99 sampled items.
+"""Ranking metrics: each target against the whole catalogue, and against 99 sampled items.
 
 A phone knows what its user has taken, so a config either leaves that out (`ranking: unseen`, where users take nothing
 twice) or ranks all items; all methods of a run are trained and tested the same way. The sampled figures are those that
-much of the literature reports; they tell methods apart less well, and can even put them in another order (Krichene and
+much of the literature reports; they separate methods less well, and can even put them in another order (Krichene and
 Rendle, KDD 2020, "On Sampled Metrics for Item Recommendation").
 """
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from mnet.toolchain.tasks.protocols import Protocol, split_interactions
 from mnet.toolchain.tasks.ranking import METRICS, full_values, ranks, sampled_ranks, sampled_values
 from mnet.toolchain.tasks.task import Seen, Task
 from mnet.toolchain.tasks.windows import PackWindows, Ranking, Windows, draw_items
+
+# A softmax over more items than this costs more than it teaches: so many stand for them.
+LARGE, SAMPLED = 10_000, 512
 
 
 class RollingDates(Strict):
@@ -42,7 +45,7 @@ class RecommendationSettings(Strict):
     `ranking: unseen` leaves out what a user has taken, as a phone can; `refresh` is how many interactions one pack
     serves; `candidates` how many items one inference on the device scores; `shared_windows` trains the targets of a
     pack on one window of the history, cheaper where that is long; `negatives` is how many items stand for the
-    catalogue in the softmax of training, null for all of them.
+    catalogue in the softmax of training, null for all of them, `auto` for 512 above 10,000 items.
     """
 
     protocol: Protocol = "rolling"
@@ -51,7 +54,13 @@ class RecommendationSettings(Strict):
     refresh: int = Field(5, gt=0)
     candidates: int = Field(100, gt=0)
     shared_windows: bool = False
-    negatives: int | None = Field(None, gt=0)
+    negatives: Literal["auto"] | Annotated[int, Field(gt=0)] | None = "auto"
+
+    def negatives_of(self, n_items: int) -> int | None:
+        """How many items stand for a catalogue of so many; None for all of them."""
+        if self.negatives == "auto":
+            return SAMPLED if n_items > LARGE else None
+        return self.negatives
 
 
 @dataclass(frozen=True)
@@ -183,7 +192,7 @@ class Recommendation(Task[PackWindows]):
             context_length=self.context_length,
             history=max(_history(model) for model in models) if models else self.history,
             shared_windows=settings.shared_windows,
-            negatives=settings.negatives,
+            negatives=settings.negatives_of(self.n_items),
         )
 
     def baselines(self, data: Interactions) -> dict[str, Callable[[PackWindows], Tensor]]:
@@ -268,9 +277,9 @@ class Recommendation(Task[PackWindows]):
             target=items * (first_seen >= position),
             position=position,
         )
-        if self.settings.negatives:
+        if sampled := self.settings.negatives_of(self.n_items):
             generator = torch.Generator().manual_seed(int(batch.position[0, 0]))
-            negatives = draw_items(self.n_items, self.settings.negatives, generator)
+            negatives = draw_items(self.n_items, sampled, generator)
             own = own._replace(negatives=negatives, first_seen=own.first_seen[:, negatives - 1])
         losses = functional.cross_entropy(
             self.outputs(model, own), self.targets(own), ignore_index=-1, reduction="none"

@@ -4,11 +4,11 @@ import logging
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -83,6 +83,14 @@ def adamw(scorer: Scorer, config: FitConfig, fused: bool = True) -> torch.optim.
     )
 
 
+class Fitted(NamedTuple):
+    """The validation value of the task's first metric in the `best` epoch, counted from 1, of at `most` so many."""
+
+    value: float
+    best: int
+    most: int
+
+
 def fit(
     scorer: Scorer,
     splits: Splits[Any],
@@ -90,28 +98,35 @@ def fit(
     seed: int,
     folder: Path,
     hardware: Hardware = DEFAULT_HARDWARE,
-) -> float:
-    """Train `scorer` in place to its best epoch and return its validation value of the task's first metric.
+) -> Fitted:
+    """Train `scorer` in place to its best epoch.
 
     `folder` keeps checkpoints and curves; a fit that was killed goes on from the last epoch in it.
     """
+    metric, mode = scorer.task.metrics[0], "max" if scorer.task.higher_is_better else "min"
     best = ModelCheckpoint(
         folder,
         "best",
-        monitor=scorer.task.metrics[0],
-        mode="max" if scorer.task.higher_is_better else "min",
+        monitor=metric,
+        mode=mode,
         save_last=True,
         enable_version_counter=False,
     )
-    averaging = [EMAWeightAveraging(decay=config.averaging)] if config.averaging else []
+    epochs, every = config.epochs_of(len(splits.training(config.batch_size, seed)))
     progress = fit_progress(folder.name, scorer.task.metrics[0])
+    callbacks: list[Any] = [best, progress]
+    if config.averaging:
+        callbacks.append(EMAWeightAveraging(decay=config.averaging))
+    if config.patience:
+        callbacks.append(EarlyStopping(metric, mode=mode, patience=config.patience))
     trainer = hardware.trainer(
-        max_epochs=config.epochs,
+        max_epochs=epochs,
+        check_val_every_n_epoch=every,
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         gradient_clip_val=5.0,
         logger=CSVLogger(folder, name="curves"),
-        callbacks=[best, *averaging, progress],
+        callbacks=callbacks,
         enable_progress_bar=isinstance(progress, RichProgressBar),
         enable_model_summary=False,
         log_every_n_steps=1,
@@ -122,4 +137,4 @@ def fit(
     checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(checkpoint["state_dict"])
     assert best.best_model_score is not None
-    return float(best.best_model_score)
+    return Fitted(float(best.best_model_score), checkpoint["epoch"] + 1, epochs)

@@ -151,10 +151,14 @@ class Stages:
         goes_on = (folder / "last.ckpt").is_file()
         self.console.print(f"{name}: {'goes on after its last finished epoch' if goes_on else 'starts'}")
         started = time.perf_counter()
-        best = fit(scorer, splits, config, self.seed, folder, self.hardware)
+        fitted = fit(scorer, splits, config, self.seed, folder, self.hardware)
+        if fitted.best == fitted.most:
+            self.console.print(
+                f"{name}: the last of {fitted.most} epochs was the best; more steps may make it better"
+            )
         save_modules(weights, model=model)
         self.metrics[name] = {
-            scorer.task.metrics[0]: best,
+            scorer.task.metrics[0]: fitted.value,
             "seconds": round(time.perf_counter() - started, 1),
         }
         write_json(done, self.metrics[name])
