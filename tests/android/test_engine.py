@@ -35,6 +35,13 @@ def test_the_phone_leads_every_conversation(host_tests: HostTests, properties: d
     assert passed == len(conversations) >= 50
 
 
+def test_a_hostile_server_and_a_second_poll_mislead_no_phone(
+    host_tests: HostTests, properties: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    more = {"mnet.conversations": request.config.getoption("--conversations")}
+    assert run_tests(*host_tests, properties | more, only="mnet.hosttest.HostileTest") == 2
+
+
 def test_the_phone_follows_the_real_service(host_tests: HostTests, properties: dict[str, Any]) -> None:
     assert run_tests(*host_tests, properties, only="mnet.hosttest.CloudTest") == 10
 

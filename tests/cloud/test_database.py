@@ -53,7 +53,7 @@ def test_what_was_there_before_migrations_is_carried_over(tmp_path: Path) -> Non
     known = registry.known("a")
     assert known is not None
     assert (known.token_sha256, known.bundle, registry.bundles("b")) == ("hash-a", "bundle", ["bundle"])
-    assert ledger.release_after("a", "bundle", 0, 98) == "jws-a-3"
+    assert ledger.release_after("a", "bundle", 0) == "jws-a-3"
     assert ledger.unreleased(["bundle"], float("inf")) == ["b"]
     (wanted,) = ledger.wanted(["a", "b"])
     assert (wanted.device, wanted.version, wanted.samples) == ("b", 1, [3])

@@ -119,7 +119,7 @@ def test_a_failed_generation_keeps_the_context_for_the_next_server(
         second.start()
         released.wait_for(phone=version)
     assert (second.last_failed, ledger.unreleased(["bundle"], EVER)) == (False, [])
-    assert ledger.release_after("phone", "bundle", version - 1, 0) is not None
+    assert ledger.release_after("phone", "bundle", version - 1) is not None
 
 
 def test_what_is_queued_becomes_one_batch_of_the_newest_contexts(

@@ -55,7 +55,7 @@ def publish(ledger: Ledger, devices: Sequence[str]) -> list[str]:
 
 
 def newest(ledger: Ledger, device: str) -> str | None:
-    return ledger.release_after(device, "bundle", 0, NOW)
+    return ledger.release_after(device, "bundle", 0)
 
 
 def test_a_push_renews_those_with_a_context_or_nobody(database: Database, rollouts: Rollouts) -> None:

@@ -9,7 +9,7 @@ import pytest
 from joserfc.jwk import ECKey
 
 from mnet.export.format.errors import Reason, Refused
-from mnet.toolchain.cloud.signing_keys import SIGNING, Keyring, create_signing_key, retire, rotate
+from mnet.toolchain.cloud.signing_keys import SIGNING, Keyring, Stated, create_signing_key, retire, rotate
 from mnet.toolchain.contract.keys import public_keys
 from mnet.toolchain.contract.release import sign_release
 from mnet.toolchain.durable import write_durably
@@ -32,7 +32,11 @@ def test_a_new_key_is_learnt_from_one_that_is_known(
         client.statements = statements
 
     second = rotate(folder)
-    for statements in ([], ["no statement"], Keyring(cloud.other_key, (second,), 9).statements(now)[:1]):
+    for statements in (
+        [],
+        ["no statement"],
+        Keyring(cloud.other_key, (second,), Stated(9)).statements(now)[:1],
+    ):
         offer(2, second, statements)
         with pytest.raises(Refused) as refusal:
             phone.poll(client, 0)
@@ -43,7 +47,7 @@ def test_a_new_key_is_learnt_from_one_that_is_known(
     third = rotate(folder)
     # Of an earlier number, whatever its time: an old statement that somebody plays back. Or of the far future.
     for statements in (
-        replace(Keyring.load(folder), number=1).statements(now + 60),
+        replace(Keyring.load(folder), stated=Stated(1)).statements(now + 60),
         Keyring.load(folder).statements(now + 3 * DAY_S),
     ):
         offer(3, third, statements)

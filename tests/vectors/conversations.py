@@ -17,9 +17,10 @@ from joserfc.jwk import ECKey
 
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.packs import MAX_VERSION, pack_digest, write_pack
-from mnet.toolchain.cloud.signing_keys import Keyring
+from mnet.toolchain.cloud.signing_keys import Keyring, Stated
 from mnet.toolchain.contract.freshness import HEADER, nothing_newer
-from mnet.toolchain.contract.keys import public_keys
+from mnet.toolchain.contract.jws import sign
+from mnet.toolchain.contract.keys import KEY_STATEMENT, public_keys
 from mnet.toolchain.contract.release import Release, sign_release
 from tests.export.ranker import PackFactory, random_weights
 from tests.vectors.vector import DEVICE, NOW, Vector
@@ -79,9 +80,9 @@ class Script:
             }
         )
 
-    def enrolled(self) -> "Script":
+    def enrolled(self, **changed: Any) -> "Script":
         """After an enrolment and a first poll that brings nothing, so that keys were asked for today."""
-        self.step("enrol", "done", ["enrol"], {"enrol": self.server.enrolment()})
+        self.step("enrol", "done", ["enrol"], {"enrol": self.server.enrolment(**changed)})
         self.poll_nothing(told=True, keys=True)
         return self
 
@@ -171,7 +172,7 @@ class Server:
     def keys(self, now: int, number: int = 0, ring: tuple[ECKey, ...] | None = None) -> Answer:
         """The statements of keys: of `ring`, the signing one first."""
         signing, *retiring = ring or (self.key,)
-        return answer(200, {"statements": Keyring(signing, tuple(retiring), number).statements(now)})
+        return answer(200, {"statements": Keyring(signing, tuple(retiring), Stated(number)).statements(now)})
 
 
 def conversation_vectors(bundle: Bundle, packs: PackFactory, key: ECKey, other: ECKey) -> Iterator[Vector]:
@@ -183,6 +184,7 @@ def conversation_vectors(bundle: Bundle, packs: PackFactory, key: ECKey, other: 
         *_versions(server),
         *_refusals(server),
         *_rotations(server),
+        *_thefts(server),
         *_nonsense(server),
     ):
         yield conversation.vector()
@@ -434,7 +436,7 @@ def _rotations(server: Server) -> Iterator[Script]:
         "release": answer(204),
         "keys": answer(
             200,
-            {"statements": Keyring(server.other, (), 2).statements(NOW + DAY)},
+            {"statements": Keyring(server.other, (), Stated(2)).statements(NOW + DAY)},
         ),
         "report": answer(204),
     }
@@ -449,6 +451,76 @@ def _rotations(server: Server) -> Iterator[Script]:
     )
     script.step("restart", "done", [], stale=False)
     yield script
+
+
+def _thefts(server: Server) -> Iterator[Script]:
+    """The signing key is stolen; `other` is the new one."""
+    root, second = (ECKey.generate_key("P-256", {"kid": kid}, auto_kid=False) for kid in ("root-1", "root-2"))
+    pinned = {"roots": {"keys": public_keys(root, second), "threshold": 2}}
+
+    def stated(number: int, epoch: int, *vouching: ECKey) -> Answer:
+        ring = Keyring(server.other, (), Stated(number, epoch))
+        payloads = {"keys": ring.jwks["keys"], "number": number, "epoch": epoch, "iat": NOW}
+        return answer(200, {"statements": [sign(key, payloads, KEY_STATEMENT) for key in vouching]})
+
+    for name, vouching in (
+        ("the stolen key", (server.key,)),
+        ("one root of two", (root,)),
+        ("one root, twice", (root, root)),
+        ("the new key and a root", (server.other, root)),
+    ):
+        script = Script(server, f"theft: {name} cannot vouch for other keys").enrolled(**pinned)
+        script.step("restart", "done", [])
+        requests = [server.asked(0), "keys"]
+        released = {"release": answer(200, {"release": server.release(1, by=server.other)})}
+        script.step("poll", "refused bad_signature", requests, {**released, "keys": stated(1, 1, *vouching)})
+        yield script
+
+    script = Script(server, "theft: roots vouch for a new key, and versions go on").enrolled(**pinned)
+    script.poll_release(4, "swapped")
+    requests = [server.asked(4), "keys", "pack", "report 5 taken"]
+    answers: dict[str, Answer | list[Answer]] = {
+        "release": answer(200, {"release": server.release(5, by=server.other)}),
+        "keys": stated(1, 0, root, second),
+        "pack": answer(200, server.pack(5)),
+        "report": answer(204),
+    }
+    script.step("poll", "swapped", requests, answers, version=5)
+    yield script
+
+    for rooted in (True, False):
+        name = "starts the count again" if rooted else "is nobody's to declare without roots"
+        script = Script(server, f"theft: fast-forward, and a new epoch {name}").enrolled(
+            **(pinned if rooted else {})
+        )
+        script.poll_release(MAX_VERSION, "swapped")
+        vouching = (root, second) if rooted else (server.key,)
+        asked = [server.asked(MAX_VERSION), "keys"]
+        script.step("restart", "done", [])
+        jws = answer(200, {"release": server.release(1, by=server.other)})
+        requests = [server.asked(MAX_VERSION), "keys"]
+        reported = {"report": answer(204), "pack": answer(200, server.pack(1))}
+        if rooted:
+            script.step(
+                "poll",
+                "nothing",
+                asked,
+                {"release": answer(204), "keys": stated(1, 1, *vouching)},
+                version=0,
+            )
+            script.step(
+                "poll",
+                "swapped",
+                [server.asked(0, 1), "pack", "report 1 taken"],
+                {"release": jws, **reported},
+                version=1,
+            )
+            script.step("restart", "done", [])
+        else:
+            script.step(
+                "poll", "refused stale_version", requests, {"release": jws, "keys": stated(1, 1, *vouching)}
+            )
+        yield script
 
 
 def _nonsense(server: Server) -> Iterator[Script]:

@@ -9,7 +9,7 @@ from joserfc.jwk import ECKey
 
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.packs import MAX_VERSION
-from mnet.toolchain.cloud.signing_keys import Keyring
+from mnet.toolchain.cloud.signing_keys import Keyring, Stated
 from mnet.toolchain.contract.keys import public_keys
 from mnet.toolchain.contract.release import Release, sign_release
 from tests.vectors.vector import DEVICE, NOW, Vector
@@ -31,7 +31,7 @@ def statement_vectors(bundle: Bundle, key: ECKey, other: ECKey) -> Iterator[Vect
     def stated(**claims: Any) -> bytes:
         return json.dumps(claims).encode()
 
-    by_new, by_old = Keyring(other, (key,), 3).statements(NOW)
+    by_new, by_old = Keyring(other, (key,), Stated(3)).statements(NOW)
     yield vector("by the pinned key", "accepted", by_old)
     yield vector("a claim more", "accepted", signed(stated(keys=keys, number=3, iat=NOW, note="läßt grüßen")))
     release = Release(DEVICE, bundle.id, 7, "0f" * 32, 4096, NOW, NOW + 60)

@@ -1,9 +1,12 @@
 """`mnet keys`: the keys of a server."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from joserfc.jwk import ECKey
 
 PANEL = "Serve"
 
@@ -12,6 +15,10 @@ command = typer.Typer(
     no_args_is_help=True,
 )
 
+Roots = Annotated[
+    list[Path] | None,
+    typer.Option("--root", help="A root key (PEM); for each that vouches, where phones pinned some."),
+]
 State = Annotated[Path, typer.Option(help="The state folder of the server.")]
 
 
@@ -37,7 +44,13 @@ def list_(state: State) -> None:
 
 
 @command.command()
-def rotate(state: State) -> None:
+def rotate(
+    state: State,
+    root: Roots = None,
+    stolen: Annotated[
+        bool, typer.Option(help="Declare the keys before stolen: phones drop all that they signed.")
+    ] = False,
+) -> None:
     """Create a new signing key. The previous one vouches for it, so that phones accept it.
 
     Example: `mnet keys rotate --state server`
@@ -45,22 +58,87 @@ def rotate(state: State) -> None:
     from mnet.toolchain.cloud.signing_keys import rotate
     from mnet.toolchain.cloud.state import ServerState
 
-    rotate(ServerState(state).keys)
+    rotate(ServerState(state).keys, _roots(root), stolen=stolen)
     _show(state)
 
 
 @command.command()
-def retire(state: State) -> None:
-    """Delete the previous signing keys. A phone that has not polled since the rotation must enrol again.
+def retire(
+    state: State,
+    root: Roots = None,
+    database: Annotated[
+        str | None,
+        typer.Option(help="URL of the server's database; the one in its state folder unless given."),
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Retire them though phones are lost by it.")] = False,
+) -> None:
+    """Delete the previous signing keys, once every phone has learnt the new one.
 
     Example: `mnet keys retire --state server`
     """
-    from mnet.toolchain.cloud.signing_keys import retire
+    from mnet.toolchain.cloud.database import Database
+    from mnet.toolchain.cloud.registry import Registry
+    from mnet.toolchain.cloud.signing_keys import Stated, retire
     from mnet.toolchain.cloud.state import ServerState
+    from mnet.toolchain.errors import UserError
 
-    for kid in retire(ServerState(state).keys):
+    server = ServerState(state)
+    opened = Database(database or server.database_url())
+    try:
+        behind, known = Registry(opened).behind(Stated.load(server.keys).number)
+    finally:
+        opened.close()
+    lost = f"{behind} of {known} phones have not learnt the new key and would refuse all releases"
+    if behind and not force:
+        raise UserError(f"{lost}: wait until they have polled, or lose them by --force")
+    if behind:
+        typer.echo(lost)
+    for kid in retire(server.keys, _roots(root)):
         typer.echo(f"retired   {kid}")
     _show(state)
+
+
+@command.command(name="root")
+def root_(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="File of the new root key (PEM); keep it offline.")
+    ],
+) -> None:
+    """Create a root key, which vouches for signing keys and signs nothing else.
+
+    Example: `mnet keys root --out usb/root.pem`
+    """
+    from mnet.toolchain.cloud.signing_keys import create_signing_key
+    from mnet.toolchain.errors import UserError
+
+    if out.exists():
+        raise UserError(f"{out} exists: a root key is never replaced")
+    typer.echo(f"root      {create_signing_key(out).kid}")
+
+
+@command.command()
+def pin(
+    state: State,
+    root: Roots = None,
+    threshold: Annotated[
+        int, typer.Option(min=1, help="How many of them must vouch for a change of keys.")
+    ] = 1,
+) -> None:
+    """Have phones that enrol from now on believe these root keys alone when signing keys change.
+
+    Example: `mnet keys pin --state server --root usb/root.pem`
+    """
+    from mnet.toolchain.cloud.signing_keys import pin_roots
+    from mnet.toolchain.cloud.state import ServerState
+
+    pin_roots(ServerState(state).keys, _roots(root), threshold)
+    _show(state)
+
+
+def _roots(files: list[Path] | None) -> "list[ECKey]":
+    from mnet.toolchain.cloud.signing_keys import load_signing_key
+
+    return [load_signing_key(file) for file in files or ()]
 
 
 def _show(state: Path) -> None:
@@ -71,3 +149,6 @@ def _show(state: Path) -> None:
     typer.echo(f"signing   {keyring.signing.kid}")
     for key in keyring.retiring:
         typer.echo(f"vouching  {key.kid}")
+    if keyring.stated.roots is not None:
+        for root in keyring.stated.roots.keys["keys"]:
+            typer.echo(f"root      {root['kid']}")

@@ -20,10 +20,14 @@ Credentials = Annotated[HTTPAuthorizationCredentials, Depends(bearer)]
 
 @dataclass(frozen=True)
 class Caller:
-    """A device that has shown its token; `bundle` is the one whose releases it is given unless it names another."""
+    """A device that has shown its token; `bundle` is the one whose releases it is given unless it names another.
+
+    `keys` is the number of the statement of keys that it was last known to have learnt.
+    """
 
     device: str
     bundle: str
+    keys: int
 
 
 def hash_token(token: str) -> str:
@@ -64,7 +68,7 @@ async def caller(service: ServiceOf, given: Credentials) -> Caller:
     known = await run_in_threadpool(service.registry.known, device)
     if known is None or known.token_sha256 is None or not _matches(given.credentials, known.token_sha256):
         raise not_authorised()
-    return Caller(device, known.bundle)
+    return Caller(device, known.bundle, known.keys)
 
 
 async def own_device(device: DeviceId, found: Annotated[Caller, Depends(caller)]) -> Caller:

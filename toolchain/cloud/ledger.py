@@ -156,12 +156,12 @@ class Ledger:
             useless = _insert(connection, rows, new, devices)
         return Added([each for each in issued if _key(each) in new], useless)
 
-    def release_after(self, device: str, bundle: str, version: int, now: int) -> str | None:
-        """The newest release of a device for a bundle as JWS, if it is newer than `version` and valid at `now`.
+    def release_after(self, device: str, bundle: str, version: int) -> str | None:
+        """The newest release of a device for a bundle as JWS, if it is newer than `version`; it may have expired.
 
         Those of a stopped roll-out are withheld.
         """
-        asked = {"device": device, "bundle": bundle, "after": version, "now": now}
+        asked = {"device": device, "bundle": bundle, "after": version}
         with self._database.reading() as connection:
             return connection.scalar(queries.RELEASE_AFTER, asked)
 

@@ -70,7 +70,7 @@ class Maintenance:
         for new in self._ledger.news(self._seen):
             key = new.device, new.bundle
             if key in self._long_polls:
-                jws = self._ledger.release_after(*key, new.version - 1, int(time.time()))
+                jws = self._ledger.release_after(*key, new.version - 1)
                 if jws is not None:
                     self._long_polls.wake({key: Published(new.version, jws)})
             self._seen = new.id

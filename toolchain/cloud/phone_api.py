@@ -6,6 +6,7 @@ A thousand phones poll at once, so that what need not block runs on the event lo
 import re
 import secrets
 import time
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Response
@@ -45,12 +46,17 @@ class EnrolRequest(BaseModel):
 
 
 class Enrolment(BaseModel):
-    """The token is shown once and kept nowhere; `keys` is the JWKS that the phone pins, of statement `number`."""
+    """The token is shown once and kept nowhere; `keys` is the JWKS that the phone pins, of statement `number`.
+
+    Where the server has `roots` (`keys`, a JWKS, and `threshold`), so many of them alone vouch for other keys later.
+    """
 
     device: str
     token: str
     keys: dict[str, Any]
     number: int
+    epoch: int
+    roots: dict[str, Any] | None
 
 
 class Bundles(BaseModel):
@@ -125,9 +131,13 @@ def enrol(service: ServiceOf, body: EnrolRequest) -> Enrolment:
     _check_served(service, [body.bundle])
     device = secrets.token_hex(8)
     token = f"{device}.{secrets.token_urlsafe(32)}"
-    service.registry.enrol(device, hash_token(token), body.bundle)
     keyring = service.publisher.keyring
-    return Enrolment(device=device, token=token, keys=keyring.jwks, number=keyring.number)
+    stated = keyring.stated
+    service.registry.enrol(device, hash_token(token), body.bundle, stated.number)
+    roots = None if stated.roots is None else asdict(stated.roots)
+    return Enrolment(
+        device=device, token=token, keys=keyring.jwks, number=stated.number, epoch=stated.epoch, roots=roots
+    )
 
 
 @router.delete("/devices/{device}", status_code=204)
@@ -185,6 +195,9 @@ async def newest_release(
         float, Query(ge=0, allow_inf_nan=False, description=f"seconds, at most {MAX_POLL_S:.0f}")
     ] = 25.0,
     bundle: Annotated[str | None, Query(pattern=BUNDLE_ID, description="its main one unless given")] = None,
+    keys: Annotated[
+        int | None, Query(ge=0, le=MAX_VERSION, description="the statement of keys that the phone has learnt")
+    ] = None,
 ) -> Response:
     """Wait until the device has a release newer than `after`: 200 with it, or 204 when `timeout` passed.
 
@@ -193,15 +206,17 @@ async def newest_release(
     A wait asks the database once, at its start; after that the release is handed to it, so that it costs nothing.
     """
     key = device.device, bundle or device.bundle
+    if keys is not None and keys != device.keys:
+        await run_in_threadpool(service.registry.learnt, device.device, keys)
     # Registered before the look, so that no release falls between the look and the wait.
     with service.long_polls.registered(key) as poll:
-        jws = await run_in_threadpool(service.ledger.release_after, *key, after, int(time.time()))
+        jws = await run_in_threadpool(service.ledger.release_after, *key, after)
         if jws is None:
             published = await poll.newer_than(after, min(timeout, MAX_POLL_S))
             jws = None if published is None else published.jws
     # A Response, so that FastAPI does not check what was built here.
     if jws is not None:
-        return JSONResponse({"release": jws})
+        return JSONResponse({"release": service.publisher.signed_now(jws)})
     statement = nothing_newer(service.publisher.keyring.signing, *key, after, int(time.time()))
     return Response(status_code=204, headers={HEADER: statement})
 

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -17,9 +18,12 @@ from mnet.toolchain.cloud.metrics import Metrics
 from mnet.toolchain.cloud.pack_store import PackStore
 from mnet.toolchain.cloud.registry import Registry
 from mnet.toolchain.cloud.signing_keys import Keyring
-from mnet.toolchain.contract.release import Release, sign_release
+from mnet.toolchain.contract.keys import signer
+from mnet.toolchain.contract.release import Release, sign_release, stated_release
 
 RELEASE_LIFETIME_S = 30 * 24 * 3600
+# Of a release that is given out: enough for a slow phone, and for one whose clock is ahead.
+LEAST_LIFETIME_S = 24 * 3600
 MAX_BATCH = 64
 # What a lone upload pays so that a crowd shares one forward pass and one transaction.
 WINDOW_S = 0.003
@@ -92,6 +96,15 @@ class Publisher:
                 elif device not in self._queued:
                     self._later[device] = None
             self._changed.notify()
+
+    def signed_now(self, jws: str) -> str:
+        """A stored release as its device can take it: signed again where the key has gone or it is about to expire."""
+        claims, now = stated_release(jws), int(time.time())
+        known = {key.kid for key in (self.keyring.signing, *self.keyring.retiring)}
+        if signer(jws) in known and claims.expires_at > now + LEAST_LIFETIME_S:
+            return jws
+        renewed = replace(claims, issued_at=now, expires_at=now + RELEASE_LIFETIME_S)
+        return sign_release(self.keyring.signing, renewed)
 
     @property
     def last_failed(self) -> bool:

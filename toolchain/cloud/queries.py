@@ -123,7 +123,6 @@ RELEASE_AFTER = (
         IssuedRelease.bundle == bindparam("bundle"),
         IssuedRelease.version > bindparam("after"),
         IssuedRelease.jws.is_not(None),
-        IssuedRelease.expires_at > bindparam("now"),
         stands(IssuedRelease),
     )
     .order_by(IssuedRelease.version.desc())

@@ -11,6 +11,7 @@ from sqlalchemy import (
     delete,
     exists,
     false,
+    func,
     insert,
     or_,
     select,
@@ -24,7 +25,7 @@ from mnet.toolchain.cloud.tables import Context, Device, Installation, IssuedRel
 
 # Every request runs these: building a statement costs more than SQLite takes to answer it.
 _DEVICE: BindParameter[str] = bindparam("device")
-_KNOWN = select(Device.token_sha256, Device.bundle).where(Device.id == _DEVICE)
+_KNOWN = select(Device.token_sha256, Device.bundle, Device.keys).where(Device.id == _DEVICE)
 _BUNDLES = select(Installation.bundle).where(Installation.device == _DEVICE).order_by(Installation.bundle)
 # By the phone's own wish, whatever its roll-out comes to; but a roll-back that it waits for is left to it.
 _ASKED = (
@@ -46,6 +47,7 @@ class Known:
 
     token_sha256: str | None
     bundle: str
+    keys: int
 
 
 class Registry:
@@ -54,10 +56,11 @@ class Registry:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def enrol(self, device: str, token_sha256: str, bundle: str) -> None:
-        """Make a new device known, which runs one bundle."""
+    def enrol(self, device: str, token_sha256: str, bundle: str, keys: int = 0) -> None:
+        """Make a new device known, which runs one bundle and knows the server's keys of statement number `keys`."""
+        values = {"id": device, "token_sha256": token_sha256, "bundle": bundle, "keys": keys}
         with self._database.writing() as connection:
-            connection.execute(insert(Device).values(id=device, token_sha256=token_sha256, bundle=bundle))
+            connection.execute(insert(Device).values(values))
             connection.execute(insert(Installation).values(device=device, bundle=bundle))
 
     def known(self, device: str) -> Known | None:
@@ -65,6 +68,20 @@ class Registry:
         with self._database.reading() as connection:
             row = connection.execute(_KNOWN, {"device": device}).one_or_none()
         return None if row is None else Known(*row)
+
+    def learnt(self, device: str, keys: int) -> None:
+        """Note that a device has learnt the server's keys of this statement."""
+        with self._database.writing() as connection:
+            connection.execute(update(Device).where(Device.id == device).values(keys=keys))
+
+    def behind(self, keys: int) -> tuple[int, int]:
+        """How many devices with a token have not learnt the keys of this statement, and how many there are."""
+        counted = func.count().filter(Device.keys < keys), func.count()
+        with self._database.reading() as connection:
+            behind, known = connection.execute(
+                select(*counted).select_from(Device).where(Device.token_sha256.is_not(None))
+            ).one()
+        return behind, known
 
     def bundles(self, device: str) -> list[str]:
         """The bundles that a device runs."""

@@ -1,8 +1,11 @@
 """The private keys of a server: the one that signs releases, and the secrets that people hold."""
 
+import json
 import re
 import secrets
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,13 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from mnet.toolchain.contract.jws import ALGORITHM, sign
-from mnet.toolchain.contract.keys import KEY_STATEMENT, public_keys
+from mnet.toolchain.contract.keys import KEY_STATEMENT, Roots, public_keys
 from mnet.toolchain.durable import write_durably
 from mnet.toolchain.errors import UserError
 
 SIGNING = "signing.pem"
-# The number of the server's statement of its keys; it rises with each change of them.
-NUMBER = "number"
+# What the server states of its keys beside them: see `Stated`.
+STATED = "stated.json"
 
 
 def create_signing_key(path: Path) -> ECKey:
@@ -50,19 +53,63 @@ def _named(key: ECKey) -> ECKey:
 
 
 @dataclass(frozen=True)
+class Stated:
+    """The `number` and `epoch` of the server's statement of its keys, the roots that alone vouch for it, if any, and
+    the statement by each of these (JWS)."""
+
+    number: int = 0
+    epoch: int = 0
+    roots: Roots | None = None
+    vouched: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, folder: Path) -> "Stated":
+        """What `save` wrote; raises UserError where it is damaged."""
+        path = folder / STATED
+        try:
+            fields = json.loads(path.read_bytes())
+            roots = None if fields["roots"] is None else Roots.checked(fields["roots"])
+            return cls(int(fields["number"]), int(fields["epoch"]), roots, tuple(fields["vouched"]))
+        except FileNotFoundError:
+            return cls()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} cannot be read: {error}") from error
+
+    def save(self, folder: Path) -> None:
+        """Keep it beside the keys; there is nothing secret in it."""
+        write_durably(folder / STATED, json.dumps(asdict(self)).encode())
+
+    def next(
+        self, keys: dict[str, Any], roots: Sequence[ECKey], now: int, *, stolen: bool = False
+    ) -> "Stated":
+        """The statement of other keys (JWKS), vouched for by private root keys; UserError where these are too few."""
+        number, epoch = self.number + 1, self.epoch + stolen
+        claims = {"keys": keys["keys"], "number": number, "epoch": epoch, "iat": now}
+        known = {} if self.roots is None else {key["kid"] for key in self.roots.keys["keys"]}
+        vouching = {str(root.kid): root for root in roots if root.kid in known}
+        if self.roots is not None and len(vouching) < self.roots.threshold:
+            raise UserError(
+                f"{self.roots.threshold} root keys must vouch for a change of keys: --root FILE for each"
+            )
+        signed = tuple(sign(root, claims, KEY_STATEMENT) for root in vouching.values())
+        return Stated(number, epoch, self.roots, signed)
+
+
+@dataclass(frozen=True)
 class Keyring:
     """The key that signs releases, and earlier ones that devices may still know as the only good one."""
 
     signing: ECKey
     retiring: tuple[ECKey, ...] = ()
-    number: int = 0
+    stated: Stated = Stated()
 
     @classmethod
     def load(cls, folder: Path) -> "Keyring":
-        """Read `signing.pem` and every `retiring-*.pem` of a folder; raises UserError as `load_signing_key` does."""
+        """Read `signing.pem`, every `retiring-*.pem` and what is stated of them; UserError as `load_signing_key`."""
         signing = load_signing_key(folder / SIGNING)
         retiring = (load_signing_key(path) for path in sorted(folder.glob("retiring-*.pem")))
-        return cls(signing, tuple(key for key in retiring if key.kid != signing.kid), _number(folder))
+        others = tuple(key for key in retiring if key.kid != signing.kid)
+        return cls(signing, others, Stated.load(folder))
 
     @property
     def jwks(self) -> dict[str, Any]:
@@ -70,41 +117,59 @@ class Keyring:
         return public_keys(self.signing, *self.retiring)
 
     def statements(self, now: int) -> list[str]:
-        """The public keys at `now` (Unix seconds), signed once by each key: a device believes one that it knows."""
-        claims = {"keys": self.jwks["keys"], "number": self.number, "iat": now}
-        return [sign(key, claims, KEY_STATEMENT) for key in (self.signing, *self.retiring)]
+        """The public keys at `now` (Unix seconds), signed once by each key, and by each root that vouches for them."""
+        stated = self.stated
+        claims = {"keys": self.jwks["keys"], "number": stated.number, "epoch": stated.epoch, "iat": now}
+        own = [sign(key, claims, KEY_STATEMENT) for key in (self.signing, *self.retiring)]
+        return [*own, *stated.vouched]
 
 
-def rotate(folder: Path) -> ECKey:
-    """Create a new signing key; the one before vouches for it until `retire`. Returns the new one."""
-    old = load_signing_key(folder / SIGNING)
-    _raise_number(folder)
-    # First, so that a power loss in between leaves the old key under two names, and never none.
-    write_durably(folder / f"retiring-{str(old.kid)[:16]}.pem", old.as_pem(private=True), mode=0o600)
-    return create_signing_key(folder / SIGNING)
+def pin_roots(folder: Path, roots: Sequence[ECKey], threshold: int) -> None:
+    """From now on, phones that enrol believe `threshold` of these root keys (private) alone. UserError if some are."""
+    keyring = Keyring.load(folder)
+    if keyring.stated.roots is not None:
+        raise UserError("the server has root keys, which phones have pinned: they cannot be changed")
+    try:
+        pinned = Roots.checked({"keys": public_keys(*roots), "threshold": threshold})
+    except ValueError as error:
+        raise UserError(f"--threshold {threshold}: {error}") from error
+    replace(keyring.stated, roots=pinned).next(keyring.jwks, roots, int(time.time())).save(folder)
 
 
-def retire(folder: Path) -> list[str]:
+def rotate(folder: Path, roots: Sequence[ECKey] = (), *, stolen: bool = False) -> ECKey:
+    """Create a new signing key; the one before vouches for it until `retire`. Returns the new one.
+
+    `stolen`: the ones before count no more, nor does anything that they signed; only roots can say so. UserError where
+    the server has roots and `roots` (private) are too few of them.
+    """
+    keyring = Keyring.load(folder)
+    if stolen and keyring.stated.roots is None:
+        raise UserError("only root keys can declare a signing key stolen, and this server has none")
+    new = _named(ECKey.generate_key("P-256"))
+    before = () if stolen else (keyring.signing, *keyring.retiring)
+    stated = keyring.stated.next(public_keys(new, *before), roots, int(time.time()), stolen=stolen)
+    if stolen:
+        _forget_retiring(folder)
+    else:
+        # First, so that a power loss in between leaves the old key under two names, and never none.
+        name = f"retiring-{str(keyring.signing.kid)[:16]}.pem"
+        write_durably(folder / name, keyring.signing.as_pem(private=True), mode=0o600)
+    stated.save(folder)
+    write_durably(folder / SIGNING, new.as_pem(private=True), mode=0o600)
+    return new
+
+
+def retire(folder: Path, roots: Sequence[ECKey] = ()) -> list[str]:
     """Delete the keys before the signing one; returns their names. A device that never learnt the new one is lost."""
     keyring = Keyring.load(folder)
-    _raise_number(folder)
-    for path in folder.glob("retiring-*.pem"):
-        path.unlink()
+    keyring.stated.next(public_keys(keyring.signing), roots, int(time.time())).save(folder)
+    _forget_retiring(folder)
     return [str(key.kid) for key in keyring.retiring]
 
 
-def _number(folder: Path) -> int:
-    try:
-        return int((folder / NUMBER).read_text(encoding="ascii"))
-    except FileNotFoundError:
-        return 0
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder / NUMBER} cannot be read: {error}") from error
-
-
-def _raise_number(folder: Path) -> None:
-    """Before the keys change: after a power loss in between, the change is made again under the next number."""
-    write_durably(folder / NUMBER, str(_number(folder) + 1).encode())
+def _forget_retiring(folder: Path) -> None:
+    for path in folder.glob("retiring-*.pem"):
+        path.unlink()
 
 
 def create_key(path: Path) -> None:

@@ -31,6 +31,7 @@ class Device(Base):
     restores: Mapped[int | None]
     rollout: Mapped[int | None] = mapped_column(ForeignKey("rollouts.id"))
     enrolled_at: Mapped[float] = mapped_column(default=time.time)
+    keys: Mapped[int] = mapped_column(default=0)  # the number of the statement of keys that it has learnt
     __table_args__ = (
         Index(
             "devices_pending", wanted_at, sqlite_where=pending == true(), postgresql_where=pending == true()

@@ -2,7 +2,8 @@
 
 import json
 from base64 import urlsafe_b64decode
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +22,49 @@ AHEAD_S = 24 * 3600
 
 @dataclass(frozen=True)
 class KeyStatement:
-    """A server's public keys (JWKS) as of its statement `number`, which rises with each change of them."""
+    """A server's public keys (JWKS) as of its statement `number`, which rises with each change of them.
+
+    `epoch` rises when the keys before may be in a thief's hands: nothing that they signed counts any more.
+    """
 
     keys: dict[str, Any]
     number: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Roots:
+    """Offline keys (JWKS): `threshold` of them must sign a statement of keys, and nothing else vouches for one."""
+
+    keys: dict[str, Any]
+    threshold: int
+
+    @classmethod
+    def checked(cls, fields: Any) -> "Roots":
+        """From parsed JSON; ValueError, KeyError or TypeError where it cannot be such."""
+        known, threshold = load_public_keys(fields["keys"]), fields["threshold"]
+        if type(threshold) is not int or not 1 <= threshold <= len({key.kid for key in known.keys}):
+            raise ValueError("the threshold is not 1 to the number of root keys")
+        return cls(fields["keys"], threshold)
+
+
+def believed_statement(
+    statements: Iterable[str], known: Mapping[str, Any], roots: Roots | None, now: int
+) -> KeyStatement | None:
+    """The newest of these JWS that a phone may believe: by enough of its roots or, without such, by a known key."""
+    vouchers = defaultdict[str, set[str]](set)  # by the payload: who signed it
+    found: dict[str, KeyStatement] = {}
+    for text in statements:
+        try:
+            statement = read_statement(text, known if roots is None else roots.keys, now)
+        except ValueError:
+            continue  # by another key than the known ones
+        payload = text.split(".")[1]
+        found[payload] = statement
+        vouchers[payload].add(str(signer(text)))
+    needed = 1 if roots is None else roots.threshold
+    good = [statement for payload, statement in found.items() if len(vouchers[payload]) >= needed]
+    return max(good, key=lambda each: (each.epoch, each.number), default=None)
 
 
 def read_statement(statement: str, known: Mapping[str, Any], now: int) -> KeyStatement:
@@ -34,20 +74,20 @@ def read_statement(statement: str, known: Mapping[str, Any], now: int) -> KeySta
     """
     try:
         token = jwt.decode(statement, load_public_keys(known), algorithms=[ALGORITHM])
-        if token.header.get("typ") != KEY_STATEMENT:
+        if token.header.get("typ") != KEY_STATEMENT or "kid" not in token.header:
             raise ValueError("it is signed, but no statement of keys")
         keys = {"keys": token.claims["keys"]}
-        number, at = token.claims["number"], token.claims["iat"]
+        number, epoch, at = token.claims["number"], token.claims.get("epoch", 0), token.claims["iat"]
         load_public_keys(keys)
     except (JoseError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"no statement by a known key: {error}") from error
-    if type(at) is not int or type(number) is not int or not 0 <= number <= MAX_VERSION:
-        raise ValueError(
-            f"the statement's time is no number of seconds, or its number not 0 to {MAX_VERSION}"
-        )
+    if type(at) is not int or any(
+        type(value) is not int or not 0 <= value <= MAX_VERSION for value in (number, epoch)
+    ):
+        raise ValueError(f"its time is no number of seconds, or its number or epoch not 0 to {MAX_VERSION}")
     if at > now + AHEAD_S:
         raise ValueError(f"the statement is of {at}, and it is {now}")
-    return KeyStatement(keys, number)
+    return KeyStatement(keys, number, epoch)
 
 
 def signer(jws: str) -> str | None:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from mnet.toolchain.contract.keys import load_public_keys
+from mnet.toolchain.contract.keys import Roots, load_public_keys
 
 _DEVICE = re.compile("[0-9A-Za-z_]{1,64}")
 # What an HTTP header can carry.
@@ -16,7 +16,8 @@ class Identity:
     """A phone's id, its secret token, and the public keys (JWKS) that it trusts.
 
     `number` is that of the server's statement of these keys, and rises with each change of them; `retired` are keys
-    that were stated before, good for what this phone kept then and for nothing new.
+    that were stated before, good for what this phone kept then and for nothing new. Where the server has `roots`, these
+    alone vouch for other keys, and for an `epoch` in which nothing counts that was signed before.
     """
 
     device: str
@@ -25,6 +26,8 @@ class Identity:
     keys: dict[str, Any]
     number: int = 0
     retired: dict[str, Any] = field(default_factory=lambda: {"keys": []})
+    epoch: int = 0
+    roots: Roots | None = None
 
     @classmethod
     def checked(cls, fields: Any) -> "Identity":
@@ -36,9 +39,11 @@ class Identity:
             keys=fields["keys"],
             number=fields["number"],
             retired=fields["retired"],
+            epoch=fields.get("epoch", 0),
+            roots=None if fields.get("roots") is None else Roots.checked(fields["roots"]),
         )
-        if type(identity.number) is not int or identity.number < 0:
-            raise ValueError("number is not a natural number")
+        if any(type(value) is not int or value < 0 for value in (identity.number, identity.epoch)):
+            raise ValueError("number or epoch is not a natural number")
         load_public_keys(identity.keys)
         if identity.retired["keys"]:
             load_public_keys(identity.retired)

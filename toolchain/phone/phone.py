@@ -12,7 +12,7 @@ from mnet.export.format.errors import Reason, Refused
 from mnet.export.format.packs import read_pack
 from mnet.export.session import Snapshot, open_session
 from mnet.toolchain.contract.freshness import fresh_until
-from mnet.toolchain.contract.keys import KeyStatement, load_public_keys, read_statement, signer
+from mnet.toolchain.contract.keys import KeyStatement, believed_statement, load_public_keys, signer
 from mnet.toolchain.contract.release import Release, verify_release
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.phone.client import CloudClient, Context, Denied, Identity, Newest, Offline
@@ -292,29 +292,43 @@ class Phone:
                 raise
             return phone
         self._keys_asked_at = now
-        for text in statements:
-            try:
-                statement = read_statement(text, phone.keys, int(now))
-            except ValueError:
-                continue  # by another key than the known ones
-            if statement.number > phone.number:
-                return self._trust(phone, statement)
-        return phone
+        statement = believed_statement(statements, phone.keys, phone.roots, int(now))
+        if statement is None:
+            return phone
+        # Without roots there is no other epoch: whoever has a signing key could open one.
+        epoch = phone.epoch if phone.roots is None else statement.epoch
+        if (epoch, statement.number) <= (phone.epoch, phone.number):
+            return phone
+        return self._trust(phone, replace(statement, epoch=epoch))
 
     def _trust(self, phone: Identity, statement: KeyStatement) -> Identity:
         """Believe these keys only from now on; a full disk costs them at the next start, not now."""
         keys = statement.keys
         before = [*phone.keys["keys"], *phone.retired["keys"]]
         retired = [key for key in before if key not in keys["keys"]]
-        learnt = replace(phone, keys=keys, number=statement.number, retired={"keys": retired})
+        learnt = replace(
+            phone, keys=keys, number=statement.number, epoch=statement.epoch, retired={"keys": retired}
+        )
+        if statement.epoch > phone.epoch:
+            learnt = replace(learnt, retired={"keys": []})
+            self._start_over()
         if keys != phone.keys:
-            self._report("keys_learnt", keys=len(keys["keys"]))
+            self._report("keys_learnt", keys=len(keys["keys"]), epoch=learnt.epoch)
         self._identity = learnt
         try:
             self._store.save_identity(learnt)
         except OSError as error:
             self._report("not_persisted", detail=str(error))
         return learnt
+
+    def _start_over(self) -> None:
+        """Run nothing that a stolen key may have signed, and count versions from the start."""
+        self._session = open_session(self._bundle)
+        self._running, self._newest_seen, self._refused = None, 0, (0, "")
+        try:
+            self._store.clear_versions()
+        except OSError as error:
+            self._report("not_persisted", detail=str(error))
 
     def _known(self) -> Identity:
         assert self._identity is not None, "enrol first"

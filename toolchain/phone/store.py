@@ -90,6 +90,12 @@ class WeightStore:
         """Keep until when the version is known to be the newest."""
         write_durably(self._fresh, json.dumps(until).encode(), mode=0o600)
 
+    def clear_versions(self) -> None:
+        """Forget every version; the phone stays known to its server."""
+        for path in (self._current, self._previous):
+            path.unlink(missing_ok=True)
+        self._packs.keep_only(set())
+
     def releases(self) -> list[str]:
         """The kept releases as JWS, newest first; nothing in them is verified yet."""
         texts = []

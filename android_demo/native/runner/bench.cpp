@@ -25,7 +25,7 @@ using nlohmann::ordered_json;
 
 constexpr int kRoundsPerSwap = 50;
 constexpr int kWarmUp = 200;
-// Where the allocator happens to put a model moves its time by some per cent: load all anew this often.
+// Where the allocator happens to put a model moves its time by some per cent: load everything again this often.
 constexpr int kSwapsPerLoading = 20;
 // What one would do instead is timed after every so many swaps: it leaves the caches cold.
 constexpr int kSwapsPerAlternative = 4;

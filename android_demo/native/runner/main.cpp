@@ -1,6 +1,6 @@
 // mnet-runner: verify, swap and bench a bundle on the ExecuTorch runtime, in C++.
 //
-// Exit status: 0, or 1 where a bundle is damaged or a pack refused, or 2 where a person can mend the call.
+// Exit status: 0, or 1 where a bundle is damaged or a pack refused, or 2 where the call is wrong.
 #include <executorch/runtime/platform/platform.h>
 
 #include <algorithm>

@@ -91,7 +91,7 @@ private:
     std::vector<Slot> slots_;
 };
 
-/// The generated parameters are constants of the program: each version is a patched copy of it, loaded anew.
+/// The generated parameters are constants of the program: each version is a patched copy of it, loaded by itself.
 class PatchedProgram : public DeviceProgram {
 public:
     explicit PatchedProgram(const Bundle& bundle) : manifest_(bundle.manifest()) {

@@ -78,7 +78,7 @@ public:
     void run(const std::vector<Input>& inputs, Outputs& outputs) const { live()->run(inputs, outputs); }
 
     /// Checks, self-tests and publishes a weight pack. Throws Refused by name; after that, as after any other
-    /// exception, the current weights go on serving.
+    /// exception, the current weights keep serving.
     SwapTimes swap(const Bytes& pack);
 
 private:

@@ -68,7 +68,7 @@ class DemoApplication : Application() {
         if (value) follow() else recommender?.leave()
     }
 
-    /** Another server knows nothing of this phone, and a key is typed in to enrol with: either way, enrol anew. */
+    /** Another server knows nothing of this phone, and a key is typed in to enrol with: either way, enrol again. */
     fun useServer(server: String, enrolmentKey: String) {
         val moved = server != settings.getString(SERVER, "")
         val newKey = enrolmentKey.isNotEmpty() && enrolmentKey != settings.getString(ENROLMENT_KEY, "")
@@ -100,7 +100,7 @@ class DemoApplication : Application() {
         }
     }
 
-    /** Do [work] on the main thread, unless the recommender was opened anew meanwhile. */
+    /** Do [work] on the main thread, unless the recommender was opened again meanwhile. */
     private fun post(turn: Int, work: () -> Unit) = main.post { if (turn == opening) work() }
 
     private fun load(bundle: Bundle, turn: Int) {

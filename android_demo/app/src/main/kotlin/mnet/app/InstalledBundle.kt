@@ -22,7 +22,7 @@ class InstalledBundle(private val context: Context) {
     private val pushedBefore = File(folder, "pushed.before")
 
     /**
-     * The bundle to serve, checked byte by byte; null where the app carries none. What is damaged is unpacked anew from the
+     * The bundle to serve, checked byte by byte; null where the app carries none. What is damaged is unpacked again from the
      * assets. Throws [BundleException], or [IOException] where the disk is full.
      */
     fun open(): Bundle? {

@@ -21,7 +21,7 @@ class MainActivity : Activity() {
     private val demo get() = application as DemoApplication
     private val clock = Handler(Looper.getMainLooper())
 
-    // The age of the weights is told in words that grow old.
+    // The age of the weights is shown in words, which must be kept up to date.
     private val tick: Runnable = object : Runnable {
         override fun run() {
             show(demo.shown)
@@ -112,6 +112,8 @@ class MainActivity : Activity() {
         Status.Waiting -> showStatus(getString(R.string.status_waiting), R.color.good)
         Status.Settled -> showStatus(getString(R.string.status_settled), R.color.good)
         Status.Offline -> showStatus(getString(R.string.status_offline), R.color.bad)
+        Status.Stale -> showStatus(getString(R.string.status_stale), R.color.bad)
+        is Status.Failed -> showStatus(getString(R.string.status_failed, status.detail), R.color.bad)
         is Status.Busy -> showStatus(getString(R.string.status_busy, status.millis / 1000), R.color.waiting)
         is Status.Asked -> showStatus(getString(R.string.status_asked, status.version), R.color.waiting)
         is Status.Refused -> showStatus(getString(R.string.status_refused, status.reason), R.color.bad)
@@ -123,7 +125,7 @@ class MainActivity : Activity() {
         view(R.id.dot).background.mutate().setTint(getColor(color))
     }
 
-    /** The children of a group, made or removed until there are [count]: what is there already is shown anew. */
+    /** The children of a group, made or removed until there are [count]: what is there already is shown again. */
     private fun children(group: Int, layout: Int, count: Int): List<View> {
         val parent = findViewById(group) as LinearLayout
         while (parent.childCount > count) parent.removeViewAt(parent.childCount - 1)

@@ -244,8 +244,8 @@ class Phone(
             if (was && !stale) report(PhoneEvent.BecameFresh(version))
             (stale || was) && !staleReported
         }
-        val told = tells && tell(client, phone, version, CloudClient.STALE)
-        synchronized(this) { staleReported = stale && (staleReported || told) }
+        val heard = tells && tell(client, phone, version, CloudClient.STALE)
+        synchronized(this) { staleReported = stale && (staleReported || heard) }
     }
 
     /** Run the default weights, over a restart too, until a newer version comes. Throws [IOException]. */
@@ -312,26 +312,34 @@ class Phone(
     private fun askForKeys(client: CloudClient, phone: Identity): Identity {
         val statements = client.keyStatements(phone)
         synchronized(this) { keysAskedAt = now() }
-        for (statement in statements) {
-            val stated = try {
-                KeyStatement.verify(statement, phone.keys, now())
-            } catch (refusal: Refused) {
-                continue // by another key than the known ones
-            }
-            if (stated.number > phone.number) return phone.with(stated).also(::trust)
-        }
-        return phone
+        val stated = KeyStatement.believed(statements, phone.keys, phone.roots, now()) ?: return phone
+        val learnt = phone.with(stated)
+        val newer = learnt.epoch > phone.epoch || learnt.epoch == phone.epoch && learnt.number > phone.number
+        return if (newer) learnt.also(::trust) else phone
     }
 
     /** Believe these keys only from now on; a full disk costs them at the next start, not now. */
     @Synchronized
     private fun trust(learnt: Identity) {
+        val startsOver = learnt.epoch > (identity?.epoch ?: 0)
         identity = learnt
         try {
+            if (startsOver) startOver()
             store.saveIdentity(learnt)
         } catch (error: IOException) {
             report(PhoneEvent.Failed("the disk: ${error.message}"))
         }
+    }
+
+    /** Run nothing that a stolen key may have signed, and count versions from the start. */
+    private fun startOver() {
+        controller.reset()
+        running = null
+        newestSeen = 0
+        resetVersion = 0
+        refused = Named(0, "")
+        store.resetVersion = 0
+        store.clearVersions()
     }
 
     private fun verify(phone: Identity, jws: String, newerThan: Long, now: Long?): Release {

@@ -28,6 +28,9 @@ class PublicKeys(val jwks: JsonObject) {
     /** The key of that `kid`; without one, the only key there is. */
     fun find(kid: Any?): PublicKey? = if (kid == null) keys.values.singleOrNull() else keys[kid]
 
+    /** How many there are, each of a name of its own. */
+    val count: Int get() = keys.size
+
     operator fun contains(kid: String?): Boolean = kid in keys
 
     /** These keys and those of [other]. */
@@ -37,22 +40,58 @@ class PublicKeys(val jwks: JsonObject) {
 // The header's `typ` of a key statement, so that no release passes for one (RFC 8725).
 private const val STATEMENT_TYPE = "mnet-keys+jwt"
 
-/** A server's keys as of its statement [number], which rises with each change of them, stated by a key that was known. */
-class KeyStatement private constructor(val keys: PublicKeys, val number: Long) {
+/** Offline keys: [threshold] of them must sign a statement of keys, and nothing else vouches for one. */
+class Roots(val keys: PublicKeys, val threshold: Long) {
+    internal val json: JsonObject get() = mapOf("keys" to keys.jwks, "threshold" to threshold)
+
+    internal companion object {
+        /** Throws [JsonException]. */
+        fun read(fields: JsonObject): Roots {
+            val roots = Roots(PublicKeys(fields.child("keys")), fields.long("threshold"))
+            if (roots.threshold !in 1..roots.keys.count) throw JsonException("a threshold of ${roots.threshold}")
+            return roots
+        }
+    }
+}
+
+/**
+ * A server's keys as of its statement [number], which rises with each change of them. [epoch] rises when the keys before may
+ * be in a thief's hands: nothing that they signed counts any more.
+ */
+class KeyStatement private constructor(val keys: PublicKeys, val number: Long, val epoch: Long) {
     companion object {
+        /** The newest of these JWS that a phone may believe at [now]: by enough of its [roots] or, without such, by a known key. */
+        fun believed(statements: List<String>, known: PublicKeys, roots: Roots?, now: Long): KeyStatement? {
+            val vouchers = HashMap<String, MutableSet<String>>() // by the payload: who signed it
+            val found = HashMap<String, KeyStatement>()
+            for (jws in statements) {
+                val statement = try {
+                    verify(jws, roots?.keys ?: known, now)
+                } catch (refusal: Refused) {
+                    continue // by another key than the known ones
+                }
+                val payload = jws.split('.')[1]
+                found[payload] = statement
+                vouchers.getOrPut(payload) { HashSet() }.add(signer(jws).orEmpty())
+            }
+            val good = found.filterKeys { vouchers.getValue(it).size >= (roots?.threshold ?: 1) }.values
+            return good.maxWithOrNull(compareBy({ it.epoch }, { it.number }))
+        }
+
         /**
          * Read the statement in [jws] at [now] (Unix seconds); throws [Refused] with bad_signature unless one of [known] signed
-         * it, or malformed. Which of two statements is the newer one is told by their numbers, never by a clock.
+         * it, or malformed. Their numbers say which of two statements is newer, never a clock.
          */
         fun verify(jws: String, known: PublicKeys, now: Long): KeyStatement {
             val signed = verifySigned(jws, known)
-            malformedIf(signed.type != STATEMENT_TYPE) { "it is signed, but no statement of keys" }
+            malformedIf(signed.type != STATEMENT_TYPE || signer(jws) == null) { "it is signed, but no statement of keys" }
             return orMalformed("the statement of keys") {
                 val claims = parseJsonObject(signed.payload)
                 val number = claims.long("number")
-                malformedIf(number !in 0..MAX_VERSION) { "the statement has number $number" }
+                val epoch = if ("epoch" in claims) claims.long("epoch") else 0
+                malformedIf(number !in 0..MAX_VERSION || epoch !in 0..MAX_VERSION) { "the statement has number $number" }
                 malformedIf(claims.long("iat") > now + DAY_SECONDS) { "the statement is of the future" }
-                KeyStatement(PublicKeys(mapOf("keys" to claims.objects("keys"))), number)
+                KeyStatement(PublicKeys(mapOf("keys" to claims.objects("keys"))), number, epoch)
             }
         }
     }

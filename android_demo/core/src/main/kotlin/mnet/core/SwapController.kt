@@ -43,7 +43,7 @@ class SwapController(private val bundle: Bundle, private val program: Program) :
         }
     }
 
-    /** Check, self-test and publish a weight pack; on [Refused] or [java.io.IOException], the current ones go on serving. */
+    /** Check, self-test and publish a weight pack; on [Refused] or [java.io.IOException], the current ones keep serving. */
     @Synchronized
     fun swap(pack: ByteArray) {
         val new = readPack(pack, manifest)

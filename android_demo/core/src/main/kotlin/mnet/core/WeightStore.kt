@@ -9,7 +9,8 @@ import java.io.IOException
  * trusts.
  *
  * [number] is that of the server's statement of these keys; [retired] are keys (JWK) that it stated before, good for what
- * this phone kept then and for nothing new.
+ * this phone kept then and for nothing new. Where the server has [roots], these alone vouch for other keys, and for an [epoch]
+ * in which nothing counts that was signed before.
  */
 class Identity(
     val device: String,
@@ -18,20 +19,27 @@ class Identity(
     val keys: PublicKeys,
     val number: Long,
     val retired: List<JsonObject> = emptyList(),
+    val epoch: Long = 0,
+    val roots: Roots? = null,
 ) {
     /** The same phone after an update of its app. */
-    fun with(bundle: String) = Identity(device, bundle, token, keys, number, retired)
+    fun with(bundle: String) = Identity(device, bundle, token, keys, number, retired, epoch, roots)
 
-    /** The same phone after it learnt the server's keys as they are now. */
+    /**
+     * The same phone after it learnt the server's keys as they are now. Without [roots] there is no other epoch: whoever has
+     * a signing key could open one.
+     */
     fun with(statement: KeyStatement): Identity {
+        val next = if (roots == null) epoch else statement.epoch
         val before = (keys.jwks.objects("keys") + retired).distinct() - statement.keys.jwks.objects("keys").toSet()
-        return Identity(device, bundle, token, statement.keys, statement.number, before)
+        val kept = if (next > epoch) emptyList() else before
+        return Identity(device, bundle, token, statement.keys, statement.number, kept, next, roots)
     }
 
     /** As [read] takes it. */
     internal val json: JsonObject get() = mapOf(
         "device" to device, "bundle" to bundle, "token" to token, "keys" to keys.jwks, "number" to number,
-        "retired" to mapOf("keys" to retired),
+        "retired" to mapOf("keys" to retired), "epoch" to epoch, "roots" to roots?.json,
     )
 
     internal companion object {
@@ -45,8 +53,10 @@ class Identity(
             val identity = Identity(
                 fields.matching("device", DEVICE), fields.string("bundle"), fields.matching("token", TOKEN),
                 PublicKeys(fields.child("keys")), fields.long("number"), fields.child("retired").objects("keys"),
+                if ("epoch" in fields) fields.long("epoch") else 0,
+                if (fields["roots"] == null) null else Roots.read(fields.child("roots")),
             )
-            if (identity.number < 0) throw JsonException("number is negative")
+            if (identity.number < 0 || identity.epoch < 0) throw JsonException("number or epoch is negative")
             if (identity.retired.isNotEmpty()) PublicKeys(fields.child("retired"))
             return identity
         }
@@ -101,7 +111,7 @@ class WeightStore(folder: File) : Closeable {
         clearVersions()
     }
 
-    /** Forget every version, and what it was made from, and go on being known to the server. */
+    /** Forget every version, and what it was made from; the phone stays known to the server. */
     fun clearVersions() {
         for (file in listOf(current, previous, asked) + ownPacks()) file.delete()
     }

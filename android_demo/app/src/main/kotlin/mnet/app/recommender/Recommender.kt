@@ -206,9 +206,10 @@ class Recommender(
                 is PhoneEvent.Connected -> Status.Waiting
                 is PhoneEvent.RefusedWeights -> Status.Refused(event.reason)
                 is PhoneEvent.MustWait -> Status.Busy(event.millis)
-                is PhoneEvent.WentOffline, is PhoneEvent.WentStale -> Status.Offline
+                is PhoneEvent.WentOffline -> Status.Offline
+                is PhoneEvent.WentStale -> Status.Stale
                 is PhoneEvent.BecameFresh -> Status.Waiting
-                is PhoneEvent.Failed -> status
+                is PhoneEvent.Failed -> Status.Failed(event.detail)
                 is PhoneEvent.WasDenied -> Status.Denied(event.detail)
             }
             render()

@@ -32,6 +32,10 @@ sealed class Status {
     object Settled : Status()
 
     object Offline : Status()
+
+    /** For a day nobody vouched that the weights that serve are the newest. */
+    object Stale : Status()
+    class Failed(val detail: String) : Status()
     class Busy(val millis: Long) : Status()
     class Asked(val version: Long) : Status()
     class Refused(val reason: Reason) : Status()
