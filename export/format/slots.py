@@ -115,7 +115,7 @@ def bind_bytes(artifact: bytes, file: str, name: str, sentinel: Tensor, *, keyed
     if not hits:
         raise BundleError(
             f"generated parameter {name} has 0 slots, not 1: the exporter folded it into another constant; "
-            "put no BatchNorm behind a generated layer"
+            "generate another parameter, or take another target"
         )
     if len(hits) > 1:
         raise BundleError(f"generated parameter {name} has {len(hits)} slots, not 1: use its layer once only")

@@ -4,8 +4,10 @@ There is no CoreML off Apple's systems, so this shows one thing: that the progra
 the weights in its blob file, computes what eager PyTorch does. It does not show that CoreML accepts the
 package, nor how Apple's hardware schedules or rounds it.
 
-Each op is computed in fp32 and its result rounded to the type that the program declares for it, mostly fp16;
-its shape must be the declared one. An op that the table of `mnet.export.lowering.coreml_ops` lacks is an error.
+Each op is computed in fp32 and its result rounded to the type that the program declares for it, mostly fp16; its
+shape must be the declared one. What the table of `mnet.export.lowering.coreml_ops` knows, it computes, and coremltools'
+own value inference is asked for a second opinion; what the table lacks, coremltools computes alone. An op that neither
+computes is an error.
 
 The formats: ML programs in protobuf (Apple's `MIL.proto`, `Model.proto`, shipped with coremltools); blob files
 of version 2, where a value's offset names a record of 64 bytes (`0xDEADBEEF`, type, size, offset of the data).
@@ -24,6 +26,7 @@ import torch
 from torch import Tensor
 
 from mnet.export.format.errors import BundleError
+from mnet.export.lowering.coreml_inference import can_infer, infer
 from mnet.export.lowering.coreml_ops import OPS
 from mnet.export.lowering.quiet import quiet
 
@@ -75,6 +78,7 @@ class SavedProgram:
         self.inputs = {each.name: _input_type(each.type) for each in function.inputs}
         self.states = {each.name for each in function.inputs if each.type.WhichOneof("type") == "stateType"}
         self.outputs = list(block.outputs)
+        self._opset = function.opset
         self._constants: dict[str, Any] = {}
         self._operations: list[_Operation] = []
         blobs = _Blobs(package / "Data" / "com.apple.CoreML")
@@ -84,7 +88,7 @@ class SavedProgram:
                 self._constants[operation.outputs[0].name] = value
             elif operation.type == "read_state" and function.opset != _STATES_SINCE:
                 raise BundleError(f"read_state is of opset {_STATES_SINCE}, the program of {function.opset}")
-            elif operation.type in OPS:
+            elif operation.type in OPS or can_infer(operation.type):
                 self._operations.append(self._read(operation, blobs))
             else:
                 raise BundleError(f"the checker of CoreML programs does not know the op {operation.type}")
@@ -96,7 +100,7 @@ class SavedProgram:
             raise ValueError(f"the model takes {self.inputs}")
         known = self._constants | dict(values)
         for operation in self._operations:
-            _compute(operation, known)
+            _compute(operation, known, self._opset)
         return {name: known[name] for name in self.outputs}
 
     def ops(self) -> list[str]:
@@ -125,27 +129,66 @@ class SavedProgram:
         return name
 
 
-def _compute(operation: _Operation, known: dict[str, Any]) -> None:
+def _compute(operation: _Operation, known: dict[str, Any], opset: str) -> None:
     """Add the results of one operation to the known values."""
     arguments = {
         name: [_widened(known[each]) for each in of] if isinstance(of, list) else _widened(known[of])
         for name, of in operation.arguments.items()
     }
     try:
-        computed = OPS[operation.kind](**arguments)
+        results = _evaluate(operation.kind, arguments, opset)
     except (IndexError, RuntimeError) as error:
         raise ValueError(f"the model refuses these inputs: {operation.kind}: {error}") from None
     except TypeError as error:
         raise BundleError(
             f"the checker of CoreML programs knows the op {operation.kind} otherwise: {error}"
         ) from None
-    results = computed if isinstance(computed, tuple) else (computed,)
     for (name, declared), result in zip(operation.results.items(), results, strict=True):
         if result.shape != declared.shape:
             raise BundleError(
                 f"{name} has shape {tuple(result.shape)}, its program says {tuple(declared.shape)}"
             )
         known[name] = result.to(declared.dtype)
+
+
+def _evaluate(kind: str, arguments: Mapping[str, Any], opset: str) -> tuple[Tensor, ...]:
+    """The results of an op by our table or, where it lacks the op, by coremltools; the two must agree.
+
+    They are compared once in a process for arguments of the same names and shapes.
+    """
+    ours: tuple[Tensor, ...] | None = None
+    if kind in OPS:
+        computed = OPS[kind](**arguments)
+        ours = computed if isinstance(computed, tuple) else (computed,)
+        sort = (kind, opset, *((name, _shapes(value)) for name, value in arguments.items()))
+        if sort in _compared or not can_infer(kind) or kind in _NOT_COMPARED:
+            return ours
+        _compared.add(sort)
+    theirs = infer(kind, opset, arguments)
+    if theirs is None:
+        if ours is None:
+            raise TypeError("neither it nor coremltools computes this form of it")
+        return ours
+    if ours is not None and not all(map(_agree, ours, theirs)):
+        raise TypeError(f"coremltools computes something else from arguments {sort[2:]}")
+    return theirs if ours is None else ours
+
+
+def _shapes(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_shapes, value))
+    return value.shape if isinstance(value, Tensor) else value
+
+
+def _agree(ours: Tensor, theirs: Tensor) -> bool:
+    if ours.shape != theirs.shape:
+        return False
+    return torch.allclose(ours.double(), theirs.double(), rtol=1e-3, atol=1e-4, equal_nan=True)
+
+
+_compared: set[tuple[Any, ...]] = set()
+# A cast is the rounding of results, which is done for every op; the others exist in saved programs only.
+_NOT_COMPARED = {"cast", "read_state"}
 
 
 def _widened(value: Any) -> Any:

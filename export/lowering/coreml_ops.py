@@ -1,21 +1,16 @@
-"""The ops of Apple's model intermediate language (MIL) that our device models need, in PyTorch.
+"""Ops of Apple's model intermediate language (MIL) in PyTorch: common ones, and those that coremltools cannot infer.
 
 Each takes its arguments by the names that MIL gives them (coremltools' `mil.ops.defs` documents each op) and
 gives fp32, integers or booleans, which the caller rounds to the declared type.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-Op = Callable[..., Any]
-
-
-def _numbers(value: Tensor) -> list[int]:
-    return [int(number) for number in value.flatten()]
+from mnet.export.lowering.coreml_spatial_ops import SPATIAL_OPS, Op, numbers
 
 
 def _cast(x: Tensor, dtype: str) -> Tensor:
@@ -51,17 +46,17 @@ def _softmax(x: Tensor, axis: Tensor) -> Tensor:
 
 
 def _reduce_mean(x: Tensor, axes: Tensor, keep_dims: Tensor) -> Tensor:
-    return x.mean(_numbers(axes), keepdim=bool(keep_dims))
+    return x.mean(numbers(axes), keepdim=bool(keep_dims))
 
 
 def _reduce_sum(x: Tensor, axes: Tensor, keep_dims: Tensor) -> Tensor:
-    return x.sum(_numbers(axes), keepdim=bool(keep_dims))
+    return x.sum(numbers(axes), keepdim=bool(keep_dims))
 
 
 def _layer_norm(
     x: Tensor, axes: Tensor, epsilon: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None
 ) -> Tensor:
-    dimensions = _numbers(axes)
+    dimensions = numbers(axes)
     if sorted(axis % x.dim() for axis in dimensions) != list(range(x.dim() - len(dimensions), x.dim())):
         raise TypeError(f"a normalization over the axes {dimensions}, which are not the last ones")
     return functional.layer_norm(x, x.shape[-len(dimensions) :], gamma, beta, float(epsilon))
@@ -79,26 +74,26 @@ def _batch_norm(
 
 
 def _reshape(x: Tensor, shape: Tensor) -> Tensor:
-    return x.reshape(_numbers(shape))
+    return x.reshape(numbers(shape))
 
 
 def _transpose(x: Tensor, perm: Tensor) -> Tensor:
-    return x.permute(_numbers(perm))
+    return x.permute(numbers(perm))
 
 
 def _expand_dims(x: Tensor, axes: Tensor) -> Tensor:
     rank = x.dim() + axes.numel()
-    for axis in sorted(axis % rank for axis in _numbers(axes)):
+    for axis in sorted(axis % rank for axis in numbers(axes)):
         x = x.unsqueeze(axis)
     return x
 
 
 def _squeeze(x: Tensor, axes: Tensor | None = None) -> Tensor:
-    return x.squeeze() if axes is None else x.squeeze(tuple(_numbers(axes)))
+    return x.squeeze() if axes is None else x.squeeze(tuple(numbers(axes)))
 
 
 def _tile(x: Tensor, reps: Tensor) -> Tensor:
-    return x.repeat(_numbers(reps))
+    return x.repeat(numbers(reps))
 
 
 def _concat(values: list[Tensor], axis: Tensor, interleave: Tensor | None = None) -> Tensor:
@@ -115,7 +110,7 @@ def _split(
     x: Tensor, axis: Tensor, split_sizes: Tensor | None = None, num_splits: Tensor | None = None
 ) -> tuple[Tensor, ...]:
     if split_sizes is not None:
-        return torch.split(x, _numbers(split_sizes), int(axis))
+        return torch.split(x, numbers(split_sizes), int(axis))
     assert num_splits is not None
     return torch.split(x, x.shape[int(axis)] // int(num_splits), int(axis))
 
@@ -132,11 +127,11 @@ def _slice_by_index(
     def flags(mask: Tensor | None) -> list[bool]:
         return [False] * x.dim() if mask is None else [bool(flag) for flag in mask]
 
-    steps = [1] * x.dim() if stride is None else _numbers(stride)
+    steps = [1] * x.dim() if stride is None else numbers(stride)
     if min(steps) < 1:
         raise TypeError(f"a slice with the strides {steps}")
     index: list[int | slice] = []
-    bounds = zip(_numbers(begin), _numbers(end), steps, strict=True)
+    bounds = zip(numbers(begin), numbers(end), steps, strict=True)
     masks = zip(flags(begin_mask), flags(end_mask), flags(squeeze_mask), strict=True)
     for (start, stop, step), (from_first, to_last, drop) in zip(bounds, masks, strict=True):
         whole = slice(None if from_first else start, None if to_last else stop, step)
@@ -170,29 +165,8 @@ def _matmul(
     return left @ right
 
 
-def _conv(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    strides: Tensor | None = None,
-    pad_type: str = "valid",
-    pad: Tensor | None = None,
-    dilations: Tensor | None = None,
-    groups: Tensor | None = None,
-) -> Tensor:
-    if x.dim() != 4 or pad_type not in ("valid", "custom"):
-        raise TypeError(f"a convolution of {x.dim() - 2} dimensions, padded {pad_type}")
-    if pad_type == "custom" and pad is not None:
-        top, bottom, left, right = _numbers(pad)
-        x = functional.pad(x, (left, right, top, bottom))
-    return functional.conv2d(
-        x,
-        weight,
-        bias,
-        stride=1 if strides is None else tuple(_numbers(strides)),
-        dilation=1 if dilations is None else tuple(_numbers(dilations)),
-        groups=1 if groups is None else int(groups),
-    )
+def _attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask)
 
 
 def _read_state(input: Tensor) -> Tensor:
@@ -227,7 +201,7 @@ def _of_two(compute: Callable[[Tensor, Tensor], Tensor]) -> Op:
     return lambda x, y: compute(x, y)
 
 
-OPS: dict[str, Op] = {
+OPS: dict[str, Op] = SPATIAL_OPS | {
     "add": _of_two(torch.add),
     "sub": _of_two(torch.sub),
     "mul": _of_two(torch.mul),
@@ -276,7 +250,7 @@ OPS: dict[str, Op] = {
     "gather": _gather,
     "linear": _linear,
     "matmul": _matmul,
-    "conv": _conv,
+    "scaled_dot_product_attention": _attention,
     "read_state": _read_state,
     "constexpr_blockwise_shift_scale": _blockwise_shift_scale,
     "constexpr_affine_dequantize": _affine_dequantize,

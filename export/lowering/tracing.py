@@ -1,12 +1,14 @@
 """What every exporter starts with: the device model as a traced graph, and its errors in one line."""
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.nn import functional
 
 from mnet.export.format.errors import BundleError
 from mnet.export.lowering.quiet import quiet
@@ -22,10 +24,24 @@ def exporter_step(name: str) -> Iterator[None]:
     except BundleError:
         raise
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise BundleError(
-            f"{name} fails on this model: {reason[0]} (write that part with other operations, or try another target)"
+            f"{name} fails on this model: {_innermost(error)} (write that part with other operations, or try "
+            "another target)"
         ) from error
+
+
+def _innermost(error: BaseException) -> str:
+    """The first line of the error that the others were raised from, and the node of the graph if one says it."""
+    said = [str(error)]
+    while error.__cause__ is not None:
+        error = error.__cause__
+        said.append(str(error))
+    (reason, *_) = str(error).strip().splitlines() or [type(error).__name__]
+    node = next(
+        filter(None, (re.search(r"While executing (%\w+)[^\n]*target=([\w.:]+)", text) for text in said)),
+        None,
+    )
+    return reason if node is None else f"{reason}, at {node[1]} = {node[2]}"
 
 
 def changing_shape(name: str) -> str:
@@ -40,11 +56,19 @@ def changing_shape(name: str) -> str:
 def trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
     """`torch.export.export`; BundleError where it fails, or where a shape depends on values."""
     traced = torch.export.export(model, inputs)
+    if any(node.target == torch.ops.aten.bilinear.default for node in traced.graph.nodes):
+        traced = traced.run_decompositions({torch.ops.aten.bilinear.default: _bilinear})
     for node in traced.graph.nodes:
         shape = getattr(node.meta.get("val"), "shape", ())
         if not all(isinstance(size, int) for size in shape):
             raise BundleError(changing_shape(node.name))
     return traced
+
+
+def _bilinear(first: Tensor, second: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`functional.bilinear` in operations that exporters know: a Linear of the outer product."""
+    outer = (first.unsqueeze(-1) * second.unsqueeze(-2)).flatten(-2)
+    return functional.linear(outer, weight.flatten(1), bias)
 
 
 def refuse_unused(traced: ExportedProgram, generated: Sequence[str]) -> None:
@@ -58,14 +82,16 @@ def refuse_unused(traced: ExportedProgram, generated: Sequence[str]) -> None:
 
 
 class GeneratedAsInputs(nn.Module):
-    """The device model with its generated parameters as inputs after its own."""
+    """The device model with its generated parameters as inputs after its own; a single number may have a dimension."""
 
     def __init__(self, model: nn.Module, spec: ExportSpec) -> None:
         super().__init__()
         self.model = model
         self.names = spec.generated
         self.own = len(spec.input_names)
+        self.numbers = {name for name in spec.generated if model.get_parameter(name).dim() == 0}
 
     def forward(self, *inputs: Tensor) -> Any:
-        weights = dict(zip(self.names, inputs[self.own :], strict=True))
+        given = zip(self.names, inputs[self.own :], strict=True)
+        weights = {name: each.reshape(()) if name in self.numbers else each for name, each in given}
         return torch.func.functional_call(self.model, weights, inputs[: self.own])

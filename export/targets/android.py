@@ -38,6 +38,7 @@ from mnet.export.lowering.android_programs import (
 )
 from mnet.export.lowering.bindings import is_pointwise, owner
 from mnet.export.lowering.executorch_runtime import nodes, runtime, use_threads
+from mnet.export.lowering.rewriting import for_executorch
 from mnet.export.lowering.spec import ExportSpec
 from mnet.export.lowering.target import Program, Target
 from mnet.export.lowering.tracing import GeneratedAsInputs, exporter_step, refuse_unused, trace
@@ -73,7 +74,10 @@ def _lower_with_inputs(model: nn.Module, spec: ExportSpec) -> tuple[bytes, tuple
         _refuse_all_but_linear(model, name)
     linear = _pointwise_as_linear(model, spec.generated)
     sentinels = {name: linear.get_parameter(name).detach() for name in spec.generated}
-    traced = trace(GeneratedAsInputs(linear, spec), (*spec.inputs[0], *sentinels.values()))
+    inputs = (*spec.inputs[0], *sentinels.values())
+    traced = trace(GeneratedAsInputs(linear, spec), inputs)
+    given = [str(name) for name in traced.graph_signature.user_inputs[len(spec.inputs[0]) :]]
+    traced = for_executorch(traced, inputs, given)
     slots = _bind_inputs(traced, model, sentinels)
     data = _lower(traced, slots)
     refuse_constants(data, sentinels)
@@ -81,7 +85,7 @@ def _lower_with_inputs(model: nn.Module, spec: ExportSpec) -> tuple[bytes, tuple
 
 
 def _lower_with_bytes(model: nn.Module, spec: ExportSpec) -> tuple[bytes, tuple[Slot, ...]]:
-    traced = trace(model, spec.inputs[0])
+    traced = for_executorch(trace(model, spec.inputs[0]), spec.inputs[0], spec.generated)
     refuse_unused(traced, spec.generated)
     data = _lower(traced, slots=())
     return data, tuple(
@@ -94,7 +98,8 @@ def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
     """Write `bench/baked.pte`; see `TargetModule`."""
     path = folder / BAKED_FILE
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(_lower(trace(model, spec.inputs[0]), slots=()))
+    traced = for_executorch(trace(model, spec.inputs[0]), spec.inputs[0], generated=())
+    path.write_bytes(_lower(traced, slots=()))
     return BAKED_FILE
 
 

@@ -28,6 +28,7 @@ from mnet.export.format.errors import BundleError
 from mnet.export.format.manifest import Manifest, Slot, torch_dtype
 from mnet.export.format.slots import BytesBinding, bind_bytes, patch, refuse_constants
 from mnet.export.lowering.executorch_runtime import library, nodes, runtime, use_threads
+from mnet.export.lowering.rewriting import for_executorch
 from mnet.export.lowering.scratch import ScratchFolder
 from mnet.export.lowering.spec import ExportSpec
 from mnet.export.lowering.target import Run, Target
@@ -52,7 +53,7 @@ __all__ = ["load_program", "nodes", "runtime", "write_baked", "write_program"]
 def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:
     """Write `model.pte` and `model.ptd`; see `TargetModule`."""
     sentinels = {name: model.get_parameter(name).detach() for name in spec.generated}
-    traced = trace(model, spec.inputs[0])
+    traced = for_executorch(trace(model, spec.inputs[0]), spec.inputs[0], spec.generated)
     refuse_unused(traced, spec.generated)
     program, weights = _lower(_split(traced, spec), spec.generated)
     refuse_constants(program, sentinels)
@@ -66,7 +67,8 @@ def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
     """Write `bench/baked.pte`, with one method `forward`; see `TargetModule`."""
     path = folder / BAKED_FILE
     path.parent.mkdir(exist_ok=True)
-    program, _ = _lower({"forward": trace(model, spec.inputs[0])}, generated=())
+    traced = for_executorch(trace(model, spec.inputs[0]), spec.inputs[0], generated=())
+    program, _ = _lower({"forward": traced}, generated=())
     path.write_bytes(program)
     return BAKED_FILE
 
@@ -94,7 +96,9 @@ def _split(traced: ExportedProgram, spec: ExportSpec) -> dict[str, ExportedProgr
     if not passed:
         return {"head": trace(head, inputs)}
     encode = _method(whole, given=(), results=passed)
-    return {"encode": trace(encode, inputs), "head": trace(head, (*encode(*inputs), *inputs))}
+    # What a method hands out is contiguous on the runtime, and may be a view here.
+    encoded = [each.contiguous() for each in encode(*inputs)]
+    return {"encode": trace(encode, inputs), "head": trace(head, (*encoded, *inputs))}
 
 
 def _downstream(nodes: Sequence[Node], sources: set[Node]) -> set[Node]:
@@ -110,14 +114,18 @@ def _method(whole: GraphModule, given: Sequence[Node], results: Sequence[Node]) 
     """The part of a graph that computes `results` from the values `given` and the whole graph's inputs."""
     graph = Graph()
     copied = {node: graph.placeholder(f"encoded_{k}") for k, node in enumerate(given)}
+    # Not `eliminate_dead_code`: it keeps assertions, as of PEFT's casts, and attention, which may be random.
+    needed = {*results, *(node for node in whole.graph.nodes if node.op == "placeholder")}
+    for node in reversed(whole.graph.nodes):
+        if node in needed and node not in given:
+            needed.update(node.all_input_nodes)
     for node in whole.graph.nodes:
-        if node not in copied and node.op != "output":
+        if node in needed and node not in copied:
             copied[node] = graph.node_copy(node, copied.__getitem__)
     for node in results:
         if copied[node].op == "placeholder":  # ExecuTorch gives garbage for an output that is an input
             copied[node] = graph.call_function(torch.ops.aten.clone.default, (copied[node],))
     graph.output(tuple(copied[node] for node in results))
-    graph.eliminate_dead_code()
     return GraphModule(whole, graph)
 
 

@@ -23,12 +23,21 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from mnet.export.format.errors import BundleError
 from mnet.export.format.golden import HALF_TOLERANCE
 from mnet.export.format.manifest import Binding, Manifest, Runtime, Slot, TensorInfo, torch_dtype
 from mnet.export.format.slots import pytorch_layout, refuse_constants
 from mnet.export.lowering.coreml_checker import SavedProgram, TensorType
+from mnet.export.lowering.rewriting import (
+    AFFINE,
+    CONVOLUTIONS,
+    downstream,
+    is_dilated_or_transposed,
+    rewritten,
+    takes,
+)
 from mnet.export.lowering.spec import ExportSpec
 from mnet.export.lowering.target import Node, Run, Target
 from mnet.export.lowering.tracing import exporter_step, refuse_unused, trace
@@ -166,8 +175,9 @@ def _lower(
     import numpy as np
     from torch._decomp import get_decompositions
 
-    # Undecomposed, coremltools refuses the graph; it knows every op of ATen's core but a GRU.
-    traced = trace(model, inputs).run_decompositions(get_decompositions([torch.ops.aten.gru.input]))
+    # Undecomposed, coremltools refuses the graph; it knows every op of ATen's core but recurrent layers.
+    recurrent = get_decompositions([torch.ops.aten.gru.input, torch.ops.aten.lstm.input])
+    traced = _with_constant_parameters(trace(model, inputs), inputs, names).run_decompositions(recurrent)
     types = {
         torch.int64: np.int32,
         torch.int32: np.int32,
@@ -194,6 +204,22 @@ def _lower(
     converted.save(str(package))
     # For ExecuTorch's developers; CoreML does not read it.
     (package / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)
+
+
+def _with_constant_parameters(
+    traced: ExportedProgram, inputs: tuple[Tensor, ...], names: Sequence[str]
+) -> ExportedProgram:
+    """The program without operations that coremltools takes with constant parameters only, or not at all."""
+    given = traced.graph_signature.user_inputs[-1:] if names[-1] == WEIGHTS else ()
+    generated = downstream(traced, {str(name) for name in given})
+    chosen = [
+        node
+        for node in traced.graph.nodes
+        if node.target == torch.ops.aten.rms_norm.default
+        or (node.target in AFFINE and takes(node, generated))
+        or (node.target in CONVOLUTIONS and takes(node, generated) and is_dilated_or_transposed(node))
+    ]
+    return rewritten(traced, inputs, AFFINE | CONVOLUTIONS, chosen)
 
 
 def _turn_into_state(package: Path) -> None:

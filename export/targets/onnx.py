@@ -62,13 +62,15 @@ def runtime() -> Runtime:
 def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:
     """Write `model.onnx`; see `TargetModule`."""
     sentinels = {name: model.get_parameter(name).detach() for name in spec.generated}
-    traced = trace(GeneratedAsInputs(model, spec), (*spec.inputs[0], *sentinels.values()))
+    # Copies, for torch.export would guard the base of a view.
+    given = {name: each.reshape(_stored_shape(each.shape)).clone() for name, each in sentinels.items()}
+    traced = trace(GeneratedAsInputs(model, spec), (*spec.inputs[0], *given.values()))
     lowered = _lower(traced, (*spec.input_names, *spec.generated), spec)
     used = {name for node in lowered.graph.node for name in node.input}
     if unused := [name for name in spec.generated if name not in used]:
         raise BundleError(f"generated parameter {unused[0]} has 0 slots, not 1: the model does not use it")
     refuse_constants(lowered.SerializeToString(), sentinels)
-    _make_overridable(lowered, sentinels)
+    _make_overridable(lowered, given)
     (folder / PROGRAM_FILE).write_bytes(lowered.SerializeToString())
     return PROGRAM_FILE, tuple(
         Slot(
@@ -168,7 +170,7 @@ class _Program:
     def _check_signature(self, manifest: Manifest) -> None:
         """The model must take the inputs and the slots that the manifest names, by these names."""
         expected = {info.name: info.shape for info in manifest.inputs}
-        expected |= {_initializer(slot): slot.shape for slot in manifest.slots}
+        expected |= {_initializer(slot): _stored_shape(slot.shape) for slot in manifest.slots}
         arguments = (*self._session.get_inputs(), *self._session.get_overridable_initializers())
         actual = {argument.name: tuple(argument.shape) for argument in arguments}
         if actual != expected:
@@ -204,6 +206,11 @@ class _Bound:
         return [torch.from_numpy(output) for output in outputs]
 
 
+def _stored_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of a parameter in the model and in an adapter, where a single number without dimensions cannot be."""
+    return tuple(shape) or (1,)
+
+
 def _initializer(slot: Slot) -> str:
     """The name of the initializer that the slot is."""
     return InitializerBinding.of(slot).name
@@ -217,6 +224,11 @@ def write_adapter(weights: Mapping[str, Tensor], path: Path) -> None:
     adapter.set_adapter_version(1)
     adapter.set_model_version(1)
     adapter.set_parameters(
-        {name: OrtValue.ortvalue_from_numpy(tensor.contiguous().numpy()) for name, tensor in weights.items()}
+        {
+            name: OrtValue.ortvalue_from_numpy(
+                tensor.reshape(_stored_shape(tensor.shape)).contiguous().numpy()
+            )
+            for name, tensor in weights.items()
+        }
     )
     adapter.export_adapter(str(path))

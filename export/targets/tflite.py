@@ -15,6 +15,7 @@ import importlib.metadata
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,20 @@ import torch
 from torch import Tensor, nn
 
 from mnet.export.format.errors import BundleError
+from mnet.export.format.golden import TOLERANCE, flattened, relative_error
 from mnet.export.format.manifest import Manifest, Runtime, Slot, torch_dtype
-from mnet.export.format.slots import BytesBinding, bind_bytes, patch
+from mnet.export.format.slots import BytesBinding, bind_bytes, find, patch
 from mnet.export.lowering.quiet import muted
 from mnet.export.lowering.spec import ExportSpec
 from mnet.export.lowering.target import Node, Run, Target
+from mnet.export.lowering.tflite_folding import NOTHING_KEPT, Kept, inputs_as_constants, with_barriers
 from mnet.export.lowering.tflite_quantizer import quantize_base
-from mnet.export.lowering.tracing import exporter_step, refuse_unused, trace
+from mnet.export.lowering.tracing import GeneratedAsInputs, exporter_step, refuse_unused, trace
 
 PROGRAM_FILE = "model.tflite"
 BAKED_FILE = "bench/baked.tflite"
 _SIGNATURE = "serving_default"
+_TINY = 1e-12
 
 TARGET = Target(
     packages=("litert_torch", "ai_edge_litert", "ai_edge_quantizer"),
@@ -51,11 +55,37 @@ def runtime() -> Runtime:
 def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:
     """Write `model.tflite`; see `TargetModule`."""
     refuse_unused(trace(model, spec.inputs[0]), spec.generated)
-    lower(model, spec, folder / PROGRAM_FILE)
-    data = (folder / PROGRAM_FILE).read_bytes()
-    return PROGRAM_FILE, tuple(
-        bind_bytes(data, PROGRAM_FILE, name, model.get_parameter(name).detach()) for name in spec.generated
+    kept = NOTHING_KEPT
+    while True:
+        lower(model, spec, folder / PROGRAM_FILE, kept)
+        data = (folder / PROGRAM_FILE).read_bytes()
+        hits = {name: len(find(data, model.get_parameter(name).detach())) for name in spec.generated}
+        lost = {name for name, count in hits.items() if count != 1} or _stale(data, model, spec)
+        if not lost:
+            break
+        kept = kept.and_more(lost, model)
+    return PROGRAM_FILE, _bind(data, model, spec.generated)
+
+
+def _bind(data: bytes, model: nn.Module, generated: Sequence[str]) -> tuple[Slot, ...]:
+    return tuple(
+        bind_bytes(data, PROGRAM_FILE, name, model.get_parameter(name).detach()) for name in generated
     )
+
+
+def _stale(data: bytes, model: nn.Module, spec: ExportSpec) -> set[str]:
+    """The parameters that, moved alone, do not move the outputs as in eager PyTorch: a copy of theirs was folded."""
+    inputs, stale = spec.inputs[0], set()
+    for slot in _bind(data, model, spec.generated):
+        moved = {slot.parameter: -1.5 * model.get_parameter(slot.parameter).detach()}
+        expected = flattened(torch.func.functional_call(model, moved, inputs))
+        with muted():
+            moving = _Interpreter(
+                patch(data, (slot,), moved), [(each.shape, each.dtype) for each in inputs], 1
+            )
+        if relative_error(moving.run(inputs), expected, [_TINY] * len(expected)) > TOLERANCE:
+            stale.add(slot.parameter)
+    return stale
 
 
 def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
@@ -93,9 +123,20 @@ def nodes(path: Path) -> list[Node]:
 
 
 @exporter_step("LiteRT's exporter")
-def lower(model: nn.Module, spec: ExportSpec, path: Path) -> None:
+def lower(model: nn.Module, spec: ExportSpec, path: Path, kept: Kept = NOTHING_KEPT) -> None:
     """Write the `.tflite` of `model`: the same weights give the same bytes, new ones change their slots only."""
-    _exporter().convert(model, spec.inputs[0]).export(str(path))
+    exporter = _exporter()
+    given = tuple(name for name in spec.generated if name in kept.given)
+    values = [model.get_parameter(name).detach() for name in given]
+    inputs = (*spec.inputs[0], *values)
+    whole = GeneratedAsInputs(model, replace(spec, generated=given)) if given else model
+    prefix = "model." if given else ""
+    traced = trace(whole, inputs)
+    barred = with_barriers(traced, {f"{prefix}{name}" for name in kept.barred - kept.given})
+    exporter.convert(barred, inputs).export(str(path))
+    if given:
+        first = len(spec.inputs[0])
+        path.write_bytes(inputs_as_constants(path.read_bytes(), dict(enumerate(values, first))))
     if spec.base_dtype == "int8":
         generated = [model.get_parameter(name).detach() for name in spec.generated]
         path.write_bytes(quantize_base(path.read_bytes(), generated))
@@ -117,27 +158,27 @@ class _Program:
         self._data = data
         self._manifest = manifest
         self._threads = threads
+        self._inputs = [(torch.Size(info.shape), torch_dtype(info.dtype)) for info in manifest.inputs]
         with muted():  # it tells once that it has XNNPACK
-            interpreter = _Interpreter(data, manifest, threads)
-        interpreter.check_signature()
+            interpreter = _Interpreter(data, self._inputs, threads)
+        interpreter.check_signature(manifest)
         self._constant = None if manifest.slots else interpreter
 
     def bind(self, parameters: Mapping[str, Tensor]) -> Run:
         if self._constant:
             return self._constant.run
         patched = patch(self._data, self._manifest.slots, parameters)
-        return _Interpreter(patched, self._manifest, self._threads).run
+        return _Interpreter(patched, self._inputs, self._threads).run
 
 
 class _Interpreter:
     """One version of the model. LiteRT is not re-entrant, so a lock is held during each inference."""
 
-    def __init__(self, data: bytes, manifest: Manifest, threads: int) -> None:
+    def __init__(self, data: bytes, inputs: Sequence[tuple[torch.Size, torch.dtype]], threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         self._data = data
-        self._manifest = manifest
-        self._expected = [(torch.Size(info.shape), torch_dtype(info.dtype)) for info in manifest.inputs]
+        self._expected = [*inputs]
         self._lock = threading.Lock()
         try:
             self._interpreter = Interpreter(model_content=data, num_threads=threads)
@@ -164,11 +205,11 @@ class _Interpreter:
                 torch.from_numpy(self._interpreter.get_tensor(details["index"])) for details in self._outputs
             ]
 
-    def check_signature(self) -> None:
+    def check_signature(self, manifest: Manifest) -> None:
         """The file must take the inputs and give the outputs that the manifest names."""
         for part, found, named in (
-            ("takes inputs", self._inputs, self._manifest.inputs),
-            ("gives outputs", self._outputs, self._manifest.outputs),
+            ("takes inputs", self._inputs, manifest.inputs),
+            ("gives outputs", self._outputs, manifest.outputs),
         ):
             actual = [tuple(map(int, details["shape"])) for details in found]
             expected = [info.shape for info in named]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import mnet.export.targets.tflite as tflite
 from mnet.export.exporter import export_bundle
@@ -41,6 +41,10 @@ def test_the_slots_are_bytes_of_the_file_that_hold_the_sentinels(bundle: Bundle)
         assert binding.file == "model.tflite"
         held = template(bundle)[binding.offset : binding.offset + binding.size]
         assert held == stored(bundle.golden.weights[slot.parameter], slot.layout)
+
+
+def shapes(bundle: Bundle) -> list[tuple[torch.Size, torch.dtype]]:
+    return [(tensor.shape, tensor.dtype) for tensor in bundle.golden.inputs[0]]
 
 
 SPECS: list[tuple[type[nn.Module], Callable[[nn.Module, tuple[str, ...]], ExportSpec], list[str]]] = [
@@ -79,18 +83,68 @@ def test_equal_layers_would_share_their_bytes_without_sentinels(model: Ranker, t
     assert len(find((tmp_path / "equal.tflite").read_bytes(), frozen.head_in.weight)) == 1
 
 
-def test_a_batch_norm_behind_a_generated_convolution_is_refused_by_name(tmp_path: Path) -> None:
-    model = Normalized().eval()
-    with pytest.raises(BundleError, match=r"conv.weight has 0 slots, not 1: .*folded.*no BatchNorm behind"):
-        export_bundle(image_spec(model, model.generated), "tflite", tmp_path / "b")
-    assert list(tmp_path.iterdir()) == []
+class Halved(nn.Module):
+    """A generated Linear times a constant, and a single generated number: exporters multiply both out."""
+
+    generated = ("layer.weight", "layer.bias", "gain")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.Linear(8, 8), nn.Linear(8, 4)
+        self.gain = nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.layer(x) * 0.5) * self.gain)
+
+
+def vector_spec(model: nn.Module, generated: tuple[str, ...]) -> ExportSpec:
+    inputs = ((torch.randn(1, 8),), (torch.randn(1, 8),))
+    return ExportSpec("vectors", model, generated, inputs, ("x",), ("scores",))
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec_of", "calls"),
+    [(Halved, vector_spec, "FULLY_CONNECTED"), (Normalized, image_spec, "CONV_2D")],
+    ids=["halved", "normalized"],
+)
+def test_what_the_exporter_would_fold_is_kept_apart_in_delegated_layers(
+    kind: type[nn.Module], spec_of: Callable[..., ExportSpec], calls: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = kind().eval()
+    spec = spec_of(model, kind.generated)
+    plain = copy.deepcopy(model).requires_grad_(False)
+    tflite.lower(plain, spec, tmp_path / "plain.tflite")
+    assert not find((tmp_path / "plain.tflite").read_bytes(), plain.get_parameter(kind.generated[0]))
+
+    bundle = export_bundle(spec, "tflite", tmp_path / "b")
+    packs, session = PackFactory(bundle, model), open_session(bundle)
+    for version, name in enumerate(kind.generated, 1):
+        alone = bundle.default_weights | {name: random_weights(bundle, seed=version)[name]}
+        session.swap(packs.pack(alone, version))
+        assert max_abs_error(session.run(bundle.golden.inputs[0]), [packs.expected(alone)]) < EXACT
+    taken = [each.op for each in tflite.nodes(bundle.path / "model.tflite") if each.engine == "XNNPACK"]
+    assert calls in taken
+
+
+def test_what_is_computed_from_parameters_alone_is_computed_on_the_phone(tmp_path: Path) -> None:
+    """A barrier does not keep `weight_norm` apart: its parameters meet no input. They are inputs first."""
+    torch.manual_seed(0)
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(8, 4))
+    names = tuple(name for name, _ in layer.named_parameters())
+    bundle = export_bundle(vector_spec(layer.eval(), names), "tflite", tmp_path / "b")
+    packs, session = PackFactory(bundle, layer), open_session(bundle)
+    for version, name in enumerate(names, 1):
+        alone = bundle.default_weights | {name: random_weights(bundle, seed=version)[name]}
+        session.swap(packs.pack(alone, version))
+        assert max_abs_error(session.run(bundle.golden.inputs[0]), [packs.expected(alone)]) < EXACT
 
 
 def test_writing_into_a_live_models_bytes_is_no_swap(bundle: Bundle, packs: PackFactory) -> None:
     """XNNPACK has packed the weights by then: the old ones are served on, without an error."""
     data = bytes(bytearray(template(bundle)))
     patched = patch(data, bundle.manifest.slots, bundle.default_weights)
-    live = tflite._Interpreter(patched, bundle.manifest, threads=1)
+    live = tflite._Interpreter(patched, shapes(bundle), threads=1)
     new = patch(data, bundle.manifest.slots, random_weights(bundle, seed=1))
     address = np.frombuffer(patched, np.uint8).__array_interface__["data"][0]
     ctypes.memmove(address, new, len(new))

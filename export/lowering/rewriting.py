@@ -1,0 +1,243 @@
+"""Operations that a runtime's exporter takes with constant parameters only, written with others that it takes.
+
+A table names an operation of a traced graph and what computes the same. Where a generated parameter (or a value
+computed from one) is the operation's own parameter, the second is traced in place of the first.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import GraphModule, Node, Transformer
+from torch.nn import functional
+
+from mnet.export.lowering.tracing import trace
+
+Shape = tuple[int, ...]
+Rewrite = Callable[..., Any]
+"""Takes the node of the operation, for the shapes of its arguments, and then what the operation takes."""
+aten = torch.ops.aten
+
+
+def rewritten(
+    traced: ExportedProgram,
+    inputs: tuple[Tensor, ...],
+    table: Mapping[Any, Rewrite],
+    chosen: Collection[Node],
+) -> ExportedProgram:
+    """The same program, with the operations of `chosen` nodes computed as `table` says."""
+    if not chosen:
+        return traced
+    module = traced.module(check_guards=False)
+    assert isinstance(module, GraphModule)
+    names = {node.name for node in chosen}
+    return trace(_Rewriting(module, table, names).transform(), inputs)
+
+
+def downstream(traced: ExportedProgram, sources: Collection[str]) -> set[Node]:
+    """The nodes that depend on a parameter or an input of these names."""
+    parameters = traced.graph_signature.inputs_to_parameters
+    found: set[Node] = set()
+    for node in traced.graph.nodes:
+        named = {node.name, parameters.get(node.name)} if node.op == "placeholder" else set()
+        if named & {*sources} or found & set(node.all_input_nodes):
+            found.add(node)
+    return found
+
+
+class _Rewriting(Transformer):
+    def __init__(self, module: GraphModule, table: Mapping[Any, Rewrite], names: Collection[str]) -> None:
+        super().__init__(module)
+        self._table, self._names = table, names
+
+    def run_node(self, n: Node) -> Any:
+        if n.name not in self._names:
+            return super().run_node(n)
+        arguments, options = self.fetch_args_kwargs_from_env(n)
+        return self._table[n.target](n, *arguments, **options)
+
+
+def _shape(node: Node, argument: int = 0) -> Shape:
+    given = node.args[argument]
+    assert isinstance(given, Node)
+    return tuple(given.meta["val"].shape)
+
+
+def _over_channels(node: Node, value: Any) -> Any:
+    """A value for each channel, to be broadcast over the operation's batch."""
+    return None if value is None else value.reshape([1, -1] + [1] * (len(_shape(node)) - 2))
+
+
+def _affine(x: Any, weight: Any, bias: Any) -> Any:
+    x = x if weight is None else x * weight
+    return x if bias is None else x + bias
+
+
+def layer_norm(
+    node: Node, x: Any, of: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any
+) -> Any:
+    return _affine(functional.layer_norm(x, of, eps=eps), weight, bias)
+
+
+def rms_norm(node: Node, x: Any, of: Any, weight: Any = None, eps: float | None = None) -> Any:
+    axes = list(range(-len(of), 0))
+    least = torch.finfo(torch.float32).eps if eps is None else eps
+    return _affine(x * torch.rsqrt((x * x).mean(axes, keepdim=True) + least), weight, None)
+
+
+def group_norm(
+    node: Node, x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any
+) -> Any:
+    plain = functional.group_norm(x, groups, eps=eps)
+    return _affine(plain, _over_channels(node, weight), _over_channels(node, bias))
+
+
+def batch_norm(
+    node: Node,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    mean: Any,
+    variance: Any,
+    _: bool,
+    __: float,
+    eps: float,
+    *___: Any,
+) -> Any:
+    scale = torch.rsqrt(variance + eps)
+    x = x * _over_channels(node, scale) - _over_channels(node, mean * scale)
+    return _affine(x, _over_channels(node, weight), _over_channels(node, bias))
+
+
+def instance_norm(
+    node: Node,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    mean: Any,
+    variance: Any,
+    of_input: bool,
+    __: float,
+    eps: float,
+    *_: Any,
+) -> Any:
+    plain = functional.instance_norm(x, mean, variance, use_input_stats=of_input, eps=eps)
+    return _affine(plain, _over_channels(node, weight), _over_channels(node, bias))
+
+
+def prelu(node: Node, x: Any, weight: Any) -> Any:
+    slopes = _over_channels(node, weight) if len(_shape(node)) > 1 else weight
+    return torch.relu(x) - slopes * torch.relu(-x)
+
+
+def _with_zeros(value: Any, shape: Shape, axis: int, step: int) -> tuple[Any, Shape]:
+    """`value` with `step - 1` zeros between its elements along `axis`, and the shape of that."""
+    if step == 1:
+        return value, shape
+    apart = value.unsqueeze(axis + 1)
+    zeros = torch.zeros((*shape[: axis + 1], step - 1, *shape[axis + 1 :]))
+    size = shape[axis] * step
+    longer = torch.cat([apart, zeros], axis + 1).reshape(*shape[:axis], size, *shape[axis + 1 :])
+    kept = size - step + 1
+    return longer.narrow(axis, 0, kept), (*shape[:axis], kept, *shape[axis + 1 :])
+
+
+def convolution(
+    node: Node,
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = (1,),
+    groups: int = 1,
+) -> Any:
+    """A dilated convolution, with the kernel's dilation written out as zeros."""
+    shape = _shape(node, 1)
+    for axis, step in enumerate(dilation, 2):
+        weight, shape = _with_zeros(weight, shape, axis, step)
+    convolve = (functional.conv1d, functional.conv2d)[len(shape) - 3]
+    return convolve(x, weight, bias, stride, padding, 1, groups)
+
+
+def transposed_convolution(
+    node: Node,
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = (1,),
+    padding: Any = (0,),
+    output_padding: Any = (0,),
+    groups: int = 1,
+    dilation: Any = (1,),
+) -> Any:
+    """A transposed convolution as a plain one, over the input with zeros between its elements."""
+    shape, (fan_in, outputs, *kernel) = _shape(node), _shape(node, 1)
+    rank = len(kernel)
+    stride, padding, output_padding, dilation = (
+        [*each] * (rank // len(each)) for each in (stride, padding, output_padding, dilation)
+    )
+    weight = weight.reshape(groups, fan_in // groups, outputs, *kernel).transpose(1, 2)
+    weight_shape: Shape = (groups * outputs, fan_in // groups, *kernel)
+    weight = weight.reshape(weight_shape).flip(list(range(2, 2 + rank)))
+    edges: list[int] = []
+    for axis in range(rank):
+        x, shape = _with_zeros(x, shape, 2 + axis, stride[axis])
+        weight, weight_shape = _with_zeros(weight, weight_shape, 2 + axis, dilation[axis])
+        edge = weight_shape[2 + axis] - 1 - padding[axis]
+        edges = [edge, edge + output_padding[axis], *edges]
+    convolve = (functional.conv1d, functional.conv2d)[rank - 1]
+    return convolve(functional.pad(x, edges), weight, bias, 1, 0, 1, groups)
+
+
+AFFINE: dict[Any, Rewrite] = {
+    aten.layer_norm.default: layer_norm,
+    aten.rms_norm.default: rms_norm,
+    aten.group_norm.default: group_norm,
+    aten.batch_norm.default: batch_norm,
+    aten.instance_norm.default: instance_norm,
+    aten.prelu.default: prelu,
+}
+"""Normalizations with their gain and bias, and PReLU with its slopes, apart."""
+
+CONVOLUTIONS: dict[Any, Rewrite] = {
+    aten.conv1d.default: convolution,
+    aten.conv2d.default: convolution,
+    aten.conv1d.padding: convolution,
+    aten.conv2d.padding: convolution,
+    aten.conv_transpose1d.default: transposed_convolution,
+    aten.conv_transpose2d.input: transposed_convolution,
+}
+"""Convolutions that are dilated or transposed."""
+
+
+def takes(node: Node, values: Collection[Node]) -> bool:
+    """Whether a parameter of the operation, any argument but the first, is one of `values`."""
+    return any(each in values for each in node.all_input_nodes[1:])
+
+
+def is_dilated_or_transposed(node: Node) -> bool:
+    """Whether it is one of `CONVOLUTIONS` that needs to be rewritten."""
+    if "transpose" in str(node.target):
+        return True
+    dilation = node.args[5] if len(node.args) > 5 else (1,)
+    return any(step != 1 for step in dilation)  # type: ignore[union-attr]
+
+
+def for_executorch(
+    traced: ExportedProgram, inputs: tuple[Tensor, ...], generated: Collection[str]
+) -> ExportedProgram:
+    """The program as ExecuTorch's exporter takes it and leaves the parameters or inputs `generated` in it.
+
+    XNNPACK's passes fail on a PReLU of other than images, and merge a BatchNorm with the convolution before it.
+    """
+    values = downstream(traced, generated)
+    chosen = [
+        node
+        for node in traced.graph.nodes
+        if (node.target == aten.prelu.default and len(_shape(node)) != 4)
+        or (node.target == aten.batch_norm.default and (takes(node, values) or takes(node.args[0], values)))
+    ]
+    return rewritten(traced, inputs, AFFINE, chosen)
