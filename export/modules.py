@@ -1,6 +1,5 @@
 """A bundle from any module, and a pack from anybody's weights: nothing here needs a MetaNetwork."""
 
-import copy
 import fnmatch
 import inspect
 import types
@@ -20,6 +19,7 @@ from mnet.export.format.pack_dtypes import find_pack_dtype, rounded
 from mnet.export.format.packs import check_parameters
 from mnet.export.lowering.quantization import with_base
 from mnet.export.lowering.spec import ExportSpec
+from mnet.export.lowering.tables import table_rows, with_reserve, with_rows
 from mnet.export.targets import load_program
 
 Example = Sequence[Tensor] | Mapping[str, Tensor]
@@ -36,6 +36,7 @@ def export_module(
     name: str | None = None,
     binding: str | None = None,
     pack_dtype: str = "fp32",
+    reserve: Mapping[str, int] | None = None,
     metadata: Mapping[str, str] | None = None,
     stage: Stage = lambda _: None,
 ) -> Bundle:
@@ -43,7 +44,8 @@ def export_module(
 
     Args:
         module: what the device runs; it is copied, moved to the CPU and set to `eval`.
-        generated: which parameters packs replace: names, or patterns such as `head.*` or `*.lora_[AB].*`.
+        generated: which parameters packs replace: names, patterns such as `head.*` or `*.lora_[AB].*`, or rows of the
+            weight of an Embedding or a Linear, such as `items.weight[50:60]`.
         example: inputs of one inference, batch 1: tensors in the order of `forward`, or by the names of its arguments.
             Or several such, of the same shapes. All become golden samples; the self-test runs the first, so its
             outputs must depend on every generated parameter.
@@ -52,6 +54,9 @@ def export_module(
         name: of the model, for people; by default that of the class.
         binding: how new weights reach the program, where the target leaves a choice; None lets a rule choose.
         pack_dtype: what the weights travel in: `fp32`, `fp16` or `int8`.
+        reserve: room for rows that do not exist yet, as in `{"items.weight": 500}`: the weight of an Embedding or a
+            Linear gets so many further rows of zeros, which are generated too, as `items.weight[1682:2182]`. The first
+            example must use one of the new ids of an Embedding, or the self-test would be blind to them.
         metadata: free text for the manifest.
         stage: called with one line before each step.
 
@@ -65,14 +70,15 @@ def export_module(
     """
     examples = _examples(example)
     names = _input_names(module, examples[0])
-    model = copy.deepcopy(module).cpu().eval()
+    model, reserved = with_reserve(module, reserve or {})
+    model = model.cpu().eval()
     inputs = tuple(_positional(each, names) for each in examples)
     if isinstance(examples[0], Mapping):
         _by_position(model, names)
     spec = ExportSpec(
         name=name or type(module).__name__,
         model=model,
-        generated=matched_parameters(model, generated),
+        generated=(*matched_parameters(model, generated), *reserved),
         inputs=inputs,
         input_names=names,
         output_names=_output_names(model, inputs[0]),
@@ -135,19 +141,20 @@ def matched_parameters(module: nn.Module, patterns: Sequence[str]) -> tuple[str,
     """
     known = [name for name, _ in module.named_parameters(remove_duplicate=False)]
     found: set[str] = set()
-    for pattern in patterns:
+    rows = tuple(pattern for pattern in patterns if table_rows(pattern))
+    for pattern in set(patterns) - set(rows):
         matching = {name for name in known if name == pattern or fnmatch.fnmatchcase(name, pattern)}
         if not matching:
             raise BundleError(f"no parameter matches {pattern!r}; the model has {', '.join(known)}")
         found |= matching
-    return tuple(name for name in known if name in found)
+    return (*(name for name in known if name in found), *rows)
 
 
 def _eager(module: nn.Module, bundle: Bundle, parameters: Mapping[str, Tensor]) -> Sequence[Tensor]:
     """What the module answers to golden sample 0. BundleError if it is not the bundle's."""
     manifest, inputs = bundle.manifest, bundle.golden.inputs[0]
     names = tuple(info.name for info in manifest.inputs)
-    model = with_base(module, list(parameters), manifest.model.base_dtype)
+    model = with_base(_as_exported(module, parameters), list(parameters), manifest.model.base_dtype)
     if set(names) <= set(inspect.signature(module.forward).parameters):
         _by_position(model, names)
     reference = Reference(model)
@@ -158,6 +165,17 @@ def _eager(module: nn.Module, bundle: Bundle, parameters: Mapping[str, Tensor]) 
             "the bundle was not exported from this module: under the default weights it gives other outputs"
         )
     return reference.outputs(parameters, inputs)
+
+
+def _as_exported(module: nn.Module, parameters: Mapping[str, Tensor]) -> nn.Module:
+    """The module with the rows that were reserved at its export, as far as it does not have them, as parameters."""
+    reserve = {}
+    for table, start, stop in filter(None, map(table_rows, parameters)):
+        whole = dict(module.named_parameters(remove_duplicate=False)).get(table)
+        if whole is not None and table.endswith("weight") and start == len(whole):
+            reserve[table] = stop - start
+    grown, _ = with_reserve(module, reserve)
+    return with_rows(grown, list(parameters))
 
 
 def _generated_only(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mnet.export.format.errors import BundleError
 from mnet.export.format.manifest import DTYPES, BaseDtype, PackDtype, TensorInfo, dtype_name
 from mnet.export.format.shift import Shift
+from mnet.export.lowering.tables import with_rows
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class ExportSpec:
     text for people. `binding` is how new weights reach the program, for targets that leave a choice (`Target`), and
     `pack_dtype` what they travel in (`mnet.export.format.pack_dtypes`). With `base_dtype` int8 the other layers are
     quantized (`mnet.export.lowering.quantization`), on targets that can.
+    A generated parameter may be rows of a table, `items.weight[50:60]` (`mnet.export.lowering.tables`): `model` is
+    then a copy in which they are a parameter of this name.
     `policy` is by what a phone decides when to ask for new weights; it travels in the bundle.
     Raises BundleError on anything that cannot be exported whatever the target.
     """
@@ -37,6 +40,7 @@ class ExportSpec:
     policy: Shift | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "model", with_rows(self.model, self.generated))
         self._check_generated()
         self._check_inputs()
 
@@ -53,7 +57,8 @@ class ExportSpec:
                 raise BundleError(f"generated parameter {name} is {known[name].dtype}; it must be float32")
             if twins := [other for other in known if other != name and known[other] is known[name]]:
                 raise BundleError(
-                    f"generated parameter {name} is shared with {', '.join(twins)}; give it its own tensor"
+                    f"generated parameter {name} is shared with {', '.join(twins)}: a pack would change both. Generate "
+                    "another one, or give it its own tensor, as in `layer.weight = nn.Parameter(layer.weight.clone())`"
                 )
 
     def _check_inputs(self) -> None:
