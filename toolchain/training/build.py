@@ -1,5 +1,6 @@
 """From a config to the task, the data and the modules that it describes."""
 
+import fnmatch
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,9 +66,22 @@ def build_module(name: str, task: Task[Any], config: Config) -> nn.Module:
 
 
 def generated_names(config: Config, device_model: nn.Module) -> tuple[str, ...]:
-    """The parameters to generate: those of the config, or else what the device model names itself."""
+    """The parameters to generate: those of the config, or else what the device model names itself.
+
+    A name with `*`, `?` or `[` stands for all parameters that it matches, in the model's order. UserError for none.
+    """
     chosen = config.metanetwork.generated if config.metanetwork else None
-    return chosen or tuple(getattr(device_model, "generated", ()))
+    own = [name for name, _ in device_model.named_parameters()]
+    names: list[str] = []
+    wanted: tuple[str, ...] = chosen or tuple(getattr(device_model, "generated", ()))
+    for pattern in wanted:
+        found = fnmatch.filter(own, pattern) if any(sign in pattern for sign in "*?[") else [pattern]
+        if not found:
+            raise UserError(
+                f"metanetwork.generated: no parameter is called {pattern}; the model has {', '.join(own)}"
+            )
+        names += [name for name in found if name not in names or name == pattern]
+    return tuple(names)
 
 
 def _build_metanetwork(task: Task[Any], config: Config, direct: bool) -> MetaNetwork:

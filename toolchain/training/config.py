@@ -101,7 +101,8 @@ class MetaNetworkConfig(Strict):
 
     context: Part = Field(description="The context encoder.")
     generated: tuple[str, ...] | None = Field(
-        None, description="Names of the parameters to generate; null: those that the model names itself."
+        None,
+        description="Names of the parameters to generate, or patterns as `head.*`; null: those that the model names.",
     )
     start: Literal["scratch", "static"] = Field(
         "scratch", description="Where its device model starts: fresh, or from the trained static one."
