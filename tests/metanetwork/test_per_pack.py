@@ -11,7 +11,8 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from mnet.toolchain.metanetwork import call, call_alike, for_all, under
+from mnet.toolchain.metanetwork import call, call_alike, check_generated, for_all, under
+from tests.export.kinds import KINDS, Kind
 
 PACKS, ROWS = 3, 4
 
@@ -261,10 +262,11 @@ def by_definition(model: nn.Module, parameters: dict[str, Tensor], x: Tensor) ->
 
 def assert_same(model: nn.Module, x: Tensor, names: list[str], reference: nn.Module | None = None) -> None:
     parameters = values_of(model, names)
-    x = x.detach().requires_grad_()
+    x = x.detach().requires_grad_(x.is_floating_point())
     expected = by_definition(reference or model, parameters, x)
     others = [value for name, value in (reference or model).named_parameters() if name not in names]
-    wanted = [x, *parameters.values(), *others]
+    inputs = [x] if x.is_floating_point() else []
+    wanted = [*inputs, *parameters.values(), *others]
     weights = [torch.randn_like(value) for value in expected]
     gradients = torch.autograd.grad(
         sum((w * v).sum() for w, v in zip(weights, expected, strict=True)), wanted, allow_unused=True
@@ -275,11 +277,11 @@ def assert_same(model: nn.Module, x: Tensor, names: list[str], reference: nn.Mod
         own = [value for name, value in model.named_parameters() if name not in names]
         ours = torch.autograd.grad(
             sum((w * v).sum() for w, v in zip(weights, found, strict=True)),
-            [x, *parameters.values(), *own],
+            [*inputs, *parameters.values(), *own],
             allow_unused=True,
         )
         for name, mine, theirs in zip(
-            ["x", *parameters, *("other" for _ in own)], ours, gradients, strict=True
+            ["x"] * len(inputs) + [*parameters, *("other" for _ in own)], ours, gradients, strict=True
         ):
             zero = torch.zeros(())
             torch.testing.assert_close(
@@ -328,6 +330,17 @@ def test_a_layer_gives_what_each_pack_gives_alone(layer: str) -> None:
         # Each parameter alone too: the weight is one per pack, the bias everyone's, and the other way round.
         for name in names:
             assert_same(model, x, [name])
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_kind_that_is_exported_trains(kind: Kind) -> None:
+    spec = kind.spec()
+    shape = (PACKS * ROWS, *kind.shape[1:])
+    x = torch.randint(0, 20, shape) if kind.ids else torch.randn(shape)
+    check_generated(spec.model, spec.generated, (x,))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*for all packs at once.*")
+        assert_same(spec.model, x, list(spec.generated))
 
 
 def test_what_decides_by_its_values_runs_once_for_each_pack_and_says_so() -> None:
