@@ -192,6 +192,23 @@ def transposed_convolution(
     return convolve(functional.pad(x, edges), weight, bias, 1, 0, 1, groups)
 
 
+def _filled(number: float | None) -> Rewrite:
+    def fill(node: Node, x: Any, *of: Any, **_: Any) -> Any:
+        value, dtype = of[0] if number is None else number, node.meta["val"].dtype
+        return x.tracer.create_proxy(
+            "call_function", aten.full.default, (_shape(node), value), {"dtype": dtype}
+        )
+
+    return fill
+
+
+FILLED: dict[Any, Rewrite] = {
+    aten.zeros_like.default: _filled(0.0),
+    aten.ones_like.default: _filled(1.0),
+    aten.full_like.default: _filled(None),
+}
+"""Tensors like another: coremltools keeps the dtype of that one, which inverts masks of attention."""
+
 AFFINE: dict[Any, Rewrite] = {
     aten.layer_norm.default: layer_norm,
     aten.rms_norm.default: rms_norm,

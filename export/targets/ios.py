@@ -33,6 +33,7 @@ from mnet.export.lowering.coreml_checker import SavedProgram, TensorType
 from mnet.export.lowering.rewriting import (
     AFFINE,
     CONVOLUTIONS,
+    FILLED,
     downstream,
     is_dilated_or_transposed,
     rewritten,
@@ -216,10 +217,11 @@ def _with_constant_parameters(
         node
         for node in traced.graph.nodes
         if node.target == torch.ops.aten.rms_norm.default
+        or node.target in FILLED
         or (node.target in AFFINE and takes(node, generated))
         or (node.target in CONVOLUTIONS and takes(node, generated) and is_dilated_or_transposed(node))
     ]
-    return rewritten(traced, inputs, AFFINE | CONVOLUTIONS, chosen)
+    return rewritten(traced, inputs, AFFINE | CONVOLUTIONS | FILLED, chosen)
 
 
 def _turn_into_state(package: Path) -> None:

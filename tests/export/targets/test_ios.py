@@ -97,6 +97,29 @@ def test_a_swap_gives_what_eager_pytorch_gives(
         assert error <= bundle.manifest.golden.tolerance
 
 
+class Masked(nn.Module):
+    """Ids [1, L], 0 for padding -> a TransformerEncoder that is given a mask of padding -> scores [1, 4]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.items, self.head = nn.Embedding(20, 16), nn.Linear(16, 4)
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        padding = ids == 0
+        x = self.encoder(self.items(ids), src_key_padding_mask=padding)
+        return self.head((x * (~padding).float().unsqueeze(-1)).sum(1))
+
+
+def test_a_mask_of_padding_is_not_inverted(tmp_path: Path) -> None:
+    """coremltools gives `zeros_like(mask, dtype=float)` the dtype of the mask, and so masks what is not padding."""
+    torch.manual_seed(0)
+    inputs = ((torch.tensor([[3, 5, 7, 0, 0, 0]]),), (torch.tensor([[3, 5, 7, 9, 2, 4]]),))
+    spec = ExportSpec("masked", Masked().eval(), ("head.weight",), inputs, ("ids",), ("scores",))
+    verify_bundle(export_bundle(spec, "ios", tmp_path / "b"))
+
+
 class Leaking(Ranker):
     """Holds a generated weight by a second, unregistered reference, which no swap can reach."""
 
