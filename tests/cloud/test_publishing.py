@@ -26,6 +26,8 @@ from mnet.toolchain.cloud.publishing import Publisher
 from mnet.toolchain.cloud.registry import Registry
 from mnet.toolchain.cloud.rollouts import Rollouts
 from mnet.toolchain.cloud.signing_keys import Keyring, create_signing_key
+from mnet.toolchain.contract.keys import load_public_keys, public_keys
+from mnet.toolchain.contract.release import Release, sign_release, verify_release
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.training.run import load_run
 
@@ -120,6 +122,22 @@ def test_a_failed_generation_keeps_the_context_for_the_next_server(
         released.wait_for(phone=version)
     assert (second.last_failed, ledger.unreleased(["bundle"], EVER)) == (False, [])
     assert ledger.release_after("phone", "bundle", version - 1) is not None
+
+
+def test_a_release_whose_key_has_gone_or_that_is_about_to_expire_is_signed_again(
+    database: Database, ledger: Ledger, tmp_path: Path
+) -> None:
+    now = int(time.time())
+    gone = create_signing_key(tmp_path / "gone.pem")
+    with publishing(ledger, database, tmp_path, FlakyGenerator(), Released()) as publisher:
+        signing = publisher.keyring.signing
+        good = Release("phone", "bundle", 7, "0f" * 32, 4096, now, now + 9 * 24 * 3600)
+        assert publisher.signed_now(sign_release(signing, good)) == sign_release(signing, good)
+        for stored in (sign_release(gone, good), sign_release(signing, replace(good, expires_at=now + 60))):
+            keys = load_public_keys(public_keys(signing))
+            asked = {"device": "phone", "bundle": "bundle", "newer_than": 6, "now": now + 25 * 24 * 3600}
+            renewed = verify_release(publisher.signed_now(stored), keys, **asked)
+            assert (renewed.version, renewed.sha256, renewed.size) == (7, good.sha256, 4096)
 
 
 def test_what_is_queued_becomes_one_batch_of_the_newest_contexts(

@@ -17,6 +17,8 @@ from mnet.export.format.packs import pack_digest, read_pack
 from mnet.toolchain.cloud.database import Database
 from mnet.toolchain.cloud.ledger import Ledger
 from mnet.toolchain.cloud.settings import Limits
+from mnet.toolchain.contract.freshness import HEADER, LIFETIME_S, fresh_until
+from mnet.toolchain.contract.keys import load_public_keys
 from mnet.toolchain.contract.release import Release
 from mnet.toolchain.fleet.processes import ServerProcess
 from mnet.toolchain.training.run import load_run
@@ -173,6 +175,19 @@ def test_a_poll_waits_for_the_release_and_no_longer(device: Device, bundle: Bund
     poll.join(30)
     assert [release.version for release in found] == [version]
     assert device.get(f"/devices/{device.id}/release", after=version, timeout=0).status_code == 204
+
+
+def test_a_poll_in_vain_says_signed_that_there_is_nothing_newer_and_a_stale_phone_is_counted(
+    device: Device, server: ServerProcess, bundle: Bundle
+) -> None:
+    answer = device.get(f"/devices/{device.id}/release", after=3, timeout=0)
+    keys, now = load_public_keys(device.keys), int(time.time())
+    about = {"device": device.id, "bundle": bundle.id, "version": 3}
+    until = fresh_until(answer.headers[HEADER], keys, now=now, **about)
+    assert now + LIFETIME_S - 60 < until <= now + LIFETIME_S
+    report = {"version": 0, "outcome": "stale"}
+    assert device.post(f"/devices/{device.id}/reports", report).status_code == 204
+    assert 'mnet_reports_total{outcome="stale"}' in httpx.get(f"{server.url}/metrics").text
 
 
 def test_a_push_releases_anew_from_the_last_context(device: Device, bundle: Bundle, operator: Caller) -> None:
