@@ -14,6 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+MODELS = {"classification": {"cnn": "CNN"}}
+
 
 @dataclass(frozen=True)
 class CNNConfig:

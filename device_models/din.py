@@ -17,6 +17,8 @@ from torch.nn import functional
 
 from mnet.device_models.next_item import initialize
 
+MODELS = {"recommendation": {"din": "DIN"}}
+
 # Scores at a time where candidates are shared, and rows that are taken to be there: with width 32, 100 MB of features.
 # A module that runs for several packs sees those of one.
 CHUNK, ROWS = 1 << 18, 512

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from mnet.device_models.next_item import NextItemModel, initialize
 
+MODELS = {"recommendation": {"gru4rec": "GRU4Rec"}}
+
 
 @dataclass(frozen=True)
 class GRU4RecConfig:

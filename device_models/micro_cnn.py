@@ -10,6 +10,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+MODELS = {"classification": {"micro": "MicroCNN"}}
+
 STRIDES = (2, 1, 2, 1)
 
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from mnet.device_models.next_item import NextItemModel, initialize
 
+MODELS = {"recommendation": {"sasrec": "SASRec"}}
+
 # Softmax gives exactly 0 for it, in fp16 too; being finite it makes no NaN of a row that is all padding.
 MASKED = -1e4
 

@@ -13,6 +13,12 @@ from typing import Any
 _Definition = ast.ClassDef | ast.FunctionDef
 
 
+def modules(package: str) -> list[str]:
+    """The modules of a package of `mnet`, by their full names."""
+    file = _file(package)
+    return [f"{package}.{path.stem}" for path in sorted(file.parent.glob("[!_]*.py"))] if file else []
+
+
 def module_value(module: str, name: str) -> Any:
     """The literal that a module assigns to `name` at its top, e.g. a registry of names; None if it is no literal."""
     tree = _tree(module)

@@ -24,7 +24,7 @@ from mnet.toolchain.cloud.bulk import Engine, generate, plan
 from mnet.toolchain.cloud.bulk_parts import Job
 from mnet.toolchain.cloud.generation import ROWS_OF_MANY
 from mnet.toolchain.cloud.signing_keys import create_signing_key
-from mnet.toolchain.fleet.timelines import recommender
+from mnet.toolchain.tasks.recommendation import Recommendation
 from mnet.toolchain.training.run import Run, load_run
 
 SAMPLES = 20
@@ -85,9 +85,10 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(1)
     run = load_run(args.run)
+    assert isinstance(run.task, Recommendation)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        contexts = write_contexts(folder / "contexts.parquet", args.users, recommender(run).n_items)
+        contexts = write_contexts(folder / "contexts.parquet", args.users, run.task.n_items)
         create_signing_key(folder / "signing.pem")
         found = {"forward pass alone": bare(run, contexts)}
         for engine in args.engine or ["local"]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -64,9 +65,11 @@ class Gauge:
         return Row(what, len(seconds), *(round(x, 1) for x in figures), round(os.getloadavg()[0], 2))  # type: ignore[call-arg]
 
 
-async def measure(server: ServerProcess, bundle: str, items: int, args: argparse.Namespace) -> dict[str, Any]:
+async def measure(
+    server: ServerProcess, bundle: str, samples: list[Any], args: argparse.Namespace
+) -> dict[str, Any]:
     """Every phase, one after the other; each ends within PHASE_LIMIT_S."""
-    async with LightFleet(server.url, bundle, items, args.seed) as fleet:
+    async with LightFleet(server.url, bundle, samples, args.seed) as fleet:
         await fleet.enrol(args.devices, server.enrolment_key.read_text().strip())
         polls = [asyncio.create_task(fleet.follow(phone)) for phone in fleet.phones]
         try:
@@ -147,13 +150,13 @@ def main() -> int:
 
     from mnet.toolchain.training.run import load_run
 
-    items = load_run(args.run).task.n_items
+    samples = load_run(args.run).task.example_samples(1000, np.random.default_rng(args.seed))
     bundle = json.loads((args.bundle / "manifest.json").read_text())["id"]
     with (
         tempfile.TemporaryDirectory() as state,
         ServerProcess(args.run, args.bundle, Path(state), options=["--workers", str(args.workers)]) as server,
     ):
-        found = asyncio.run(measure(server, bundle, items, args))
+        found = asyncio.run(measure(server, bundle, samples, args))
     if args.json:
         print(json.dumps(found))
     else:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mnet.toolchain.data import DATASETS, Interactions, load_data_set, load_interactions
+from mnet.toolchain.builtin import data_sets
+from mnet.toolchain.data import Interactions, load_data_set, load_interactions
 from mnet.toolchain.errors import UserError
 
 OWN = """
@@ -48,7 +49,7 @@ def test_a_table_is_a_set_like_any_other(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_an_error_that_lists_what_there_is() -> None:
-    with pytest.raises(UserError, match=f"no data set 'movielens': take {', '.join(DATASETS)}"):
+    with pytest.raises(UserError, match=f"no data set 'movielens': take {', '.join(data_sets())}"):
         load_data_set("movielens")
 
 

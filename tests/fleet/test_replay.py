@@ -10,7 +10,8 @@ from mnet.export.format.bundle import Bundle
 from mnet.toolchain.fleet.processes import ServerProcess
 from mnet.toolchain.fleet.simulation import Outcome, Plan, simulate
 from mnet.toolchain.fleet.simulation_report import simulation_report
-from mnet.toolchain.fleet.timelines import Timeline, draw_timelines, recommender
+from mnet.toolchain.fleet.timelines import draw_timelines
+from mnet.toolchain.tasks.timeline import Timeline
 from mnet.toolchain.training.run import load_run
 
 Events = list[dict[str, Any]]
@@ -34,18 +35,18 @@ def test_a_replay_pushes_on_time_and_ranks_every_item(
     outcome, events, _ = replay(server, tiny_run, tiny_bundle, [timeline], "always")
     swapped = [event["version"] for event in events if event["event"] == "swapped"]
     predicted = [event for event in events if event["event"] == "predicted"]
-    refresh = recommender(run).settings.refresh
+    refresh = run.task.refresh
     assert swapped == list(range(1, -(-timeline.turns // refresh) + 1))
     assert [event["turn"] for event in predicted] == list(range(timeline.turns))
     assert [event["step"] - event["turn"] for event in predicted] == [
         timeline.start - timeline.origin
     ] * timeline.turns
     for event in predicted:
-        assert event["rank"].keys() == {"static", "default", "first", "live"}
-        assert all(0 <= rank < recommender(run).candidates for rank in event["rank"].values())
+        assert event["value"].keys() == {"static", "default", "first", "live"}
+        assert all(0 <= value <= 1 for value in event["value"].values())
     # Until the second push the first one is the newest.
     for event in predicted[:refresh]:
-        assert event["rank"]["first"] == event["rank"]["live"]
+        assert event["value"]["first"] == event["value"]["live"]
     assert events[-1] == {"event": "replayed", "user": timeline.user, "policy": "always"}
     assert outcome.harmless
     assert outcome.calm["swapped"] == outcome.calm["accepted"] == len(swapped)
@@ -58,10 +59,10 @@ def test_a_phone_asks_only_when_its_policy_does(
     timeline = min(draw_timelines(load_run(tiny_run)), key=lambda line: line.turns)
     _, _, report = replay(server, tiny_run, tiny_bundle, [timeline], policy)
     result = report["policies"][policy]
-    assert result["ndcg"].keys() == {"static", "default", "live"}
+    assert result["metric"].keys() == {"static", "default", "live"}
     if policy == "never":
         assert (result["requests"], result["weight_bytes"], result["context_bytes"]) == (0, 0, 0)
-        assert result["ndcg"]["live"] == result["ndcg"]["default"]
+        assert result["metric"]["live"] == result["metric"]["default"]
         assert result["swap_us"] is None
     else:
         generated = Bundle.load(tiny_bundle).manifest.generated_bytes

@@ -62,7 +62,9 @@ def test_phones_answer_all_the_while(events: list[dict[str, Any]]) -> None:
     predicted = of(events, "predicted")
     for policy in POLICIES:
         assert sum(event["turn"] == fault["turn"] for event in predicted if event["policy"] == policy) == 2
-    first, second = ([e["rank"]["static"] for e in predicted if e["policy"] == policy] for policy in POLICIES)
+    first, second = (
+        [e["value"]["static"] for e in predicted if e["policy"] == policy] for policy in POLICIES
+    )
     assert first == second, "the same users, in the same order"
     assert len(of(events, "replayed")) == 4
 

@@ -8,7 +8,8 @@ import pytest
 
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.fleet import timelines
-from mnet.toolchain.fleet.timelines import Timeline, change_hands, draw_timelines, shards
+from mnet.toolchain.fleet.timelines import change_hands, draw_timelines, shards
+from mnet.toolchain.tasks.timeline import Timeline
 from mnet.toolchain.training.build import load_data
 from mnet.toolchain.training.run import load_run
 

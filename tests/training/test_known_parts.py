@@ -7,21 +7,29 @@ from pathlib import Path
 
 import pytest
 
-from mnet.toolchain.data import DATASETS
-from mnet.toolchain.source import accepted_keys, class_reference, class_value, module_value
-from mnet.toolchain.tasks import TASKS, find_task
+from mnet.toolchain.builtin import data_sets, models, tasks
+from mnet.toolchain.source import accepted_keys, class_reference, class_value
+from mnet.toolchain.tasks import find_task
+
+TASKS = tasks()
 
 PARTS = [
     (task, path) for task in TASKS for path in {**find_task(task).models, **find_task(task).encoders}.values()
 ]
 
 
-def test_the_registries_are_read_from_the_source() -> None:
-    assert module_value("mnet.toolchain.tasks", "TASKS") == TASKS
-    assert module_value("mnet.toolchain.data", "DATASETS") == DATASETS
+def test_built_in_parts_are_found_by_their_files() -> None:
+    assert {"table", "cifar10", "movielens-100k"} <= data_sets().keys()
+    for path in (
+        *data_sets().values(),
+        *models("recommendation").values(),
+        *models("classification").values(),
+    ):
+        module, _, name = path.partition(":")
+        assert callable(getattr(importlib.import_module(module), name))
     for task, path in TASKS.items():
-        for kind in ("models", "encoders"):
-            assert class_value(path, kind) == getattr(find_task(task), kind)
+        assert models(task).items() <= find_task(task).models.items()
+        assert class_value(path, "encoders") == find_task(task).encoders
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -9,7 +9,7 @@ from mnet.toolchain.cli._early import check_bundles, check_runs
 from mnet.toolchain.console import Bars, Printer, text_table
 
 if TYPE_CHECKING:
-    from mnet.toolchain.fleet.timelines import Timeline
+    from mnet.toolchain.tasks.timeline import Timeline
     from mnet.toolchain.training.run import Run
 
 PANEL = "Measure"
@@ -118,7 +118,7 @@ def command(
     if not as_json:
         console = Printer()
         title = f"{len(timelines)} phones a policy, on {outcome.stands_on}"
-        console.print(text_table(tables.POLICY_HEADER, tables.policy_rows(found), title))
+        console.print(text_table(tables.policy_header(found), tables.policy_rows(found), title))
         console.print(text_table(tables.SWAP_HEADER, tables.swap_rows(found)))
         if outcome.disturbances:
             console.print(text_table(tables.FAULT_HEADER, tables.fault_rows(outcome.disturbances)))

@@ -1,24 +1,15 @@
-"""Data sets by name. A new one is a module here and a line in `DATASETS`."""
+"""Data sets by name. A new one is one new module here, which names its loader in `DATA_SETS`."""
 
 import inspect
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from mnet.toolchain.builtin import data_sets
 from mnet.toolchain.data.interactions import Interactions
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.settings import find_part
 
-__all__ = ["DATASETS", "DataSet", "Interactions", "Pictures", "load_data_set", "load_interactions"]
-
-# Each loads from a path, or, given None, from the cache, after a download where need be.
-DATASETS = {
-    "synthetic-drift": "mnet.toolchain.data.synthetic:load_synthetic_drift",
-    "movielens-100k": "mnet.toolchain.data.movielens:load_movielens_100k",
-    "amazon-video-games": "mnet.toolchain.data.amazon:load_amazon_video_games",
-    "table": "mnet.toolchain.data.table:load_table",
-    "cifar10": "mnet.toolchain.data.cifar10:load_cifar10",
-    "image-folder": "mnet.toolchain.data.image_folder:load_image_folder",
-}
+__all__ = ["DataSet", "Interactions", "Pictures", "load_data_set", "load_interactions"]
 
 
 class DataSet(Protocol):
@@ -46,7 +37,7 @@ def load_data_set(name: str, path: Path | None = None, **settings: Any) -> DataS
 
     Raises UserError.
     """
-    load = find_part(name, DATASETS, "data set")
+    load = find_part(name, data_sets(), "data set")
     try:
         inspect.signature(load).bind(path, **settings)
     except TypeError as error:

@@ -11,6 +11,8 @@ from mnet.toolchain.data.interactions import Interactions
 from mnet.toolchain.data.read_table import read_interactions
 from mnet.toolchain.errors import UserError
 
+DATA_SETS = {"amazon-video-games": "load_amazon_video_games"}
+
 NAME = "amazon-video-games"
 REPOSITORY = "https://github.com/kang205/SASRec"
 SOURCE = Source(

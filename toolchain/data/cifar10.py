@@ -18,6 +18,8 @@ from mnet.toolchain.data.download import Source, download, folder_of
 from mnet.toolchain.data.images import LabelledImages, decode
 from mnet.toolchain.errors import UserError
 
+DATA_SETS = {"cifar10": "load_cifar10"}
+
 NAME = "cifar10"
 SOURCE = Source(
     "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",

@@ -11,6 +11,8 @@ import torch
 from mnet.toolchain.data.images import LabelledImages, decode
 from mnet.toolchain.errors import UserError
 
+DATA_SETS = {"image-folder": "load_image_folder"}
+
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".tif", ".tiff")
 HELD_OUT = 6
 TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "valid", "validation"), ("test", "testing")

@@ -13,6 +13,8 @@ from mnet.toolchain.data.interactions import Interactions
 from mnet.toolchain.data.read_table import read_interactions
 from mnet.toolchain.errors import UserError
 
+DATA_SETS = {"movielens-100k": "load_movielens_100k"}
+
 NAME = "movielens-100k"
 SOURCE = Source(
     "https://files.grouplens.org/datasets/movielens/ml-100k.zip",

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from mnet.toolchain.data.interactions import Interactions, from_columns
 from mnet.toolchain.errors import UserError
 
+DATA_SETS = {"synthetic-drift": "load_synthetic_drift"}
+
 HOUR = 3600
 
 

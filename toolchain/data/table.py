@@ -8,6 +8,8 @@ from mnet.toolchain.data.read_table import read_interactions
 from mnet.toolchain.data.read_times import UNITS
 from mnet.toolchain.errors import UserError
 
+DATA_SETS = {"table": "load_table"}
+
 NAME = "table"
 COLUMNS = {"user": "user", "item": "item", "time": "time"}
 

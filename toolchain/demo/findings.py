@@ -1,43 +1,42 @@
-"""What the phones reported, as figures: how well each version of the weights ranked, and what a push cost."""
+"""What the phones reported, as figures: how well each version of the weights predicted, and what a push cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mnet.toolchain.fleet.percentiles import percentiles
 from mnet.toolchain.fleet.processes import Event
-from mnet.toolchain.tasks.ranking import METRICS, full_values
 from mnet.toolchain.training.bootstrap import bootstrap_gain
 
 VERSIONS = ("static", "default", "first", "live")
-NDCG = METRICS[0]
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Arrays over predictions [N]: `user`, `step` (0: the drift), `ndcg` by version; lists over swaps."""
+    """Arrays over predictions [N]: `user`, `step` (0: the drift), `values` of `metric` by version; lists over
+    swaps."""
 
     user: NDArray[np.int64]
     step: NDArray[np.int64]
-    ndcg: dict[str, NDArray[np.float64]]
+    metric: str
+    values: dict[str, NDArray[np.float64]]
     swap_us: list[float]
     upload_to_swap_ms: list[float]
     payload_bytes: int
 
     @classmethod
-    def of(cls, events: Sequence[Event]) -> "Findings":
+    def of(cls, events: Sequence[Event], metric: str) -> "Findings":
         """Read the events of `mnet simulate`; at least one prediction and one swap must be among them."""
         predicted = [event for event in events if event["event"] == "predicted"]
         swapped = [event for event in events if event["event"] == "swapped"]
-        rank = {name: torch.tensor([event["rank"][name] for event in predicted]) for name in VERSIONS}
         return cls(
             user=np.array([event["user"] for event in predicted]),
             step=np.array([event["step"] for event in predicted]),
-            ndcg={name: full_values(values)[NDCG].double().numpy() for name, values in rank.items()},
+            metric=metric,
+            values={name: np.array([event["value"][name] for event in predicted]) for name in VERSIONS},
             swap_us=[event["swap_us"] for event in swapped],
             upload_to_swap_ms=[event["upload_to_swap_ms"] for event in swapped],
             payload_bytes=max(event["bytes"] for event in swapped),
@@ -54,13 +53,13 @@ class Findings:
         """Quality by phase and version, the gain over static with its interval; costs of a push."""
         quality = {}
         for phase, chosen in self.phases.items():
-            ndcg = {name: values[chosen] for name, values in self.ndcg.items()}
+            values = {name: of_all[chosen] for name, of_all in self.values.items()}
             quality[phase] = {
-                **{name: float(values.mean()) for name, values in ndcg.items()},
-                "gain": bootstrap_gain(self.user[chosen], ndcg["static"], ndcg["live"]),
+                **{name: float(of_phase.mean()) for name, of_phase in values.items()},
+                "gain": bootstrap_gain(self.user[chosen], values["static"], values["live"]),
             }
         return {
-            "metric": NDCG,
+            "metric": self.metric,
             "devices": len(np.unique(self.user)),
             "predictions": len(self.user),
             "quality": quality,
@@ -73,13 +72,13 @@ class Findings:
         }
 
     def by_step(self, name: str, width: int) -> tuple[list[float], list[float], list[float]]:
-        """Middle of each stretch of `width` steps, mean NDCG there, and its standard error over users."""
+        """Middle of each stretch of `width` steps, mean of the metric there, and its standard error over users."""
         bins = self.step // width
         middles, means, errors = [], [], []
         for stretch in np.unique(bins):
             inside = bins == stretch
             users = np.unique(self.user[inside])
-            of_user = np.array([self.ndcg[name][inside & (self.user == user)].mean() for user in users])
+            of_user = np.array([self.values[name][inside & (self.user == user)].mean() for user in users])
             if len(users) < 2:
                 continue
             middles.append(float((stretch + 0.5) * width))

@@ -34,7 +34,7 @@ def demo_page(findings: Findings, bench: Bench, report: dict[str, Any]) -> Page:
 
 
 def quality_rows(report: dict[str, Any]) -> list[list[str]]:
-    """One row a phase: NDCG of each version, and the gain of swapping over static with its interval."""
+    """One row a phase: the metric of each version, and the gain of swapping over static with its interval."""
     rows = []
     for phase, quality in report["quality"].items():
         rows.append([phase, *(f"{quality[name]:.3f}" for name in NAMES), gain_text(quality["gain"])])
@@ -79,8 +79,7 @@ def _quality(findings: Findings, report: dict[str, Any]) -> Section:
     return Section(
         title="What it gains",
         text=(
-            f"{report['metric'].upper()} of each next item among {report['candidates']} candidates"
-            f"{' less what the user has seen' if report['ranking'] == 'unseen' else ''}, over the same "
+            f"{report['metric'].upper()} of {report['questions']}, over the same "
             "interactions: by the static model trained alone, and on the phones under the first push and under "
             "the newest one. Bands show one standard error over users."
         ),

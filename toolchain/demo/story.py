@@ -14,8 +14,10 @@ from mnet.toolchain.demo.findings import Findings
 from mnet.toolchain.demo.page import demo_page, quality_figure
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.fleet.processes import Event, ServerProcess, SimulateProcess
-from mnet.toolchain.fleet.timelines import draw_timelines, recommender, shards
+from mnet.toolchain.fleet.timelines import draw_timelines, shards
 from mnet.toolchain.report.figures import standalone
+from mnet.toolchain.tasks import find_task
+from mnet.toolchain.training.build import build_task, load_data
 from mnet.toolchain.training.config import Config
 from mnet.toolchain.training.export_run import export_run
 from mnet.toolchain.training.recipe import train
@@ -36,22 +38,24 @@ def tell(config: Config, out: Path, devices: int, console: Console) -> dict[str,
         raise UserError(f"{config.name} trains no MetaNetwork; the demo needs one")
     config = config.model_copy(update=dict.fromkeys(("cloud", "distillation", "fine_tuning", "direct")))
     run, folder = out / "run", out / "bundle"
+    data = load_data(config)
+    task = build_task(config, find_task(config.task.name).facts(data))
+    task.timelines(data)  # a task without any is refused before anything is trained
     console.rule("1  Train the device model and its MetaNetwork")
     train(config, run, console)
     console.rule("2  Export an Android bundle with swappable weights")
     bundle = export_run(run, "android", folder, lambda line: console.print(f"  {line}"))
     console.rule("3  Measure on the real runtime: constant against swappable weights")
     with Bars(console) as progress:
-        task = progress.add_task("swaps", total=SWAPS)
-        bench = bench_bundle(bundle, SWAPS, lambda: progress.advance(task))
+        bar = progress.add_task("swaps", total=SWAPS)
+        bench = bench_bundle(bundle, SWAPS, lambda: progress.advance(bar))
     console.rule("4  Serve, and let phones drift, upload and swap")
-    findings = Findings.of(_replay(run, folder, devices, console))
+    findings = Findings.of(_replay(run, folder, devices, console), task.metrics[0])
     report = {
         "dataset": config.data.name,
         "model": config.model.name,
-        "ranking": recommender(load_run(run)).settings.ranking,
+        "questions": task.questions,
         "seed": config.seed,
-        "candidates": bundle.manifest.inputs[-1].shape[-1],
         "bench": bench.report(bundle),
         **findings.report(),
     }

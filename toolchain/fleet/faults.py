@@ -5,7 +5,6 @@ while the fault lasts, infers, and then has to reach the newest version once it 
 restarted from its folder.
 """
 
-import random
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -17,12 +16,12 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 
 from mnet.export.format.bundle import Bundle
 from mnet.toolchain.cloud.signing_keys import read_key
 from mnet.toolchain.fleet.counted_phone import CountedPhone
 from mnet.toolchain.fleet.faulty_server import CALM, FAULTS, FaultyServer
-from mnet.toolchain.fleet.timelines import recommender
 from mnet.toolchain.phone.client import CloudClient
 from mnet.toolchain.training.run import Run
 
@@ -61,8 +60,8 @@ class Trial:
 
     def __init__(self, run: Run, bundle: Bundle, folder: Path, phones: int, seed: int) -> None:
         self._bundle, self._folder, self._count = bundle, folder, phones
-        self._items = recommender(run).n_items
-        self._draw = random.Random(seed)  # noqa: S311 (no secret)
+        self._task = run.task
+        self._draw = np.random.default_rng(seed)
         self._server = FaultyServer(run.path, bundle.path, folder, seed)
 
     def __enter__(self) -> "Trial":
@@ -120,8 +119,8 @@ class Trial:
         outcome.wrong += wrong
         outcome.backwards += fell
 
-    def _context(self) -> list[int]:
-        return [self._draw.randint(1, self._items) for _ in range(SAMPLES)]
+    def _context(self) -> list[Any]:
+        return self._task.example_samples(SAMPLES, self._draw)
 
     def _accepted(self) -> None:
         """Uploads whose weights nobody has fetched yet."""

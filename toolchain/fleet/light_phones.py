@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,13 +63,16 @@ class LightPhone:
 
 
 class LightFleet:
-    """All light phones of a server, their polls, the bytes of packs they fetched, and what went wrong, by name."""
+    """All light phones of a server, their polls, the bytes of packs they fetched, and what went wrong, by name.
 
-    def __init__(self, url: str, bundle: str, items: int, seed: int) -> None:
+    What they upload is drawn from `samples`.
+    """
+
+    def __init__(self, url: str, bundle: str, samples: Sequence[Any], seed: int) -> None:
         parts = urlsplit(url)
         self._address = parts.hostname or "127.0.0.1", parts.port or 80
         self._bundle = bundle
-        self._items = items
+        self._samples = samples
         self._draw = random.Random(seed)  # noqa: S311 (no secret)
         self._connections = AsyncExitStack()
         self._uploaders: asyncio.Queue[MinimalHttp] = asyncio.Queue()
@@ -116,7 +119,7 @@ class LightFleet:
 
     async def upload(self, phone: LightPhone) -> int:
         """Upload a random context; returns the version that will stem from it. Raises Trouble, OSError, EOFError."""
-        samples = [self._draw.randint(1, self._items) for _ in range(SAMPLES)]
+        samples = self._draw.choices(self._samples, k=SAMPLES)
         path = f"/v1/devices/{phone.device}/context"
         async with self.uploading() as connection:
             status, answer = await connection.call("POST", path, phone.token, {"samples": samples})
@@ -219,10 +222,10 @@ def room_for(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-async def _work(url: str, key: str, bundle: str, items: int, count: int, seed: int) -> None:
+async def _work(url: str, key: str, bundle: str, samples: list[Any], count: int, seed: int) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with LightFleet(url, bundle, items, seed) as fleet:
+    async with LightFleet(url, bundle, samples, seed) as fleet:
         await fleet.enrol(count, key)
         polls = [asyncio.create_task(fleet.follow(phone)) for phone in fleet.phones]
         print(json.dumps({"event": "ready"}), flush=True)
@@ -234,6 +237,7 @@ async def _work(url: str, key: str, bundle: str, items: int, count: int, seed: i
 
 
 if __name__ == "__main__":
-    url, key_file, bundle, items, count, seed = sys.argv[1:7]
+    url, key_file, bundle, samples_file, count, seed = sys.argv[1:7]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is for the parent, which ends this
-    asyncio.run(_work(url, Path(key_file).read_text().strip(), bundle, int(items), int(count), int(seed)))
+    drawn_from = json.loads(Path(samples_file).read_text(encoding="utf-8"))
+    asyncio.run(_work(url, Path(key_file).read_text().strip(), bundle, drawn_from, int(count), int(seed)))

@@ -4,13 +4,10 @@ from collections import defaultdict
 from typing import Any
 
 import numpy as np
-import torch
 
 from mnet.toolchain.fleet.percentiles import percentiles
 from mnet.toolchain.fleet.processes import Event
-from mnet.toolchain.tasks.ranking import METRICS, full_values
 
-NDCG = METRICS[0]
 VERSIONS = ("static", "default", "live")  # `first` is not there from the start on
 
 
@@ -20,7 +17,7 @@ class PolicyTotals:
     def __init__(self, phones: int) -> None:
         self._phones = phones
         self._turns: list[int] = []
-        self._ranks: dict[str, list[int]] = defaultdict(list)
+        self._values: dict[str, list[float]] = defaultdict(list)
         self._bytes: dict[int, int] = defaultdict(int)
         self.swap_us: list[float] = []
         self.upload_to_swap_ms: list[float] = []
@@ -30,7 +27,7 @@ class PolicyTotals:
         if event["event"] == "predicted":
             self._turns.append(event["turn"])
             for version in VERSIONS:
-                self._ranks[version].append(event["rank"][version])
+                self._values[version].append(event["value"][version])
         elif event["event"] == "swapped":
             self._bytes[event["turn"]] += event["bytes"]
             self.swap_us.append(event["swap_us"])
@@ -38,22 +35,22 @@ class PolicyTotals:
                 self.upload_to_swap_ms.append(event["upload_to_swap_ms"])
 
     def result(self) -> dict[str, Any]:
-        """`weight_bytes` a phone, `ndcg` of each version over all predictions, and the latencies' percentiles."""
+        """`weight_bytes` a phone, `metric` of each version over all predictions, and the latencies' percentiles."""
         return {
             "swaps": len(self.swap_us),
             "weight_bytes": sum(self._bytes.values()) / self._phones,
-            "ndcg": {version: float(self._ndcg(version).mean()) for version in VERSIONS},
+            "metric": {version: float(np.mean(self._values[version])) for version in VERSIONS},
             "swap_us": percentiles(self.swap_us),
             "upload_to_swap_ms": percentiles(self.upload_to_swap_ms),
         }
 
     def quality(self, version: str, stretch: int) -> tuple[list[float], list[float]]:
-        """The middle of each stretch of turns, and the mean NDCG of the predictions in it."""
+        """The middle of each stretch of turns, and the mean of the metric over the predictions in it."""
         stretches = np.array(self._turns) // stretch
-        ndcg, found = self._ndcg(version).numpy(), np.unique(stretches)
+        values, found = np.array(self._values[version]), np.unique(stretches)
         end = max(self._turns) + 1
         middles = [(k * stretch + min((k + 1) * stretch, end)) / 2 for k in found.tolist()]
-        return middles, [float(ndcg[stretches == k].mean()) for k in found]
+        return middles, [float(values[stretches == k].mean()) for k in found]
 
     def phones(self) -> list[int]:
         """How many phones are still replayed at each turn."""
@@ -63,6 +60,3 @@ class PolicyTotals:
         """Bytes of weights that a phone has fetched, on average, by the end of each turn."""
         each = [self._bytes[turn] for turn in range(max(self._turns) + 1)]
         return (np.cumsum(each) / self._phones).tolist()
-
-    def _ndcg(self, version: str) -> torch.Tensor:
-        return full_values(torch.tensor(self._ranks[version]))[NDCG]

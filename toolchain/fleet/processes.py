@@ -145,12 +145,15 @@ class SimulateProcess(JsonProcess):
 
 
 class LightProcess(JsonProcess):
-    """`count` light phones of the server at `url` (`mnet.toolchain.fleet.light_phones`); returns once all enrolled."""
+    """`count` light phones of the server at `url` (`mnet.toolchain.fleet.light_phones`); returns once all enrolled.
+
+    What they upload is drawn from `samples`, a file of a list in JSON.
+    """
 
     def __init__(
-        self, url: str, enrolment_key: Path, bundle: str, items: int, count: int, seed: int, log: Path
+        self, url: str, enrolment_key: Path, bundle: str, samples: Path, count: int, seed: int, log: Path
     ) -> None:
-        words = [url, str(enrolment_key), bundle, str(items), str(count), str(seed)]
+        words = [url, str(enrolment_key), bundle, str(samples), str(count), str(seed)]
         super().__init__(words, log, "mnet.toolchain.fleet.light_phones")
         try:
             self.next_event("ready", timeout_s=30.0 + count)

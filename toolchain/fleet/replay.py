@@ -1,59 +1,40 @@
-"""Users of a data set replayed on host phones: how old and new weights rank what each of them took next."""
+"""Devices of a data set replayed on host phones: how well old and new weights predict what each of them saw next."""
 
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic, time
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch.utils._pytree import tree_leaves
 
 from mnet.export.format.bundle import Bundle
 from mnet.export.session import Snapshot
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.fleet.counted_phone import CountedPhone
 from mnet.toolchain.fleet.processes import Event
-from mnet.toolchain.fleet.timelines import Timeline, recommender
 from mnet.toolchain.phone.client import CloudClient, Denied, Offline
 from mnet.toolchain.phone.phone import Swapped
 from mnet.toolchain.phone.request_policies import RequestPolicy, request_policy
-from mnet.toolchain.tasks.ranking import ranks
+from mnet.toolchain.tasks import Task
+from mnet.toolchain.tasks.timeline import Timeline
 from mnet.toolchain.training.run import Run
 
 
 class Judge:
-    """Ranks what a user took next among the candidates, under any weights; `static` are those of the model alone."""
+    """Judges what the device model answers under any weights; `static` are those of the model trained alone."""
 
     def __init__(self, run: Run) -> None:
-        self.task = recommender(run)
-        self.static = Snapshot(0, lambda inputs: [run.static(*inputs)])
+        self.task = run.task
+        self.static = Snapshot(0, lambda inputs: tree_leaves(run.static(*inputs)))
 
     @torch.inference_mode()
-    def ranks(self, timeline: Timeline, turn: int, versions: Mapping[str, Snapshot]) -> dict[str, int]:
-        """The rank, 0 the best, of the item of this turn under each version."""
-        now = timeline.start + turn
-        seen, target = timeline.items[:now], timeline.items[now]
-        candidates = self._candidates(timeline.user, now, target)
-        inputs = self.task.device_inputs(seen, candidates.tolist())
-        ranked = (candidates == target) | ~np.isin(candidates, self._left_out(seen))
-        place = int(np.searchsorted(candidates[ranked], target))
-        found = {}
-        for name, version in versions.items():
-            (logits,) = version.run(inputs)
-            found[name] = int(ranks(logits[:, torch.from_numpy(ranked)], torch.tensor([place + 1])))
-        return found
-
-    def _left_out(self, seen: Sequence[int]) -> Sequence[int]:
-        """What a user has seen, where the run was trained to rank the rest."""
-        return seen if self.task.settings.ranking == "unseen" else ()
-
-    def _candidates(self, user: int, now: int, target: int) -> NDArray[np.int64]:
-        """The whole catalogue where the device model takes it, else the target among random others."""
-        rng = np.random.default_rng((user, now))
-        others = np.setdiff1d(np.arange(1, self.task.n_items + 1), [target])
-        return np.sort(np.append(rng.choice(others, self.task.candidates - 1, replace=False), target))
+    def values(self, timeline: Timeline, turn: int, versions: Mapping[str, Snapshot]) -> dict[str, float]:
+        """The task's first metric of the answer at this turn under each version."""
+        question = self.task.question(timeline, turn)
+        return {name: question.value(version.run(question.inputs)) for name, version in versions.items()}
 
 
 class Replayed:
@@ -68,15 +49,15 @@ class Replayed:
         self._upload_started = 0.0
         self.versions = {"static": static, "default": counted.phone.live, "live": counted.phone.live}
 
-    def chance(self, turn: int, length: int, client: CloudClient) -> int:
-        """Upload the context, of at most `length` samples, if the policy asks; the bytes that were accepted.
+    def chance(self, turn: int, task: Task[Any], client: CloudClient) -> int:
+        """Upload the context if the policy asks; the bytes that were accepted.
 
         A chance is taken once; an upload that failed is made up for at the next one.
         """
         if turn <= self._last_chance:
             return 0
         self._last_chance, started = turn, monotonic()
-        context = list(self.timeline.items[: self.timeline.start + turn][-length:])
+        context = task.uploaded(self.timeline.items[: self.timeline.start + turn])
         asked = self._policy.asks(context) and self.counted.upload(client, context)
         if asked:
             self._upload_started = started
@@ -105,8 +86,8 @@ class Replayed:
 class Fleet:
     """Phones of one policy, each with an identity, weights and a folder of its own, replayed in step with each other.
 
-    At a chance each whose policy asks uploads its context and swaps in what comes back. Each next item is ranked on
-    the phone under `default` (the shipped weights), `first` (the first push, never renewed) and `live`; and by
+    At a chance each whose policy asks uploads its context and swaps in what comes back. Each next sample is predicted
+    on the phone under `default` (the shipped weights), `first` (the first push, never renewed) and `live`; and by
     `static`, the device model trained alone, in eager PyTorch.
     """
 
@@ -171,7 +152,7 @@ class Fleet:
 
     def _ask(self, replayed: Replayed, turn: int, client: CloudClient) -> None:
         if turn < replayed.timeline.turns:
-            sent = replayed.chance(turn, self._judge.task.context_length, client)
+            sent = replayed.chance(turn, self._judge.task, client)
             self.requests += sent > 0
             self.context_bytes += sent
 
@@ -182,16 +163,16 @@ class Fleet:
         return []
 
     def predict(self, turn: int) -> list[Event]:
-        """Rank what every user took in this turn, and hold the phone's answers against its version's."""
+        """Predict what every device saw in this turn, and hold the phone's answers against its version's."""
         events: list[Event] = []
         for replayed in self.phones:
             timeline = replayed.timeline
             if turn >= timeline.turns:
                 continue
             who = {"user": timeline.user, "policy": self.policy}
-            rank = self._judge.ranks(timeline, turn, replayed.versions)
+            value = self._judge.values(timeline, turn, replayed.versions)
             step = timeline.start + turn - timeline.origin
-            events.append({"event": "predicted", **who, "turn": turn, "step": step, "rank": rank})
+            events.append({"event": "predicted", **who, "turn": turn, "step": step, "value": value})
             wrong, fell = replayed.counted.answers()
             self.wrong += wrong
             self.backwards += fell

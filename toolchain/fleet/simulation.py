@@ -1,5 +1,6 @@
 """A fleet in simulation: phones of each policy in step on one server, faults, and light phones as load."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -8,6 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from mnet.export.format.bundle import Bundle
 from mnet.toolchain.cloud.signing_keys import read_key
 from mnet.toolchain.fleet.faulty_server import CALM, FaultyServer, spread
@@ -15,9 +18,11 @@ from mnet.toolchain.fleet.light_phones import room_for
 from mnet.toolchain.fleet.policy_totals import PolicyTotals
 from mnet.toolchain.fleet.processes import Event, LightProcess
 from mnet.toolchain.fleet.replay import Fleet, Judge
-from mnet.toolchain.fleet.timelines import Timeline
 from mnet.toolchain.phone.client import CloudClient
+from mnet.toolchain.tasks.timeline import Timeline
 from mnet.toolchain.training.run import Run
+
+LIGHT_SAMPLES = 1000  # what light phones upload is drawn from
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ def simulate(
             policy: Fleet(judge, bundle, policy, plan.timelines, folder / policy, **clock)
             for policy in plan.policies
         }
-        rounds = -(-max(fleet.turns for fleet in fleets.values()) // judge.task.settings.refresh)
+        rounds = -(-max(fleet.turns for fleet in fleets.values()) // judge.task.refresh)
         faults = spread(plan.faults, rounds, plan.seed)
         if plan.light:
             room_for(plan.light)
@@ -107,13 +112,15 @@ def simulate(
             fleet.enrol(client, read_key(key))
         outcome = Outcome(
             stands_on=faulty_server.stands_on if faulty_server else url,
-            refresh=judge.task.settings.refresh,
+            refresh=judge.task.refresh,
             fleets=fleets,
             totals={policy: PolicyTotals(len(plan.timelines)) for policy in fleets},
         )
         light = None
         if plan.light:
-            words = url, key, bundle.id, judge.task.n_items, plan.light, plan.seed
+            samples = judge.task.example_samples(LIGHT_SAMPLES, np.random.default_rng(plan.seed))
+            (folder / "samples.json").write_text(json.dumps(samples), encoding="utf-8")
+            words = url, key, bundle.id, folder / "samples.json", plan.light, plan.seed
             light = running.enter_context(LightProcess(*words, folder / "light.log"))
         going = _Rounds(outcome, client, faulty_server, report)
         for n in range(rounds):

@@ -2,21 +2,11 @@
 
 from typing import Any
 
-from mnet.toolchain.fleet.policy_totals import NDCG
 from mnet.toolchain.fleet.simulation import Disturbance, Outcome, Plan
 from mnet.toolchain.training.run import Run
 
 STRETCH = 10  # turns that a point of quality over time is of
 
-POLICY_HEADER = (
-    "policy",
-    "requests a phone",
-    "kB of weights",
-    "kB of contexts",
-    NDCG,
-    "default pack",
-    "static",
-)
 SWAP_HEADER = ("policy", "swaps", "swap µs p50 / p99", "upload to swapped ms p50 / p99")
 FAULT_HEADER = ("fault", "turn", "phones met", "wrong", "backwards")
 
@@ -32,7 +22,7 @@ def simulation_report(run: Run, plan: Plan, drift: int | None, outcome: Outcome)
         "devices": len(plan.timelines),
         "drift": drift,
         "server": outcome.stands_on,
-        "metric": NDCG,
+        "metric": run.task.metrics[0],
         "policies": {policy: _policy(policy, outcome, len(plan.timelines)) for policy in totals},
         "quality": {
             "turn": turns,
@@ -59,15 +49,21 @@ def _policy(policy: str, outcome: Outcome, phones: int) -> dict[str, Any]:
     }
 
 
+def policy_header(report: dict[str, Any]) -> list[str]:
+    """The header over `policy_rows`."""
+    costs = ("requests a phone", "kB of weights", "kB of contexts")
+    return ["policy", *costs, report["metric"], "default pack", "static"]
+
+
 def policy_rows(report: dict[str, Any]) -> list[list[str]]:
-    """One row a policy, under POLICY_HEADER."""
+    """One row a policy, under `policy_header`."""
     return [
         [
             policy,
             f"{found['requests']:.1f}",
             f"{found['weight_bytes'] / 1000:.1f}",
             f"{found['context_bytes'] / 1000:.1f}",
-            *(f"{found['ndcg'][version]:.4f}" for version in ("live", "default", "static")),
+            *(f"{found['metric'][version]:.4f}" for version in ("live", "default", "static")),
         ]
         for policy, found in report["policies"].items()
     ]

@@ -1,52 +1,22 @@
-"""What test users of a data set took, and when their phones change hands."""
+"""What test devices of a data set saw, and when phones change hands."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from mnet.toolchain.errors import UserError
-from mnet.toolchain.tasks.recommendation import Recommendation
+from mnet.toolchain.tasks.timeline import Timeline
 from mnet.toolchain.training.build import load_data
 from mnet.toolchain.training.run import Run
 
-LONGEST = 60
-SHORTEST = 5
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """One user's items, oldest first; those from `start` on are predicted, steps count from `origin`."""
-
-    user: int
-    items: Sequence[int]
-    start: int
-    origin: int
-
-    @property
-    def turns(self) -> int:
-        """How many items are predicted."""
-        return len(self.items) - self.start
-
 
 def draw_timelines(run: Run, seed: int | None = None) -> list[Timeline]:
-    """Every user with at least 5 test interactions, in a random order; the run's seed unless given.
+    """The timelines of the run's task, in a random order; the run's seed unless given.
 
-    The first 60 of them are predicted; of a user who has nothing before them, the first one is the history. The origin
-    is the drift where the data set knows its date, else the start.
+    Raises UserError for a task that cannot be replayed.
     """
-    interactions = load_data(run.config)
-    split = recommender(run).splits(interactions).split
-    found = []
-    for user in range(interactions.n_users):
-        first = int(interactions.offsets[user])
-        start = max(int(split.test[user]), first + 1)
-        end = min(int(split.end[user]), start + LONGEST)
-        if end - start < SHORTEST:
-            continue
-        drift = interactions.drift_time
-        origin = start - first if drift is None else interactions.before(user, drift)
-        found.append(Timeline(user, interactions.items[first:end].tolist(), start - first, origin))
+    found = run.task.timelines(load_data(run.config))
     order = np.random.default_rng(run.config.seed if seed is None else seed).permutation(len(found))
     return [found[k] for k in order]
 
@@ -68,13 +38,6 @@ def change_hands(timelines: Sequence[Timeline], after: int, seed: int) -> list[T
 def _handed(first: Timeline, second: Timeline, after: int) -> Timeline:
     items = [*first.items[: first.start + after], *second.items[second.start + after :]]
     return replace(first, items=items)
-
-
-def recommender(run: Run) -> Recommendation:
-    """The task of a run whose users can be replayed. Raises UserError for another one."""
-    if not isinstance(run.task, Recommendation):
-        raise UserError(f"{run.path}: only recommendation runs can be replayed, this one is {run.task.name}")
-    return run.task
 
 
 def shards(count: int, parts: int) -> Iterator[tuple[int, int]]:

@@ -1,19 +1,15 @@
-"""What a sample, a context, a loss and a metric are. A new task is one module here and a line in `TASKS`."""
+"""What a sample, a context, a loss and a metric are. A new task is one new module here, with its class in `TASKS`."""
 
+from mnet.toolchain.builtin import tasks
 from mnet.toolchain.settings import find_part
 from mnet.toolchain.tasks.supervised import Samples, SupervisedTask
 from mnet.toolchain.tasks.task import Task
 
 __all__ = ["Samples", "SupervisedTask", "Task", "find_task"]
 
-TASKS = {
-    "classification": "mnet.toolchain.tasks.classification:Classification",
-    "recommendation": "mnet.toolchain.tasks.recommendation:Recommendation",
-}
-
 
 def find_task(name: str) -> type[Task]:
     """The task `name`: a built-in one, or `package.module:Class`. Raises UserError."""
-    task = find_part(name, TASKS, "task")
+    task = find_part(name, tasks(), "task")
     assert issubclass(task, Task)
     return task

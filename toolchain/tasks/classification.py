@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from mnet.toolchain import builtin
 from mnet.toolchain.data import load_data_set
 from mnet.toolchain.data.images import LabelledImages
 from mnet.toolchain.errors import UserError
@@ -19,6 +20,8 @@ from mnet.toolchain.settings import Part, Strict, find_part
 from mnet.toolchain.tasks.label_free import LabelFree
 from mnet.toolchain.tasks.photos import DeviceSplits, Photos
 from mnet.toolchain.tasks.task import Seen, Splits, Task
+
+TASKS = {"classification": "Classification"}
 
 
 class ClassificationSettings(Strict):
@@ -64,10 +67,7 @@ class Classification(Task[Photos]):
     input_names: ClassVar[tuple[str, ...]] = ("image",)
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     Settings: ClassVar[type[Strict]] = ClassificationSettings
-    models: ClassVar[Mapping[str, str]] = {
-        "cnn": "mnet.device_models.cnn:CNN",
-        "micro": "mnet.device_models.micro_cnn:MicroCNN",
-    }
+    models: ClassVar[Mapping[str, str]] = builtin.models("classification")
     encoders: ClassVar[Mapping[str, str]] = {
         "set": "mnet.toolchain.metanetwork.context_sets:SetContext",
         "images": "mnet.toolchain.metanetwork.context_images:ImageContext",

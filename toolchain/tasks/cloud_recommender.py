@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from mnet.toolchain.metanetwork import MovingAverages
 
+MODELS = {"recommendation": {"moving-averages": "CloudRecommender"}}
+
 
 class CloudRecommender(nn.Module):
     """The context encoder as a recommender of its own: the state after every item scores the next one.

@@ -12,15 +12,19 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mnet.toolchain import builtin
 from mnet.toolchain.data import Interactions, load_interactions
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import ItemContextEncoder, MetaNetwork, for_all
 from mnet.toolchain.settings import Part, Strict
 from mnet.toolchain.tasks.candidates import MASKED, against_negatives, without_seen
+from mnet.toolchain.tasks.next_item_replay import NextItemReplay
 from mnet.toolchain.tasks.protocols import Protocol, split_interactions
 from mnet.toolchain.tasks.ranking import METRICS, full_values, ranks, sampled_ranks, sampled_values
-from mnet.toolchain.tasks.task import Seen, Task
+from mnet.toolchain.tasks.task import Seen
 from mnet.toolchain.tasks.windows import PackWindows, Ranking, Windows, draw_items
+
+TASKS = {"recommendation": "Recommendation"}
 
 # A softmax over more items than this costs more than it teaches: so many stand for them.
 LARGE, SAMPLED = 10_000, 512
@@ -64,7 +68,7 @@ class RecommendationSettings(Strict):
 
 
 @dataclass(frozen=True)
-class Recommendation(Task[PackWindows]):
+class Recommendation(NextItemReplay):
     """Next-item recommendation.
 
     A device model of it has `history`, the number of items that it looks back on, `encode(history, last)` and
@@ -86,12 +90,7 @@ class Recommendation(Task[PackWindows]):
     input_names: ClassVar[tuple[str, ...]] = ("history", "candidates")
     metrics: ClassVar[tuple[str, ...]] = METRICS
     Settings: ClassVar[type[Strict]] = RecommendationSettings
-    models: ClassVar[Mapping[str, str]] = {
-        "sasrec": "mnet.device_models.sasrec:SASRec",
-        "gru4rec": "mnet.device_models.gru4rec:GRU4Rec",
-        "din": "mnet.device_models.din:DIN",
-        "moving-averages": "mnet.toolchain.tasks.cloud_recommender:CloudRecommender",
-    }
+    models: ClassVar[Mapping[str, str]] = builtin.models("recommendation")
     encoders: ClassVar[Mapping[str, str]] = {
         "moving-averages": "mnet.toolchain.metanetwork:MovingAverages",
         "gru": "mnet.toolchain.metanetwork:GRUContext",

@@ -15,6 +15,7 @@ from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.settings import Part, Strict
 from mnet.toolchain.tasks.task import Outputs, Seen, Task
+from mnet.toolchain.tasks.timeline import LONGEST, SHORTEST, Question, Timeline
 
 # Which devices are tested belongs to the data, as a published split does: every run sees the same ones.
 SEED = 0
@@ -167,6 +168,40 @@ class SupervisedTask(Task[SampleBatch]):
 
     def targets(self, batch: SampleBatch) -> Tensor:
         return batch.target.flatten(0, 1)
+
+    @property
+    def refresh(self) -> int:
+        return self.settings.serves
+
+    def timelines(self, data: Samples) -> list[Timeline]:
+        """Of each test device: its first samples are its history, up to 60 after them are predicted."""
+        splits, begins = self.splits(data), self.settings.context
+        found = []
+        for first, count in splits.tested.tolist():
+            if count - begins < SHORTEST:
+                continue
+            rows = range(first, first + min(count, begins + LONGEST))
+            samples = [(splits.context[row].tolist(), splits.targets[row].tolist()) for row in rows]
+            found.append(Timeline(int(splits.device[first]), samples, begins, begins))
+        return found
+
+    def uploaded(self, samples: Sequence[Any]) -> list[Any]:
+        return [numbers for numbers, _ in samples[-self.settings.context :]]
+
+    def example_samples(self, count: int, rng: np.random.Generator) -> list[Any]:
+        drawn = self.mean.numpy() + self.spread.numpy() * rng.standard_normal((count, len(self.mean)))
+        samples: list[Any] = drawn.tolist()
+        return samples
+
+    def question(self, timeline: Timeline, turn: int) -> Question:
+        numbers, target = timeline.items[timeline.start + turn]
+        inputs = self._inputs(torch.tensor(numbers))
+        wanted = torch.tensor([[target]])
+        owner, nothing = torch.tensor([timeline.user]), torch.zeros(1, 1, len(self.mean))
+        batch = SampleBatch(nothing, tuple(x[None] for x in inputs), wanted, owner)
+        return Question(
+            inputs, lambda outputs: float(self.scores(self._named(outputs), batch)[self.metrics[0]])
+        )
 
     def _inputs(self, sample: Tensor) -> tuple[Tensor, ...]:
         parts = sample.split([int(np.prod(shape)) for shape in self.shapes])

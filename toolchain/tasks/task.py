@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, Self, TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import ContextEncoder, MetaNetwork
 from mnet.toolchain.settings import Part, Strict, build_part
+from mnet.toolchain.tasks.timeline import Question, Timeline
 
 Batch = TypeVar("Batch")
 Loaded = TypeVar("Loaded", covariant=True)
@@ -160,6 +162,34 @@ class Task(ABC, Generic[Batch]):
     def seen(self, network: MetaNetwork, batch: Batch) -> Seen | None:
         """What a request policy can tell a shift by; one context a pack. None: the task offers no such policy."""
         return None
+
+    # For replays of a data set on phones: a task without them is refused there by name.
+
+    @property
+    def refresh(self) -> int:
+        """How many predictions one pack serves."""
+        return 1
+
+    @property
+    def questions(self) -> str:
+        """What is predicted in a replay, as the object of a sentence."""
+        return "each sample"
+
+    def timelines(self, data: Any) -> list[Timeline]:
+        """What the devices of the test saw over time. Raises UserError in a task that cannot be replayed."""
+        raise UserError(f"runs of task {self.name} cannot be replayed on phones: it has no timelines")
+
+    def uploaded(self, samples: Sequence[Any]) -> list[Any]:
+        """What a device uploads of these samples of a timeline: the newest ones, as `context` reads them."""
+        raise NotImplementedError(f"task {self.name} has no timelines")
+
+    def example_samples(self, count: int, rng: np.random.Generator) -> list[Any]:
+        """Random valid samples as devices upload them. Raises UserError in a task without."""
+        raise UserError(f"task {self.name} has no example_samples: there is nothing that phones could upload")
+
+    def question(self, timeline: Timeline, turn: int) -> Question:
+        """What the device model is asked at this turn."""
+        raise NotImplementedError(f"task {self.name} has no timelines")
 
     # On data.
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from mnet.toolchain import builtin
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.settings import Part
-from mnet.toolchain.source import accepted_keys, class_reference, class_value, module_value
+from mnet.toolchain.source import accepted_keys, class_reference, class_value
 
 if TYPE_CHECKING:
     from mnet.toolchain.training.config import Config
@@ -17,14 +18,14 @@ def check_parts(config: "Config") -> None:
 
     What cannot be read from the source, e.g. of a class that takes any keyword, is left to whoever builds the part.
     """
-    tasks = module_value("mnet.toolchain.tasks", "TASKS")
+    tasks = builtin.tasks()
     _check_name(config.task.name, tasks, "task")
-    if config.task.name in (tasks or {}):  # a task of one's own may load what it likes
-        _check_part("data", config.data, module_value("mnet.toolchain.data", "DATASETS"), "data set")
-    task = (tasks or {}).get(config.task.name, config.task.name)
+    if config.task.name in tasks:  # a task of one's own may load what it likes
+        _check_part("data", config.data, builtin.data_sets(), "data set")
+    task = tasks.get(config.task.name, config.task.name)
     if settings := class_reference(task, "Settings"):
         _check_keys("task", config.task, settings)
-    models = class_value(task, "models")
+    models = builtin.models(config.task.name) or class_value(task, "models")
     _check_part("model", config.model, models, "model")
     if config.cloud:
         _check_part("cloud.model", config.cloud.model, models, "model")
