@@ -1,24 +1,52 @@
-# Everything sets itself up: a virtual environment in .venv with the pinned versions, then the job.
+# Everything sets itself up: a virtual environment in .venv with the pinned versions and what the job needs, then the job.
 PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= demo-out
+KOTLIN_FORMAT := $(shell command -v ktlint)
+CPP_FORMAT := $(shell clang-format --version 2>/dev/null | grep -q "version 19" && command -v clang-format)
 
-.PHONY: demo test lint format native android clean
+.PHONY: demo check test coverage lint types format native android system wheel clean
 
 demo: .venv/installed
 	$(BIN)/mnet demo --out $(OUT)
 
-test: .venv/installed
-	$(BIN)/python -m pytest
+# Minutes: style, types of code and tests, and each test that neither trains, exports nor starts a process
+check: lint types
+	$(BIN)/python -m pytest -m "not slow" --durations=15
 
-lint: .venv/installed build/packages
+# What CI runs: all tests
+test: .venv/developer build/packages
+	$(BIN)/python -m pytest --durations=15
+
+# How much of the code all tests reach, as a figure
+coverage: .venv/developer build/packages
+	$(BIN)/python -m pytest --cov=mnet --cov-report=term:skip-covered
+
+lint: .venv/developer
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+ifneq ($(CPP_FORMAT),)
+	find android_demo/native tests/native \( -name '*.cpp' -o -name '*.h' \) -print0 | xargs -0 $(CPP_FORMAT) --dry-run --Werror
+endif
+ifneq ($(KOTLIN_FORMAT),)
+	$(KOTLIN_FORMAT) "android_demo/**/*.kt"
+endif
 
-format: .venv/installed
+types: .venv/developer build/packages
+	$(BIN)/mypy
+	$(BIN)/mypy tests
+
+format: .venv/developer
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# As root on Debian: what the tests need besides Python, of the list in packages.debian
+system:
+	apt-get update
+	sed 's/#.*//' packages.debian | xargs apt-get install --yes --no-install-recommends
+
+wheel: .venv/developer
+	$(BIN)/python -m build --wheel
 
 # build/native/mnet-runner, with Debian's cmake, g++ and nlohmann-json3-dev
 native: .venv/installed
@@ -27,7 +55,7 @@ native: .venv/installed
 	cmake --build build/native --parallel 2
 
 # The Android demo's code, tested on this machine, and its APK; what lacks a tool is skipped by name
-android: .venv/installed
+android: .venv/developer
 	$(BIN)/python -m android_demo.hosttest.tools
 	$(BIN)/python -m pytest tests/vectors tests/android --android -rs -s --swaps 1000 --kills 100 -o timeout=3600
 	$(BIN)/python -m android_demo.hosttest.apk
@@ -39,10 +67,18 @@ build/packages: setup.py $(wildcard mnet/*)
 	for folder in device_models export toolchain; do ln -s "$(CURDIR)/$$folder" $@/mnet/$$folder; done
 
 clean:
-	rm -rf .venv build *.egg-info $(OUT)
+	rm -rf .venv build dist *.egg-info $(OUT)
 
-.venv/installed: pyproject.toml constraints.txt
+# For users: the service, training, and exports for Android
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e ".[executorch]"
+	touch $@
+
+# For work on the project: every target, and the tools of the tests
+.venv/developer: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e ".[executorch,onnx,tflite,ios,dev]"
+	touch $@ .venv/installed
+
+.venv/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] < (3, 11) and 'mnet needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e ".[executorch,onnx,tflite,ios,dev]"
-	touch $@

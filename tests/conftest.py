@@ -10,6 +10,15 @@ import torch
 from rich.console import Console
 
 from mnet.toolchain.fleet.processes import ServerProcess
+from tests.skipped import pytest_sessionfinish, pytest_terminal_summary
+from tests.slow import pytest_collection_modifyitems, pytest_configure
+
+__all__ = [
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+]
 
 ITEMS = 300
 

@@ -11,6 +11,7 @@ from typer.cli import get_docs_for_click
 
 import mnet
 from mnet.toolchain.cli.app import app
+from tests.docs.config_keys import config_page
 from tests.docs.markdown import ROOT
 
 FOLDER = ROOT / "docs" / "reference"
@@ -59,7 +60,7 @@ PUBLIC = {
 
 def pages() -> dict[str, str]:
     """Text of each page by its file name."""
-    return {"cli.md": _commands(), "python.md": _names()}
+    return {"cli.md": _commands(), "python.md": _names(), "config.md": config_page()}
 
 
 def _commands() -> str:

@@ -120,12 +120,12 @@ PATTERNS: dict[str, Use] = {
         lambda y: torch.tanh(y @ m.weight), x, use_reentrant=True
     ),
     "nested vmap": lambda m, x: torch.vmap(lambda row: functional.linear(row, m.weight))(x),
-    "masked attention": lambda m, x: functional.scaled_dot_product_attention(
+    "masked attention": lambda m, x: functional.scaled_dot_product_attention(  # type: ignore[call-arg]
         (x @ m.weight).view(-1, 1, 2, 2),
         *[x.view(-1, 1, 2, 2)] * 2,
         (x.view(-1, 1, 1, 4)[..., :2] > 0) | torch.tensor([True, False]),
     ).flatten(1),
-    "attention under a bias": lambda m, x: functional.scaled_dot_product_attention(
+    "attention under a bias": lambda m, x: functional.scaled_dot_product_attention(  # type: ignore[call-arg]
         *[x[..., None]] * 3, m.table[:4] * m.gain
     )[..., 0],
     "attention": lambda m, x: functional.scaled_dot_product_attention(
