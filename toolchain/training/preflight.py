@@ -23,7 +23,7 @@ BATCH = 2
 # Sums in another order differ by some 1e-6 of a value.
 TOLERANCE = 1e-3
 # Less than this share of the outputs' size is no effect.
-LEAST_EFFECT = 1e-5
+LEAST_EFFECT = 1e-6
 # Logits that a task takes out of the running stand at some -1e9.
 MASKED = 1e6
 
