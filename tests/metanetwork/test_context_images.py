@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from mnet.device_models.micro_cnn import MicroCNN, MicroCNNConfig
 from mnet.toolchain.metanetwork.context_images import ImageContext
 
 
@@ -40,6 +41,38 @@ def test_turned_and_recoloured_devices_differ(encoder: ImageContext, context: Te
     bright_above[..., :8, :] = 250
     for other in (torch.rot90(bright_above, 1, (-2, -1)), bright_above.flip(2)):
         assert (encoder(other) - encoder(bright_above)).abs().max() > 1e-2
+
+
+class Bright(nn.Module):
+    """Class 2 for every image that is bright, else class 0."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return 9 * nn.functional.one_hot(2 * (image.mean(dim=(1, 2, 3)) > 0.5).long(), 3).float()
+
+
+def test_it_knows_the_classes_that_its_classifier_sees(encoder: ImageContext, context: Tensor) -> None:
+    context[0] = 250
+    context[1, :4], context[1, 4:] = 250, 10
+    encoder.look_through(Bright())
+    priors = encoder.at_every_item(context)[..., -3:].softmax(dim=2)
+    # All bright: five images of class 2, and one sample's worth of all three classes.
+    torch.testing.assert_close(priors[0, -1], torch.tensor([1 / 3, 1 / 3, 5 + 1 / 3]) / 6, atol=1e-3, rtol=0)
+    assert priors[1, 3, 2] > 0.8 > priors[1, 4, 2] > 0.6
+    torch.testing.assert_close(encoder(context[:, :4]), encoder.at_every_item(context)[:, 3])
+    torch.testing.assert_close(encoder.log_prior(context), encoder(context)[:, -3:])
+    black = torch.zeros_like(context)
+    torch.testing.assert_close(encoder(torch.cat([black, context], dim=1)), encoder(context))
+    assert torch.equal(encoder(black), torch.zeros(2, 19))
+    assert encoder.scores(encoder(context)).shape == (2, 3)
+
+
+def test_the_classifier_stays_as_it_is(encoder: ImageContext, context: Tensor) -> None:
+    classifier = MicroCNN(MicroCNNConfig(n_classes=3, width=4))
+    encoder.look_through(classifier)
+    before = {name: value.clone() for name, value in classifier.state_dict().items()}
+    encoder.train()(context).sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
+    assert all(parameter.grad is None for parameter in classifier.parameters())
 
 
 def test_every_weight_gets_a_gradient(encoder: ImageContext, context: Tensor) -> None:

@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from mnet.device_models.cnn import CNN, CNNConfig
 from mnet.toolchain.errors import UserError
-from mnet.toolchain.tasks.label_free import LabelFree, Source, context_statistics, label_prior
+from mnet.toolchain.metanetwork.label_prior import label_prior
+from mnet.toolchain.tasks.label_free import LabelFree, Source, context_statistics
 from tests.tasks.test_classification import make
 
 SHARE = torch.tensor([0.25, 0.25, 0.25, 0.25])
@@ -64,6 +65,13 @@ def test_a_prior_without_evidence_is_that_of_the_training_data() -> None:
     certain = torch.eye(4)[[2] * 5][None]
     # Five samples of class 2, and five samples' worth of the training data.
     torch.testing.assert_close(label_prior(certain, share, 5.0)[0], (share + torch.eye(4)[2]) / 2)
+
+
+def test_samples_that_are_not_there_do_not_count() -> None:
+    probability = torch.rand(2, 6, 4).softmax(dim=2)
+    present = torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0, 0.0]).expand(2, 6)
+    expected = label_prior(probability[:, [0, 2, 3]], SHARE, 2.0)
+    torch.testing.assert_close(label_prior(probability, SHARE, 2.0, present), expected)
 
 
 def test_the_prior_of_a_device_makes_its_predictions_better(source: Source) -> None:

@@ -1,31 +1,42 @@
 """The context encoder that looks at images itself: the cloud's own eyes, larger than any phone's."""
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mnet.toolchain.metanetwork.context import ContextEncoder
+from mnet.toolchain.metanetwork.label_prior import label_prior
 
 # Each image is also read at this size, as it is: what the mean photo of a device looks like tells how it is held.
 SMALL = 6
+# So many samples' worth of classes that are all as frequent are mixed into a prior.
+SMOOTHING = 1.0
 
 
 class ImageContext(ContextEncoder):
     """Mean and spread over the images of what a CNN makes of each, then an MLP (Deep Sets, Zaheer et al. 2017).
 
     Beside the CNN's features stand the image itself, very small, and the products of its mean colours, from which the
-    covariance of a sensor's colours follows. The vector is the same for any order of the images. An image is uint8
-    [3, H, W], not all of it black; a black one is padding.
+    covariance of a sensor's colours follows. Where it may look through a classifier that no phone runs, the vector ends
+    with the logarithm of the class prior that EM makes of that one's soft predictions, and the classifier stays as it
+    is. The vector is the same for any order of the images. An image is uint8 [3, H, W], not all of it black; a black
+    one is padding.
 
     Args:
         width: of the vector.
         classes: of `scores`.
         channels: behind the CNN's first convolution; it doubles them twice.
+
+    Attributes:
+        classifier: from images fp32 [N, 3, H, W], 0 to 1, to logits [N, classes]; see `look_through`.
     """
 
     def __init__(self, classes: int, width: int = 64, channels: int = 16) -> None:
         super().__init__()
-        self.width = width
+        self.width = self.pooled = width
+        self.classifier: nn.Module | None = None
         self.cnn = nn.Sequential(
             *_block(3, channels, stride=1),
             *_block(channels, 2 * channels, stride=2),
@@ -41,6 +52,26 @@ class ImageContext(ContextEncoder):
         )
         self.classes = nn.Linear(width, classes)
 
+    def look_through(self, classifier: nn.Module) -> None:
+        """Read every image through `classifier` too; the vector becomes wider by one number a class."""
+        self.classifier = classifier.requires_grad_(False).eval()
+        self.width = self.pooled + self.classes.out_features
+        self.classes = nn.Linear(self.width, self.classes.out_features)
+
+    def log_prior(self, context: Tensor) -> Tensor:
+        """How frequent the classifier finds each class in uint8 [B, n, 3, H, W], fp32 [B, classes].
+
+        As logarithms, less those of classes that are all as frequent: what to add to the biases of another classifier.
+        """
+        present = (context != 0).flatten(2).any(dim=2).float()
+        return self._log_prior(context, present, slice(-1, None))[:, 0]
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.classifier is not None:
+            self.classifier.eval()
+        return self
+
     def at_every_item(self, context: Tensor, last: int | None = None) -> Tensor:
         """`context` uint8 [B, n, 3, H, W] -> as `ContextEncoder.at_every_item`, from the images up to each."""
         present = (context != 0).flatten(2).any(dim=2)[..., None].float()
@@ -50,7 +81,21 @@ class ImageContext(ContextEncoder):
         variance = x.square().cumsum(1) / count - mean.square()
         pooled = torch.cat([mean, (variance.clamp(min=0) + 1e-6).sqrt()], dim=2)
         kept = slice(None if last is None else -last, None)
-        return self.all(pooled[:, kept]) * (present.cumsum(1) > 0)[:, kept]
+        vector = self.all(pooled[:, kept])
+        if self.classifier is not None:
+            vector = torch.cat([vector, self._log_prior(context, present[..., 0], kept)], dim=2)
+        return vector * (present.cumsum(1) > 0)[:, kept]
+
+    @torch.no_grad()
+    def _log_prior(self, context: Tensor, present: Tensor, kept: slice) -> Tensor:
+        """fp32 [B, kept, classes] of the images up to each, less that of classes that are all as frequent."""
+        assert self.classifier is not None
+        logits = self.classifier(context.flatten(0, 1).float() / 255).unflatten(0, context.shape[:2])
+        share = torch.full_like(logits[0, 0], 1 / logits.shape[2])
+        up_to = torch.ones_like(present[0]).diag().cumsum(0)[kept]  # [kept, n]: row t has ones up to image t
+        counted = present[:, None] * up_to
+        probability = logits.softmax(dim=2)[:, None].expand(-1, len(up_to), -1, -1)
+        return (label_prior(probability, share, SMOOTHING, counted) / share).log()
 
     def scores(self, vector: Tensor) -> Tensor:
         """fp32 [..., width] -> logits of a sample's class [..., classes]."""

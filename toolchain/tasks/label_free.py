@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mnet.toolchain.metanetwork.label_prior import label_prior
 from mnet.toolchain.tasks.task import Settings, Splits
 
 STEPS = ("statistics", "centring", "t3a", "label-prior")
@@ -31,7 +32,6 @@ GRID: Mapping[str, Mapping[str, Sequence[Any]]] = {
     "t3a": {"supports": (1, 2, 4, 8, 16, 32)},
     "label-prior": {"temperature": (0.6, 0.8, 1.0, 1.25, 1.6, 2.0), "smoothing": (0.3, 1.0, 3.0, 10.0, 30.0)},
 }
-PASSES = 30
 # Of 16 training devices each, to know the mean features of a class by.
 SOURCE_BATCHES = 16
 
@@ -147,22 +147,6 @@ class LabelFree:
         logits = logits / settings["temperature"]
         prior = label_prior(logits[:, :n].softmax(dim=2), source.share, settings["smoothing"])
         return logits + (prior / source.share).log()[:, None]
-
-
-def label_prior(probability: Tensor, share: Tensor, smoothing: float) -> Tensor:
-    """Class priors fp32 [M, C] of M devices by EM (Saerens et al. 2002).
-
-    Args:
-        probability: fp32 [M, n, C], soft predictions by a model that was trained where classes have `share` [C].
-        smoothing: how many samples' worth of `share` is mixed in: a Dirichlet prior.
-    """
-    count = probability.shape[1]
-    prior = share.expand(len(probability), -1)
-    for _ in range(PASSES):
-        posterior = probability * (prior / share)[:, None]
-        seen = (posterior / posterior.sum(dim=2, keepdim=True)).sum(dim=1)
-        prior = (seen + smoothing * share) / (count + smoothing)
-    return prior
 
 
 def _prototypes(weight: Tensor, features: Tensor, logits: Tensor, n: int, supports: int) -> Tensor:

@@ -8,6 +8,7 @@ from torch import nn
 
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
+from mnet.toolchain.metanetwork.context_images import ImageContext
 from mnet.toolchain.settings import Part
 from mnet.toolchain.tasks import Task, find_task
 from mnet.toolchain.training.config import Config, FitConfig, task_settings
@@ -90,6 +91,8 @@ def _build_metanetwork(task: Task[Any], config: Config, direct: bool) -> MetaNet
     device_model = task.device_model(config.model)
     names = generated_names(config, device_model)
     encoder = task.context_encoder(settings.context)
+    if config.cloud and isinstance(encoder, ImageContext):
+        encoder.look_through(task.device_model(config.cloud.model))
     try:
         if direct:
             return MetaNetwork(device_model, names, encoder, form="full", bound=None)

@@ -1,18 +1,21 @@
 """Everything that a run can be tested as: each method maps a batch to logits."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
+from mnet.toolchain.metanetwork.context_images import ImageContext
 from mnet.toolchain.training.build import DIRECT, FINE_TUNED, GENERATED, STATIC, generated_names
 from mnet.toolchain.training.on_device import on_device_rows, on_device_scorer
 from mnet.toolchain.training.run import Run, read_metrics
 from mnet.toolchain.training.scorers import FineTunedScorer, GeneratedScorer, StaticScorer
 
 DEFAULT = "default pack"
+# Ten numbers: the static model with the class prior that the cloud's own classifier finds in the context.
+CLOUD_PRIOR = "cloud-prior"
 
 Method = Callable[[Any], Tensor]
 
@@ -28,6 +31,9 @@ def run_methods(run: Run, data: Any) -> dict[str, Method]:
             methods[name] = StaticScorer(run.task, module)
     if GENERATED in run.modules:
         methods[DEFAULT] = StaticScorer(run.task, run.metanetwork.device_model)
+        encoder = run.metanetwork.context_encoder
+        if isinstance(encoder, ImageContext) and encoder.classifier is not None:
+            methods[CLOUD_PRIOR] = _with_cloud_prior(run, encoder)
     if run.config.fine_tuning:
         tuned = (read_metrics(run.path) or {})[FINE_TUNED]
         methods[FINE_TUNED] = FineTunedScorer(
@@ -44,6 +50,15 @@ def run_methods(run: Run, data: Any) -> dict[str, Method]:
             settings = chosen[name]["settings"]
             methods[name] = on_device_scorer(run.task, run.modules[base], steps, splits, settings)
     return methods | run.task.baselines(data)
+
+
+def _with_cloud_prior(run: Run, encoder: ImageContext) -> Method:
+    def outputs(batch: Any) -> Tensor:
+        own = run.task.outputs(run.static, batch)
+        prior = encoder.log_prior(batch.context)
+        return cast(Tensor, own + prior.repeat_interleave(len(own) // len(prior), dim=0))
+
+    return outputs
 
 
 def choose(methods: dict[str, Method], wanted: str, run: Run) -> dict[str, Method]:

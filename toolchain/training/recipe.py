@@ -15,6 +15,7 @@ from rich.console import Console
 from torch import nn
 
 from mnet.toolchain.metanetwork import MetaNetwork
+from mnet.toolchain.metanetwork.context_images import ImageContext
 from mnet.toolchain.tasks import Task, find_task
 from mnet.toolchain.tasks.task import Splits
 from mnet.toolchain.training.build import (
@@ -87,6 +88,8 @@ def train(
         splits = trained_as.splits(data, modules[name], *teacher)
         if name in (DIRECT, GENERATED) and config.metanetwork and config.metanetwork.start == STATIC:
             start_from(modules[STATIC], modules[name])
+        if name in (DIRECT, GENERATED) and CLOUD in modules:
+            look_through(modules[CLOUD], modules[name])
         lightning.seed_everything(config.seed, verbose=False)
         trained = training_scorer(name, trained_as, config, modules)
         stages.run(name, modules[name], trained, splits, settings)
@@ -123,6 +126,14 @@ def start_from(static: nn.Module, network: nn.Module) -> None:
     """Give the device model of a MetaNetwork the weights of a finished static one."""
     assert isinstance(network, MetaNetwork)
     network.device_model.load_state_dict(static.state_dict())
+
+
+def look_through(cloud: nn.Module, network: nn.Module) -> None:
+    """Have a context encoder that reads images do so through the finished cloud model."""
+    assert isinstance(network, MetaNetwork)
+    encoder = network.context_encoder
+    if isinstance(encoder, ImageContext) and encoder.classifier is not None:
+        encoder.classifier.load_state_dict(cloud.state_dict())
 
 
 class Stages:
