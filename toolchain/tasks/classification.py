@@ -19,7 +19,7 @@ from mnet.toolchain.metanetwork.context_images import ImageContext
 from mnet.toolchain.settings import Part, Strict, find_part
 from mnet.toolchain.tasks.label_free import LabelFree
 from mnet.toolchain.tasks.photos import DeviceSplits, Photos
-from mnet.toolchain.tasks.task import Seen, Splits, Task
+from mnet.toolchain.tasks.task import Own, Seen, Splits, Task
 
 TASKS = {"classification": "Classification"}
 
@@ -83,9 +83,10 @@ class Classification(Task[Photos]):
         task = cls(classes, (height, width), 0, settings)
         if settings.any_sensor and height != width:
             raise UserError(f"task.any_sensor: images of {width}x{height} cannot be turned; set task.pixels")
-        if context and find_part(context.name, cls.encoders, "context encoder") is ImageContext:
-            if settings.upload != "image":
-                raise UserError("the context encoder images reads images: set task.upload=image")
+        by_cloud = context and find_part(context.name, cls.encoders, "context encoder") is ImageContext
+        if by_cloud and settings.upload != "image":
+            raise UserError("the context encoder images reads images: set task.upload=image")
+        if by_cloud or (settings.upload == "image" and not context):
             return task
         built = task.device_model(model).eval()
         for name in ("encode", "head"):
@@ -202,6 +203,10 @@ class Classification(Task[Photos]):
         """Phones that are carried from one device's place to another's, see `DeviceSplits.carried`."""
         assert isinstance(splits, DeviceSplits)
         return splits.carried(part, batch_size)
+
+    def own(self, splits: Splits[Photos], device: int, samples: int, judged: int) -> Own:
+        assert isinstance(splits, DeviceSplits)
+        return splits.own(device, samples, judged)
 
     def on_device(self, steps: Sequence[str]) -> LabelFree:
         try:

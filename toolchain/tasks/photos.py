@@ -1,5 +1,6 @@
 """How images become packs: devices to train, to validate and to test on, that share neither cameras nor images."""
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -10,12 +11,16 @@ from torch.utils.data import DataLoader
 
 from mnet.toolchain.data.devices import draw_devices
 from mnet.toolchain.data.images import LabelledImages
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.tasks.task import Own
 
 # Which devices there are belongs to the data, as a published split does: every run sees the same ones.
 SEED = 1000
 VALIDATION = 0.1
 # A pack holds many images; more packs than this at a time make an evaluation slower, not faster.
 EVALUATED_PACKS = 16
+# Of an oracle that trains on a device's own labelled images.
+OWN_BATCH = 64
 # Phones that are carried about: how many, how often each takes a context, and how likely it has moved since.
 PHONES, TIMES, MOVES = 60, 16, 0.15
 
@@ -61,7 +66,7 @@ class DeviceSplits:
         known, test = (~data.held_out).nonzero()[:, 0], data.held_out.nonzero()[:, 0]
         known = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(SEED))]
         validation = int(VALIDATION * len(known))
-        rows = (known[validation:], known[:validation], test)
+        self.rows = rows = (known[validation:], known[:validation], test)
         self.devices = [
             draw_devices(
                 data.labels, own, count, context + serves, concentration, camera, SEED + part, any_sensor
@@ -104,6 +109,36 @@ class DeviceSplits:
             return Photos(image[:, :n], image[:, n:], label[:, n:], torch.tensor(times) // TIMES)
 
         return DataLoader(range(len(place)), min(batch_size, EVALUATED_PACKS), collate_fn=collate)  # type: ignore[arg-type]
+
+    def own(self, device: int, images: int, judged: int) -> Own:
+        """Labelled images as test device `device` would see them, drawn by its own prior; see `Own`.
+
+        Raises UserError where its favourite class has not that many.
+        """
+        devices, chance = self.devices[2], np.random.default_rng((SEED, device))
+        prior = devices.prior[device].double().numpy()
+        taken = []
+        for part, count in ((0, images), (2, judged)):
+            rows = self.rows[part]
+            numbers = chance.multinomial(count, prior / prior.sum())
+            of_class = [rows[self.data.labels[rows] == label].numpy() for label in range(len(prior))]
+            if any(n > len(pool) for n, pool in zip(numbers, of_class, strict=True)):
+                raise UserError(
+                    f"device {device} would need {max(numbers)} images of one class; ask for fewer"
+                )
+            chosen = [
+                chance.choice(pool, n, replace=False) for pool, n in zip(of_class, numbers, strict=True)
+            ]
+            own = torch.from_numpy(np.concatenate(chosen))
+            image = devices.cameras.take(torch.tensor([device]), self.data.images[own][None])
+            taken.append(Photos(image[:, :0], image, self.data.labels[own][None], torch.tensor([device])))
+
+        def training(seed: int) -> Iterator[Photos]:
+            order = torch.randperm(images, generator=torch.Generator().manual_seed(seed))
+            for some in order.split(OWN_BATCH):
+                yield taken[0]._replace(image=taken[0].image[:, some], label=taken[0].label[:, some])
+
+        return Own(training, taken[1], devices.prior[device].clamp(min=1e-4).log())
 
     def _loader(
         self, part: int, order: Tensor, batch_size: int, shuffled: torch.Generator | None = None

@@ -5,7 +5,7 @@ of that ready but the data, the loss and the metric.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, Self, TypeVar, cast
 
@@ -44,6 +44,20 @@ class Seen(NamedTuple):
 
     context: Tensor
     of_ids: Tensor | None = None
+
+
+class Own(NamedTuple):
+    """Labelled samples of one test device, which none has in reality: for an oracle.
+
+    Attributes:
+        training: seed -> the batches of one epoch, of training data as this device would see them.
+        judged: test data as this device would see them, others than those of `Splits.test`.
+        bias: fp32 [C], the logarithm of how frequent each class is on this device.
+    """
+
+    training: Callable[[int], Iterable[Any]]
+    judged: Any
+    bias: Tensor
 
 
 Settings = Mapping[str, Any]
@@ -212,6 +226,12 @@ class Task(ABC, Generic[Batch]):
     ) -> DataLoader[Batch]:
         """Batches in which the packs of one device follow each other in time, each made from its latest samples."""
         return splits.test(batch_size) if part == "test" else splits.validation(batch_size)
+
+    def own(self, splits: Splits[Batch], device: int, samples: int, judged: int) -> Own:
+        """For an oracle: so many labelled samples of a test device, and so many to judge it by. Raises UserError."""
+        raise UserError(
+            f"task {self.name} has no labelled samples of a device's own: its room cannot be measured"
+        )
 
     def baselines(self, data: Any) -> dict[str, Callable[[Batch], Tensor]]:
         """Methods that need no model, by name: a batch -> outputs as of `outputs`."""
