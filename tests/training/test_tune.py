@@ -1,0 +1,49 @@
+"""`mnet tune`: every method has as many trials, a stopped one goes on, and what it leaves is a config to train."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.training.config import load_config
+from mnet.toolchain.training.tune import tune, tune_rows
+from tests.training.test_on_device import config
+
+QUIET = Console(quiet=True)
+SMALL = config(
+    on_device=[], equal_cost="static", cloud={"model": {"name": "cnn", "width": 8}, "fit": {"epochs": 1}}
+)
+
+
+def test_every_method_has_as_many_trials_and_the_best_are_kept(tmp_path: Path) -> None:
+    first = tune(SMALL, tmp_path, 30, 1, QUIET)
+    assert {name: row["trials"] for name, row in first["methods"].items()} == {
+        "static": 1,
+        "cloud": 1,
+        "metanetwork": 1,
+    }
+    assert load_config(str(tmp_path / "best.yaml")) == SMALL, "the first trial is the config as it is"
+    # The same call with more trials goes on: none of those that are done is repeated.
+    report = tune(SMALL, tmp_path, 30, 3, QUIET)
+    with sqlite3.connect(tmp_path / "tune.db") as studies:
+        assert studies.execute("select count(*) from trials").fetchone() == (9,)
+    best = load_config(str(tmp_path / "best.yaml"))
+    for name, row in report["methods"].items():
+        assert row["trials"] == 3
+        assert row["value"] >= row["first"] == first["methods"][name]["first"]
+    assert best.static.learning_rate == report["methods"]["static"]["settings"]["static.learning_rate"]
+    assert best.metanetwork.context.settings["width"] in (4, 8, 16)
+    assert json.loads((tmp_path / "tune.json").read_text()) == report
+    assert [row[:2] for row in tune_rows(report)] == [["static", "3"], ["cloud", "3"], ["metanetwork", "3"]]
+
+
+def test_no_round_starts_that_would_last_longer(tmp_path: Path) -> None:
+    report = tune(SMALL, tmp_path, 0, None, QUIET)
+    assert {row["trials"] for row in report["methods"].values()} == {1}, "a first round there always is"
+    again = tune(SMALL, tmp_path, 0, None, QUIET)
+    assert {row["trials"] for row in again["methods"].values()} == {1}
+    with pytest.raises(UserError, match="holds trials of another config"):
+        tune(config(), tmp_path, 0, None, QUIET)
