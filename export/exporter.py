@@ -173,7 +173,7 @@ def _refuse_foreign(out: Path) -> None:
 
 @contextmanager
 def _appearing(out: Path) -> Iterator[Path]:
-    """A new folder beside `out` that takes its place at the end, or vanishes on an error."""
+    """A new folder next to `out` that replaces it at the end, or is removed on an error."""
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
     staging.mkdir()

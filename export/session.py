@@ -48,7 +48,7 @@ class SwapTimes:
 class Session:
     """Serves a bundle's model; safe to use from several threads.
 
-    A swap prepares and tests a new snapshot beside the live one and publishes it by assigning one reference,
+    A swap prepares and tests a new snapshot while the live one serves, and publishes it by assigning one reference,
     which every inference reads once: it sees the old weights or the new ones, never a mixture.
     """
 

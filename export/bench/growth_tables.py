@@ -28,8 +28,8 @@ AXES = {
 def growth_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Header and a row for each point; a column that holds nothing, as where a target has one binding, is left out."""
     table = [COLUMNS, *map(_cells, rows)]
-    told = [k for k in range(len(COLUMNS)) if any(cells[k] for cells in table[1:])]
-    header, *points = ([cells[k] for k in told] for cells in table)
+    shown = [k for k in range(len(COLUMNS)) if any(cells[k] for cells in table[1:])]
+    header, *points = ([cells[k] for k in shown] for cells in table)
     return header, points
 
 

@@ -1,4 +1,4 @@
-"""What swapping costs on this machine: beside the same model with constant weights, loading, and the swap itself."""
+"""What swapping costs on this machine: inference compared with constant weights, loading, and the swap itself."""
 
 import gc
 import os
@@ -27,7 +27,7 @@ from mnet.export.targets import find_target, load_program
 
 ROUNDS_PER_SWAP = 50
 WARM_UP = 200
-# Where the allocator happens to put a model moves its time by some per cent: load all anew this often.
+# Where the allocator happens to put a model moves its time by some per cent: load all again this often.
 SWAPS_PER_LOADING = 20
 # What one would do instead is timed after every so many swaps: it leaves the caches cold.
 SWAPS_PER_ALTERNATIVE = 4
@@ -49,8 +49,8 @@ class Bench:
     `control_s` is of a second copy of the baked program: its ratio to the first is what noise alone makes.
     `effects_s` are the times from new bytes on the device to the first answer under them, each way with its checks
     and a self-test: `swap`, a push into the session; `whole_model`, a new model file in its place, loaded (ExecuTorch's
-    `Module`, an ONNX Runtime session, a LiteRT interpreter); and where weights lie in a file beside the program,
-    `reload`: the push, into everything loaded anew. `threads` is how many an inference may use; `memory` is None
+    `Module`, an ONNX Runtime session, a LiteRT interpreter); and where weights lie in a file of their own,
+    `reload`: the push, with everything loaded again. `threads` is how many an inference may use; `memory` is None
     where it was not measured.
     """
 

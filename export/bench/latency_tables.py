@@ -50,7 +50,7 @@ def bench_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
             "instead: the whole model, loaded",
             f"{report['baked_program_bytes']:,} bytes, {_times(effect, 'whole_model')}",
         ),
-        ("instead: the push, all programs loaded anew", _times(effect, "reload")),
+        ("instead: the push, all programs loaded again", _times(effect, "reload")),
         (f"over {LINK_MBIT_S} Mbit/s: the push | the whole model", _over_link(report)),
         ("resident: first instance | its peak while swapping", _megabytes(memory, "first_instance", "peak")),
         (

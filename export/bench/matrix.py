@@ -28,7 +28,7 @@ COLUMNS = {
 
 
 def measure_cell(spec: ExportSpec, target: str, out: Path, swaps: int, stage: Stage) -> dict[str, Any]:
-    """Export `spec` for `target` into `out` and measure it; what cannot be done is told under `refused`.
+    """Export `spec` for `target` into `out` and measure it; why a cell cannot be measured is under `refused`.
 
     Errors and changes are relative to the size of the outputs, over the packs of `verify_bundle`. Ratio and swap are
     there only for a target that runs on this machine.

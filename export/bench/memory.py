@@ -26,7 +26,7 @@ class Memory:
 
     first_instance: a session that has answered once, and what of its runtime that touched. peak: the most that was
     resident while it was loaded and took `SWAPS` swaps. further_instance, constant_instance: one more session of the
-    same bundle, and of the model with constant weights, beside it, the runtime being there already.
+    same bundle, and of the model with constant weights, once the runtime is loaded.
     """
 
     first_instance: int

@@ -50,7 +50,7 @@ class ProgramWithInputs:
 
 
 class ProgramWithBytes:
-    """A `.pte` of which each version of the weights is a patched copy, loaded anew under its own keys."""
+    """A `.pte` of which each version of the weights is a patched copy, loaded under keys of its own."""
 
     def __init__(self, data: bytes, manifest: Manifest) -> None:
         self._data = data

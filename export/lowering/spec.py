@@ -23,7 +23,7 @@ class ExportSpec:
     quantized (`mnet.export.lowering.quantization`), on targets that can.
     A generated parameter may be rows of a table, `items.weight[50:60]` (`mnet.export.lowering.tables`): `model` is
     then a copy in which they are a parameter of this name.
-    `policy` is by what a phone decides when to ask for new weights; it travels in the bundle.
+    `policy` decides on a phone when it asks for new weights; it travels in the bundle.
     Raises BundleError on anything that cannot be exported whatever the target.
     """
 

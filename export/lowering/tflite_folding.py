@@ -1,4 +1,4 @@
-"""What keeps LiteRT's exporter from folding a generated parameter into the constants beside it.
+"""What keeps LiteRT's exporter from folding a generated parameter into neighbouring constants.
 
 It multiplies `linear(x) * 0.5` out, merges convolution and BatchNorm, adds up biases: right for a constant, and the
 end of a slot. Two ways around it, none of which costs a delegated layer at inference:

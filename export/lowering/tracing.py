@@ -45,7 +45,7 @@ def _innermost(error: BaseException) -> str:
 
 
 def changing_shape(name: str) -> str:
-    """What to tell whoever exports a model in which the shape of `name` is not always the same."""
+    """The message for a model in which the shape of `name` is not always the same."""
     return (
         f"the shape of {name} depends on the values of the inputs; the runtimes take fixed shapes: mask what is "
         "not wanted instead of selecting the rest"

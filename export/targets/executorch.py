@@ -1,7 +1,7 @@
-"""Target `executorch`: a `.pte` of two methods on XNNPACK, the generated parameters in a `.ptd` beside it.
+"""Target `executorch`: a `.pte` of two methods on XNNPACK, the generated parameters in a `.ptd` file.
 
 For programs that link ExecuTorch themselves: iOS, native code, the desktop. `head` is what depends on a
-generated parameter, `encode` all the rest, so a swap loads the few nodes of `head` anew and nothing else:
+generated parameter, `encode` all the rest, so a swap reloads the few nodes of `head` and nothing else:
 
     outputs = head(*encode(*inputs), *inputs)
 

@@ -12,7 +12,6 @@ CoreML runs on Apple's systems only. On this machine a package is *checked* by `
 which evaluates the saved program op by op; what it takes and how it rounds on a phone is for a phone to show.
 """
 
-import copy
 import functools
 import importlib.metadata
 import math
@@ -30,6 +29,7 @@ from mnet.export.format.golden import HALF_TOLERANCE
 from mnet.export.format.manifest import Binding, Manifest, Runtime, Slot, TensorInfo, torch_dtype
 from mnet.export.format.slots import pytorch_layout, refuse_constants
 from mnet.export.lowering.coreml_checker import SavedProgram, TensorType
+from mnet.export.lowering.coreml_state import turn_into_state
 from mnet.export.lowering.rewriting import (
     AFFINE,
     CONVOLUTIONS,
@@ -100,7 +100,7 @@ def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str
         refuse_constants(file.read_bytes(), sentinels)
         refuse_constants(file.read_bytes(), {name: value.half() for name, value in sentinels.items()})
     if source == "state":
-        _turn_into_state(package)
+        turn_into_state(package, WEIGHTS)
     return PROGRAM_FILE, slots
 
 
@@ -222,46 +222,6 @@ def _with_constant_parameters(
         or (node.target in CONVOLUTIONS and takes(node, generated) and is_dilated_or_transposed(node))
     ]
     return rewritten(traced, inputs, AFFINE | CONVOLUTIONS | FILLED, chosen)
-
-
-def _turn_into_state(package: Path) -> None:
-    """Make the flat input of a saved package a state that the program reads.
-
-    torch.export cannot say "a buffer that is only read", so the program is rewritten after its export.
-    """
-    from coremltools.proto import MIL_pb2, Model_pb2
-
-    (file,) = package.rglob("*.mlmodel")
-    specification = Model_pb2.Model()
-    specification.ParseFromString(file.read_bytes())
-    function = specification.mlProgram.functions["main"]
-    block = function.block_specializations[function.opset]
-    (vector,) = (each for each in function.inputs if each.name == WEIGHTS)
-    declared = copy.deepcopy(vector.type.tensorType)
-    vector.type.stateType.wrappedType.tensorType.CopyFrom(declared)
-
-    read = MIL_pb2.Operation(type="read_state")
-    read.inputs["input"].arguments.add().name = WEIGHTS
-    result = read.outputs.add(name=f"read_{WEIGHTS}")
-    result.type.tensorType.CopyFrom(declared)
-    label = read.attributes["name"]
-    label.type.tensorType.dataType = MIL_pb2.DataType.STRING
-    label.immediateValue.tensor.strings.values.append(result.name)
-    for operation in block.operations:
-        for argument in operation.inputs.values():
-            for bound in argument.arguments:
-                if bound.name == WEIGHTS:
-                    bound.name = result.name
-    operations = [read, *map(copy.deepcopy, block.operations)]
-    del block.operations[:]
-    block.operations.extend(operations)
-
-    description = specification.description
-    (index,) = (k for k, each in enumerate(description.input) if each.name == WEIGHTS)
-    state = description.state.add(name=WEIGHTS)
-    state.type.stateType.arrayType.CopyFrom(description.input[index].type.multiArrayType)
-    del description.input[index]
-    file.write_bytes(specification.SerializeToString())
 
 
 class _Program:

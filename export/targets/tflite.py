@@ -159,7 +159,7 @@ class _Program:
         self._manifest = manifest
         self._threads = threads
         self._inputs = [(torch.Size(info.shape), torch_dtype(info.dtype)) for info in manifest.inputs]
-        with muted():  # it tells once that it has XNNPACK
+        with muted():  # it reports once that it has XNNPACK
             interpreter = _Interpreter(data, self._inputs, threads)
         interpreter.check_signature(manifest)
         self._constant = None if manifest.slots else interpreter
