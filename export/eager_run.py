@@ -27,8 +27,8 @@ from mnet.export.format.slots import sentinels
 from mnet.export.lowering.spec import ExportSpec
 from mnet.export.lowering.tracing import changing_shape
 
-# Golden weights are sentinels of this size, for one parameter doubled so often until its effect can be seen.
-_DOUBLINGS = 6
+# Golden weights are sentinels of size 1. Those of a parameter whose effect cannot be seen grow, in a few rounds.
+_ROUNDS, _LARGEST = 8, 2.0**14
 _FIRST = 6
 
 
@@ -89,7 +89,7 @@ def _visible(
 ) -> tuple[Golden, tuple[float, ...], list[list[float]]]:
     """Golden samples, their scales, and for each parameter the probe where it alone has its default value."""
     sizes = dict.fromkeys(default, 1.0)
-    for _ in range(1 + _DOUBLINGS):
+    for _ in range(_ROUNDS):
         unit = sentinels(default)
         weights = rounded({name: sizes[name] * value for name, value in unit.items()}, pack_dtypes)
         golden = Golden(
@@ -116,7 +116,11 @@ def _visible(
             faint = list(default)
         if not faint:
             break
-        sizes |= {name: 2 * sizes[name] for name in faint}
+        needed = 3 * LEAST_CHANGE * tolerance
+        for name in faint:
+            # The effect is about proportional to the size while it is small.
+            factor = min(64.0, max(2.0, needed / max(changes[name], 1e-9)))
+            sizes[name] = min(_LARGEST, factor * sizes[name])
     for name, change in changes.items():
         if not change >= LEAST_CHANGE * tolerance:
             raise BundleError(
