@@ -10,8 +10,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from mnet.toolchain.data import DATASETS
-from mnet.toolchain.tasks import TASKS, find_task
+from mnet.toolchain.builtin import data_sets, tasks
+from mnet.toolchain.tasks import find_task
 from mnet.toolchain.training.config import Config
 
 HEAD = """# Config
@@ -26,8 +26,8 @@ one of your own as `package.module:Name`, with the keys that it takes.
 def config_page() -> str:
     """The page."""
     lines = [HEAD, *_section("config", Config)]
-    lines += [f"Data sets: {', '.join(f'`{name}`' for name in DATASETS)}; see [data](../data.md).", ""]
-    for name in TASKS:
+    lines += [f"Data sets: {', '.join(f'`{name}`' for name in data_sets())}; see [data](../data.md).", ""]
+    for name in tasks():
         task: Any = find_task(name)
         lines += [*_section(f"task: {name}", task.Settings)]
         for kind, builtin in (("model", task.models), ("metanetwork.context", task.encoders)):
