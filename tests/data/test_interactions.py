@@ -32,3 +32,15 @@ def test_a_set_without_dates_shows_none() -> None:
     undated = from_columns("made-up", np.array([0]), np.array([1]), np.array([0]), n_items=1, dated=False)
     assert undated.summary()["time"] == "no dates, only the order"
     assert undated.examples() == [{"user": "0", "item": "1", "title": "", "time": ""}]
+
+
+def test_ties_in_time_are_in_an_order_by_chance_and_always_the_same() -> None:
+    users, times = np.repeat([0, 1], 50), np.tile(np.repeat([5, 7], 25), 2)
+    data = from_columns("tied", users, np.arange(1, 101), times, n_items=100)
+    shuffled = data.ties_by_chance()
+    assert (shuffled.times == data.times).all()
+    for first in range(0, 100, 25):
+        block = slice(first, first + 25)
+        assert set(shuffled.items[block]) == set(data.items[block])
+        assert (shuffled.items[block] != data.items[block]).any()
+    assert (shuffled.items == data.ties_by_chance().items).all()

@@ -1,4 +1,4 @@
-"""What SASRec, GRU4Rec and DIN have in common: history, padding, candidates, export, and that they learn an order."""
+"""What the next-item models have in common: history, padding, candidates, export, and that they learn an order."""
 
 from collections.abc import Callable
 
@@ -9,12 +9,13 @@ from torch.nn import functional
 
 from mnet.device_models.din import DIN
 from mnet.device_models.gru4rec import GRU4Rec
+from mnet.device_models.moving_averages import MovingAverages
 from mnet.device_models.sasrec import SASRec
 
-Model = SASRec | GRU4Rec | DIN
+Model = SASRec | GRU4Rec | DIN | MovingAverages
 History = Callable[..., Tensor]
 
-pytestmark = pytest.mark.parametrize("name", ["sasrec", "gru4rec", "din"])
+pytestmark = pytest.mark.parametrize("name", ["sasrec", "gru4rec", "din", "moving-averages"])
 
 
 def every_score(model: Model, items: Tensor) -> Tensor:
@@ -70,7 +71,9 @@ def test_generated_parameters_are_its_own_and_move_every_logit(model: Model, his
 
 
 def test_beside_the_item_table_it_is_small(name: str) -> None:
-    cls: type[Model] = {"sasrec": SASRec, "gru4rec": GRU4Rec, "din": DIN}[name]
+    cls: type[Model] = {"sasrec": SASRec, "gru4rec": GRU4Rec, "din": DIN, "moving-averages": MovingAverages}[
+        name
+    ]
     model = cls(cls.config_class(n_items=100))
     table = next(module for module in model.modules() if isinstance(module, nn.Embedding)).weight
     assert sum(p.numel() for p in model.parameters() if p is not table) * 4 <= 100_000

@@ -42,6 +42,16 @@ def test_a_tie_counts_against_the_target() -> None:
     assert sampled_ranks(logits, target, torch.tensor([[2, 3], [2, 3]])).tolist() == [1, 0]
 
 
+def test_a_score_that_is_no_number_has_the_worst_rank() -> None:
+    logits = torch.tensor([[torch.nan] * 3, [torch.nan, 1.0, 0.0], [0.5, 1.0, torch.nan]])
+    target, sample = torch.tensor([1, 1, 1]), torch.tensor([[2, 3]] * 3)
+    assert ranks(logits, target).tolist() == [2, 2, 2]
+    assert sampled_ranks(logits, target, sample).tolist() == [2, 2, 2]
+    values = full_values(ranks(torch.full((1, 500), torch.nan), torch.tensor([7])))
+    assert values["ndcg@10"].item() == 0
+    assert (values["mrr"] == 1 / 500).all()
+
+
 def test_a_user_who_took_nearly_all_has_a_shorter_sample() -> None:
     logits = torch.tensor([[0.0, 5.0, 5.0]])
     assert sampled_ranks(logits, torch.tensor([1]), torch.tensor([[2, 0, 0]])).tolist() == [1]

@@ -46,7 +46,7 @@ def test_the_loss_is_the_log_probability_of_the_targets_that_exist() -> None:
     logits = torch.randn(6, 20)
     target = torch.tensor([[4, 0, 1], [0, 20, 0]])
     nothing = torch.zeros(0)
-    batch = PackWindows(nothing, nothing, nothing, nothing, target, nothing, nothing, nothing)
+    batch = PackWindows(nothing, nothing, nothing, nothing, nothing, target, nothing, nothing, nothing)
     probability = logits.softmax(dim=1)
     wanted = -torch.stack([probability[0, 3], probability[2, 0], probability[4, 19]]).log().mean()
     torch.testing.assert_close(TASK.loss(logits, batch), wanted)

@@ -13,7 +13,8 @@ from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.settings import Part
 from mnet.toolchain.tasks.ranking import METRICS
-from mnet.toolchain.tasks.recommendation import Recommendation, RecommendationSettings
+from mnet.toolchain.tasks.recommendation import Recommendation
+from mnet.toolchain.tasks.recommendation_settings import RecommendationSettings
 from mnet.toolchain.tasks.windows import PackWindows
 
 SIZES: Mapping[str, Any] = {"width": 8, "history": 4, "dropout": 0.0}

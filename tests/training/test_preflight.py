@@ -12,7 +12,8 @@ from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork, pack_rules
 from mnet.toolchain.metanetwork.context_sets import SampleSet
 from mnet.toolchain.settings import Part
-from mnet.toolchain.tasks.recommendation import Recommendation, RecommendationSettings
+from mnet.toolchain.tasks.recommendation import Recommendation
+from mnet.toolchain.tasks.recommendation_settings import RecommendationSettings
 from mnet.toolchain.tasks.supervised import SampleBatch, SampleSplits, SupervisedSettings
 from mnet.toolchain.training.preflight import preflight
 from mnet.toolchain.training.scorers import GeneratedScorer

@@ -1,6 +1,6 @@
 """What every interaction data set becomes: one time-ordered sequence of items for each user."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -49,6 +49,14 @@ class Interactions:
     def sequence(self, user: int) -> IntArray:
         """The items of one user, oldest first."""
         return self.items[self.offsets[user] : self.offsets[user + 1]]
+
+    def ties_by_chance(self) -> "Interactions":
+        """The same with a user's interactions of one second in an order by chance, always the same.
+
+        The order of a source could tell what nobody knew at that second.
+        """
+        order = np.lexsort((np.random.default_rng(0).random(len(self.items)), self.times, self.users))
+        return replace(self, items=self.items[order])
 
     def before(self, user: int, time: int) -> int:
         """How many interactions of a user lie before `time`."""

@@ -14,6 +14,7 @@ from mnet.toolchain.metanetwork.generator import Form, MetaGenerator
 from mnet.toolchain.metanetwork.network import MetaNetwork
 from mnet.toolchain.metanetwork.per_pack import call, call_alike, for_all, under
 from mnet.toolchain.metanetwork.stabilizer import MetaStabilizer, smooth
+from mnet.toolchain.metanetwork.world import World, WorldGenerator
 
 __all__ = [
     "SEQUENCE_ENCODERS",
@@ -27,6 +28,8 @@ __all__ = [
     "MovingAverages",
     "SelfAttentionContext",
     "SetContext",
+    "World",
+    "WorldGenerator",
     "call",
     "call_alike",
     "check_generated",

@@ -1,11 +1,10 @@
 """Context encoders for sequences of item ids: moving averages, a GRU, self-attention."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mnet.device_models.moving_averages import DampedAverages, residual_mlp
 from mnet.toolchain.metanetwork.context import ContextEncoder
 
 
@@ -49,8 +48,8 @@ class MovingAverages(ItemContextEncoder):
     """Moving averages of the items' embeddings over several half-lives, then an MLP.
 
     A user's taste is a slow average, the present mood a quick one; the half-lives start between one item and
-    the whole context and are learned, as in the multi-dimensional damped average of Mega (Ma et al. 2022,
-    arXiv:2209.10655). With few users this beat causal self-attention and a GRU of the same width.
+    the whole context and are learned, see `mnet.device_models.moving_averages`. With few users this beat causal
+    self-attention and a GRU of the same width.
 
     Args:
         n_items: size of the catalogue.
@@ -64,22 +63,13 @@ class MovingAverages(ItemContextEncoder):
         ValueError: `width` is not a multiple of `averages`.
     """
 
-    age: Tensor
-    past: Tensor
-
     def __init__(
         self, n_items: int, width: int, length: int, averages: int = 8, blocks: int = 2, dropout: float = 0.2
     ) -> None:
-        if width % averages:
-            raise ValueError(f"width {width} is not a multiple of averages {averages}")
         super().__init__(n_items, width, length, dropout)
-        half_lives = torch.logspace(0, math.log10(length), averages)
-        self.decay = nn.Parameter(torch.logit(0.5 ** (1 / half_lives)))
+        self.averages = DampedAverages(width, length, averages)
         self.averages_norm = nn.LayerNorm(width)
-        self.blocks = nn.ModuleList(_mlp(width, dropout) for _ in range(blocks))
-        age = torch.arange(length)[:, None] - torch.arange(length)
-        self.register_buffer("age", age.clamp(min=0).float(), persistent=False)
-        self.register_buffer("past", (age >= 0).float(), persistent=False)
+        self.blocks = nn.ModuleList(residual_mlp(width, dropout) for _ in range(blocks))
 
     def at_every_item(self, context: Tensor, last: int | None = None) -> Tensor:
         """As `ContextEncoder.at_every_item`; T = `length`."""
@@ -100,15 +90,9 @@ class MovingAverages(ItemContextEncoder):
         return self.norm(x) * present[..., None]
 
     def _moving_averages(self, context: Tensor, present: Tensor, last: int | None = None) -> Tensor:
-        """fp32 [B, length or last, width]: in each group sum_s decay^(t-s) x_s / sum_s decay^(t-s), s <= t."""
-        t = slice(None if last is None else -last, None)
-        weights = torch.exp(functional.logsigmoid(self.decay)[:, None, None] * self.age[t]) * self.past[t]
-        kept = self.dropout(present.float())
-        x = (self._embed(context) * kept[..., None]).unflatten(2, (len(weights), -1))
-        # Group by group, so that no group's weights are copied for each row of the batch.
-        sums = (weights @ x.permute(2, 1, 0, 3).flatten(2)).unflatten(2, (len(x), -1))
-        total = weights @ kept.T
-        return (sums / total.clamp(min=1e-6)[..., None]).permute(2, 1, 0, 3).flatten(2)
+        """fp32 [B, length or last, width]."""
+        averages: Tensor = self.averages(self._embed(context), self.dropout(present.float()), last)
+        return averages
 
 
 class GRUContext(ItemContextEncoder):
@@ -161,7 +145,7 @@ class SelfAttentionContext(ItemContextEncoder):
             raise ValueError(f"width {width} is not a multiple of heads {heads}")
         super().__init__(n_items, width, length, dropout)
         self.attention = nn.ModuleList(_Attention(width, heads, length, dropout) for _ in range(blocks))
-        self.blocks = nn.ModuleList(_mlp(width, dropout) for _ in range(blocks))
+        self.blocks = nn.ModuleList(residual_mlp(width, dropout) for _ in range(blocks))
 
     def at_every_item(self, context: Tensor, last: int | None = None) -> Tensor:
         """As `ContextEncoder.at_every_item`."""
@@ -200,16 +184,6 @@ class _Attention(nn.Module):
         )
         y = functional.scaled_dot_product_attention(query, key, value, mask)
         return self.dropout(self.out(y.transpose(1, 2).flatten(2)))
-
-
-def _mlp(width: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.LayerNorm(width),
-        nn.Linear(width, 2 * width),
-        nn.GELU(),
-        nn.Dropout(dropout),
-        nn.Linear(2 * width, width),
-    )
 
 
 SEQUENCE_ENCODERS: dict[str, type[ItemContextEncoder]] = {

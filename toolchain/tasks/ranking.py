@@ -36,19 +36,19 @@ METRICS = (*FULL, "mrr", *SAMPLED)
 
 
 def ranks(logits: Tensor, target: Tensor) -> Tensor:
-    """Rank of each target, 0 the best; items that tie with it count as better.
+    """Rank of each target, 0 the best; items that tie with it count as better, and a NaN makes the rank the worst.
 
     `logits` fp32 [N, n_items], item i in column i - 1; `target` int64 [N], 1..n_items -> int64 [N].
     """
     own = logits.gather(1, target[:, None] - 1)
-    return (logits >= own).sum(dim=1) - 1
+    return (~(logits < own)).sum(dim=1) - 1  # nothing is less than NaN
 
 
 def sampled_ranks(logits: Tensor, target: Tensor, sample: Tensor) -> Tensor:
     """Rank of each target among the items of `sample` int64 [N, 99], 0 for no item; the rest as in `ranks`."""
     own = logits.gather(1, target[:, None] - 1)
     others = logits.gather(1, (sample - 1).clamp(min=0))
-    return ((others >= own) & (sample != 0)).sum(dim=1)
+    return (~(others < own) & (sample != 0)).sum(dim=1)
 
 
 def full_values(rank: Tensor) -> dict[str, Tensor]:

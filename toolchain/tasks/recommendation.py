@@ -1,70 +1,32 @@
 """Next-item recommendation: a sample is an item id, a context the recent item ids of a user, oldest first."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mnet.toolchain import builtin
 from mnet.toolchain.data import Interactions, load_interactions
 from mnet.toolchain.errors import UserError
-from mnet.toolchain.metanetwork import ItemContextEncoder, MetaNetwork, for_all
+from mnet.toolchain.metanetwork import ItemContextEncoder, MetaNetwork, World, WorldGenerator, for_all
 from mnet.toolchain.settings import Part, Strict
 from mnet.toolchain.tasks.candidates import MASKED, against_negatives, without_seen
+from mnet.toolchain.tasks.freshness import pack_times
 from mnet.toolchain.tasks.next_item_replay import NextItemReplay
-from mnet.toolchain.tasks.protocols import Protocol, split_interactions
+from mnet.toolchain.tasks.protocols import split_interactions
 from mnet.toolchain.tasks.ranking import METRICS, full_values, ranks, sampled_ranks, sampled_values
+from mnet.toolchain.tasks.recommendation_settings import RecommendationSettings
 from mnet.toolchain.tasks.task import Seen
-from mnet.toolchain.tasks.windows import PackWindows, Ranking, Windows, draw_items
+from mnet.toolchain.tasks.trends import Trends
+from mnet.toolchain.tasks.windows import PackWindows, Windows, draw_items
 
 TASKS = {"recommendation": "Recommendation"}
-
-# A softmax over more items than this costs more than it teaches: so many stand for them.
-LARGE, SAMPLED = 10_000, 512
-
-
-class RollingDates(Strict):
-    """Where the dates of the rolling protocol lie, in parts of all interactions by time."""
-
-    train: float = Field(0.7, gt=0, lt=1)
-    validation: float = Field(0.1, gt=0, lt=1)
-
-    @model_validator(mode="after")
-    def _leaves_a_test(self) -> Self:
-        if self.train + self.validation >= 1:
-            raise ValueError("train and validation leave nothing to test on")
-        return self
-
-
-class RecommendationSettings(Strict):
-    """The `task` section.
-
-    `ranking: unseen` leaves out what a user has taken, as a phone can; `refresh` is how many interactions one pack
-    serves; `candidates` how many items one inference on the device scores; `shared_windows` trains the targets of a
-    pack on one window of the history, cheaper where that is long; `negatives` is how many items stand for the
-    catalogue in the softmax of training, null for all of them, `auto` for 512 above 10,000 items.
-    """
-
-    protocol: Protocol = "rolling"
-    rolling: RollingDates = RollingDates()
-    ranking: Ranking = "unseen"
-    refresh: int = Field(5, gt=0)
-    candidates: int = Field(100, gt=0)
-    shared_windows: bool = False
-    negatives: Literal["auto"] | Annotated[int, Field(gt=0)] | None = "auto"
-
-    def negatives_of(self, n_items: int) -> int | None:
-        """How many items stand for a catalogue of so many; None for all of them."""
-        if self.negatives == "auto":
-            return SAMPLED if n_items > LARGE else None
-        return self.negatives
 
 
 @dataclass(frozen=True)
@@ -163,19 +125,28 @@ class Recommendation(NextItemReplay):
 
     @classmethod
     def load(cls, name: str, path: Path | None, **settings: Any) -> Interactions:
-        return load_interactions(name, path, **settings)
+        return load_interactions(name, path, **settings).ties_by_chance()
 
     @classmethod
     def facts(cls, data: Interactions) -> dict[str, Any]:
         return {"n_items": data.n_items}
 
     def splits(self, data: Interactions, *models: nn.Module) -> Windows:
-        settings = self.settings
+        """As `Task.splits`.
+
+        With a `WorldGenerator` among the models, batches carry the state of the world, and those of training come
+        from after the time that the early static model has seen.
+        """
+        settings, dates = self.settings, self.settings.rolling
+        worlds = [model for model in models if isinstance(model, WorldGenerator)]
+        histories = [_history(model) for model in models if not isinstance(model, WorldGenerator)]
         if settings.protocol == "rolling" and not data.dated:
             raise UserError(f"{data.name} has no dates to roll over; take task.protocol=leave-one-out")
-        split = split_interactions(
-            data, settings.protocol, settings.rolling.train, settings.rolling.validation
-        )
+        if settings.freshness != "latest" and not data.dated:
+            raise UserError(f"{data.name} has no times to part sessions by; take task.freshness=latest")
+        if worlds and settings.protocol != "rolling":
+            raise UserError("world: the state of the world has a time; take task.protocol=rolling")
+        split = split_interactions(data, settings.protocol, dates.train, dates.validation)
         for part, begins, ends in (
             ("train", data.offsets[:-1], split.validation),
             ("validate", split.validation, split.test),
@@ -183,16 +154,50 @@ class Recommendation(NextItemReplay):
         ):
             if (begins == ends).all():
                 raise UserError(f"{data.name}: {settings.protocol} leaves nothing to {part} on")
+        early = dates.moved_back()
+        aged = settings.freshness != "latest" or bool(worlds)
         return Windows(
             data,
             split,
             ranking=settings.ranking,
             refresh=settings.refresh,
             context_length=self.context_length,
-            history=max(_history(model) for model in models) if models else self.history,
+            history=max(histories, default=self.history),
             shared_windows=settings.shared_windows,
-            negatives=settings.negatives_of(self.n_items),
+            negatives=None if worlds else settings.negatives_of(self.n_items),
+            times=pack_times(data, settings.freshness, settings.pause) if aged else None,
+            trains_packs=any(isinstance(model, MetaNetwork | WorldGenerator) for model in models),
+            trends=Trends(data, worlds[0].half_lives.tolist()) if worlds else None,
+            since=split_interactions(data, "rolling", early.train, early.validation).validation
+            if worlds
+            else None,
         )
+
+    def earlier(self) -> Self:
+        dates = self.settings.rolling.moved_back()
+        return replace(self, settings=self.settings.model_copy(update={"rolling": dates}))
+
+    def world_generator(self, **settings: Any) -> WorldGenerator:
+        return WorldGenerator(**settings)
+
+    def world(self, generator: nn.Module, data: Interactions) -> World:
+        if not data.dated:
+            raise UserError(f"{data.name} has no times: what everybody took of late is not known")
+        return Trends(data, cast(WorldGenerator, generator).half_lives.tolist()).now()
+
+    def world_pack(self, generator: nn.Module, model: nn.Module, world: World) -> dict[str, Tensor]:
+        try:
+            own = model.get_parameter("item_bias.weight").detach()[1:, 0]
+            model.get_parameter("item_scale.weight")
+        except AttributeError:
+            raise UserError(
+                "world: the device model has no item_bias and item_scale; take moving-averages"
+            ) from None
+        scale, bias = generator(world, own)
+        return {
+            "item_scale.weight": functional.pad(scale, (1, 0))[..., None],
+            "item_bias.weight": functional.pad(bias, (1, 0))[..., None],
+        }
 
     def baselines(self, data: Interactions) -> dict[str, Callable[[PackWindows], Tensor]]:
         """`popularity`: how often each item was taken in the training rows, the same for everyone."""
@@ -208,6 +213,17 @@ class Recommendation(NextItemReplay):
             return without_seen(everyone, batch).flatten(0, 1)
 
         return {"popularity": scores}
+
+    def world_baselines(self) -> dict[str, Callable[[PackWindows], Tensor]]:
+        """`trend`: how often each item was taken of late, by the second half-life: no model, a table for all."""
+
+        def trend(batch: PackWindows) -> Tensor:
+            assert batch.world is not None
+            assert batch.moment is not None
+            taken = batch.world.counts[batch.moment, :, 1]
+            return without_seen(taken[:, None].expand(*batch.target.shape, -1), batch).flatten(0, 1)
+
+        return {"trend": trend}
 
     def outputs(self, model: nn.Module, batch: PackWindows) -> Tensor:
         """fp32 [M * k, n_items], item i in column i - 1, less what the user had seen before the target.
@@ -269,7 +285,7 @@ class Recommendation(NextItemReplay):
         history, length = _history(model), batch.context.shape[1]
         age = batch.cut[:, None] - torch.arange(length - 1, -1, -1, device=batch.cut.device)
         items = batch.context[batch.row].gather(1, age.clamp(min=0)) * (age >= 0)
-        position = batch.position[:, :1] + torch.arange(-length, 0, device=batch.cut.device)
+        position = batch.known[:, None] + torch.arange(-length, 0, device=batch.cut.device)
         first_seen = batch.first_seen[batch.row].gather(1, (items - 1).clamp(min=0))
         own = batch._replace(
             history=functional.pad(items, (history, 0)).unfold(1, history, 1)[:, :-1],

@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from mnet.toolchain.errors import UserError
-from mnet.toolchain.metanetwork import ContextEncoder, MetaNetwork
+from mnet.toolchain.metanetwork import ContextEncoder, MetaNetwork, World
 from mnet.toolchain.settings import Part, Strict, build_part
 from mnet.toolchain.tasks.timeline import Question, Timeline
 
@@ -242,6 +242,28 @@ class Task(ABC, Generic[Batch]):
         raise UserError(
             f"task {self.name} knows nothing that a device could do by itself: leave out on_device"
         )
+
+    # World packs: what everybody did of late, into parameters that are the same for all devices.
+
+    def world_generator(self, **settings: Any) -> nn.Module:
+        """From the state of the world to parameters, with fresh weights. Raises UserError in a task that has none."""
+        raise UserError(f"task {self.name} knows no world: leave the section world out of the config")
+
+    def earlier(self) -> Self:
+        """The same task with its dates moved back: it trains on an early part of the training time alone."""
+        raise NotImplementedError
+
+    def world_baselines(self) -> dict[str, Callable[[Batch], Tensor]]:
+        """Methods that need no model but the state of the world, as of `baselines`."""
+        return {}
+
+    def world(self, generator: nn.Module, data: Any) -> World:
+        """The state of the world at the end of `data`, of that one moment."""
+        raise NotImplementedError
+
+    def world_pack(self, generator: nn.Module, model: nn.Module, world: World) -> dict[str, Tensor]:
+        """For each of S states the parameters of the device model that carry it, fp32 [S, *shape]."""
+        raise NotImplementedError
 
     @abstractmethod
     def outputs(self, model: nn.Module, batch: Batch) -> Any:

@@ -10,8 +10,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mnet.toolchain.data.interactions import IntArray, Interactions
+from mnet.toolchain.metanetwork import World
+from mnet.toolchain.tasks.freshness import PackTimes
 from mnet.toolchain.tasks.protocols import Split
 from mnet.toolchain.tasks.ranking import SAMPLE
+from mnet.toolchain.tasks.trends import Trends
 
 # What is drawn for evaluation is the same for every method and run.
 SEED = 0
@@ -29,6 +32,7 @@ class PackWindows(NamedTuple):
             up to its cut. In evaluation a row holds one pack, in training one after every k-th item.
         row: int64 [M], the row of each pack in `context`, `first_seen` and `user`.
         cut: int64 [M], the last item of the row that the pack is generated from.
+        known: int64 [M], the row of the data set before which the context ends.
         history: int64 [M, k, L], what the device sees when it predicts; or [M, 1, L], what it sees at the last of the
             k, where one window is to train them all.
         target: int64 [M, k], the item that comes; at least one in each pack.
@@ -40,11 +44,14 @@ class PackWindows(NamedTuple):
         negatives: int64 [S], items drawn to stand for the catalogue in the softmax; in training alone.
         sample: int64 [M, k, 99], items that the user never takes, for the sampled metrics; 0 where there are none; in
             evaluation alone.
+        world: what everybody had taken by each of S moments, where a world is read.
+        moment: int64 [M], the moment in `world` at which each pack is made.
     """
 
     context: Tensor
     row: Tensor
     cut: Tensor
+    known: Tensor
     history: Tensor
     target: Tensor
     position: Tensor
@@ -52,6 +59,8 @@ class PackWindows(NamedTuple):
     user: Tensor
     negatives: Tensor | None = None
     sample: Tensor | None = None
+    world: World | None = None
+    moment: Tensor | None = None
 
 
 class Windows:
@@ -65,6 +74,10 @@ class Windows:
         history: L.
         shared_windows: train the k targets of a pack on one window of the history; cheaper, where L is long.
         negatives: S, items that stand for the catalogue in a batch of training; None for the whole of it.
+        times: the pack of each interaction; None for packs that are made right before the interactions they serve.
+        since: int64 [U], the first row of each user to train on, where it is not the user's first.
+        trains_packs: training needs packs as old as `times` has them, and not only their targets.
+        trends: what everybody takes over time, for batches with the world's state; it needs `times`.
     """
 
     def __init__(
@@ -78,6 +91,10 @@ class Windows:
         history: int,
         shared_windows: bool = False,
         negatives: int | None = None,
+        times: PackTimes | None = None,
+        since: IntArray | None = None,
+        trains_packs: bool = True,
+        trends: Trends | None = None,
     ) -> None:
         self.items = torch.from_numpy(interactions.items)
         self.n_items = interactions.n_items
@@ -89,10 +106,22 @@ class Windows:
         self.refresh, self.context_length, self.history = refresh, context_length, history
         self.shared_windows = shared_windows
         self.negatives = negatives
+        self.times, self.trains_packs, self.trends = times, trains_packs, trends
+        self.since = self.starts if since is None else since
 
     def training(self, batch_size: int, seed: int) -> DataLoader[PackWindows]:
-        """One epoch: every user's training rows, tiled from a random phase into stretches of T targets."""
+        """One epoch: every user's training rows, tiled from a random phase into stretches of T targets.
+
+        Packs that have `times` are cut as in evaluation, in another order each epoch.
+        """
         rng = np.random.default_rng(seed)
+        generator = torch.Generator().manual_seed(seed)
+        if self.times and self.trains_packs:
+            rows = self._served(self.since, self.split.validation)
+            # Batches in any order; with the world's state, neighbours in time stay in one batch and share it.
+            pieces = np.array_split(rows, max(1, len(rows) // (batch_size if self.trends else 1)))
+            rows = np.concatenate([pieces[piece] for piece in rng.permutation(len(pieces))])
+            return _loader(rows, batch_size, lambda rows: self._training(rows, self.refresh, generator))
         stretch = self.context_length
         firsts = self.starts - rng.integers(stretch, size=len(self.starts))
         counts = -(-(self.split.validation - firsts) // stretch)
@@ -101,14 +130,14 @@ class Windows:
         within = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
         first = firsts[user] + within * stretch
         order = rng.permutation(len(first))
-        rows = np.stack([first, self.starts[user], self.split.validation[user], user], axis=1)[order]
-        generator = torch.Generator().manual_seed(seed)
+        # The last pack of a stretch knows all but its last k items, the others less, by their cuts.
+        known = first + stretch - self.refresh
+        rows = np.stack([first, self.starts[user], self.split.validation[user], user, known], axis=1)[order]
+        return _loader(rows, batch_size, lambda rows: self._training(rows, stretch, generator))
 
-        def cut(rows: Tensor) -> PackWindows:
-            negatives = draw_items(self.n_items, self.negatives, generator) if self.negatives else None
-            return self._cut(rows, stretch, self.refresh if self.shared_windows else 1, negatives)
-
-        return _loader(rows, batch_size, cut)
+    def _training(self, rows: Tensor, targets: int, generator: torch.Generator) -> PackWindows:
+        negatives = draw_items(self.n_items, self.negatives, generator) if self.negatives else None
+        return self._cut(rows, targets, self.refresh if self.shared_windows else 1, negatives)
 
     def validation(self, batch_size: int) -> DataLoader[PackWindows]:
         """Every user up to `VALIDATION_USERS`; of more, as many by chance, always the same."""
@@ -121,44 +150,63 @@ class Windows:
         return self._serving(self.split.test, self.split.end, batch_size)
 
     def _serving(self, begins: IntArray, ends: IntArray, batch_size: int) -> DataLoader[PackWindows]:
-        """Every user's rows from `begins` to `ends`, a new pack every k of them."""
-        rows = [
-            (first, start, end, user)
-            for user, (start, begin, end) in enumerate(zip(self.starts, begins, ends, strict=True))
-            for first in range(begin, end, self.refresh)
-        ]
+        """Every user's rows from `begins` to `ends`, a new pack every k of them, or as `times` has it."""
 
         def cut(rows: Tensor) -> PackWindows:
             packs = self._cut(rows, self.refresh, 1)
             return packs._replace(sample=self._sample(packs))
 
-        return _loader(np.array(rows, dtype=np.int64).reshape(-1, 4), batch_size, cut)
+        return _loader(self._served(begins, ends), batch_size, cut)
+
+    def _served(self, begins: IntArray, ends: IntArray) -> IntArray:
+        """The rows of `_cut` for every user's rows from `begins` to `ends`; with the world's state, in time order."""
+        rows: list[tuple[int, ...]] = []
+        for user, (start, begin, end) in enumerate(zip(self.starts, begins, ends, strict=True)):
+            if self.times is None:
+                rows += [(first, start, end, user, first) for first in range(begin, end, self.refresh)]
+            elif begin < end:
+                packs = self.times.packs(int(begin), int(end), self.refresh)
+                rows += [(first, start, stop, user, self.times.known[first]) for first, stop in packs]
+        served = np.array(rows, dtype=np.int64).reshape(-1, 5)
+        if self.trends and self.times:
+            served = served[np.argsort(self.times.made[served[:, 0]], kind="stable")]
+        return served
 
     def _cut(
         self, rows: Tensor, targets: int, per_window: int, negatives: Tensor | None = None
     ) -> PackWindows:
-        """`rows` int64 [B, 4]: first target, the user's first row, one past the last that may be seen, user."""
-        first, low, high, user = rows.unbind(1)
+        """`rows` int64 [B, 5]: first target, the user's first row, one past the last that may be seen, user, and one
+        past the last that the context may hold.
+        """
+        first, low, high, user, known = rows.unbind(1)
         position = (first[:, None] + torch.arange(targets)).view(len(rows), -1, self.refresh)
         target = self._items_at(position, low, high)
         if self.ranking == "unseen":
             target = target * self.new[position.clamp(0, len(self.new) - 1)]
-        # In training a row holds many cuts, the last one k before the last target; in evaluation just the one.
-        context_end = first[:, None] + targets - self.refresh
-        context = context_end + torch.arange(-self.context_length, 0)
+        context = known[:, None] + torch.arange(-self.context_length, 0)
         row, pack = (target != 0).any(dim=2).nonzero(as_tuple=True)
+        # In training a row can hold many cuts, the last one at its end; in evaluation it holds just this.
+        before_end = (target.shape[1] - 1 - pack) * self.refresh
+        world, moment = (
+            self.trends.before(self.times.made[position[row, pack, 0].numpy()])
+            if self.trends and self.times
+            else (None, None)
+        )
         position = position[row, pack]
         history = position[:, per_window - 1 :: per_window, None] + torch.arange(-self.history, 0)
         return PackWindows(
             context=self._items_at(context, low, high),
             row=row,
-            cut=self.context_length - 1 - (target.shape[1] - 1 - pack) * self.refresh,
+            cut=self.context_length - 1 - before_end,
+            known=known[row] - before_end,
             history=self._items_at(history, low[row], high[row]),
             target=target[row, pack],
             position=position,
             first_seen=self._first_seen(user, negatives),
             user=user,
             negatives=negatives,
+            world=world,
+            moment=moment,
         )
 
     def _items_at(self, index: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from mnet.toolchain.training.config import Config, FitConfig, task_settings
 
 STATIC, CLOUD, DISTILLED, DIRECT, GENERATED = "static", "cloud", "distillation", "direct", "metanetwork"
 FINE_TUNED = "fine-tuning"
+EARLY, WORLD, BOTH = "early static", "world pack", "metanetwork + world"
 
 
 def load_data(config: Config) -> Any:
@@ -52,8 +53,15 @@ def fits(config: Config) -> dict[str, FitConfig]:
         DISTILLED: config.distillation and config.distillation.fit,
         DIRECT: config.direct and config.direct.fit,
         GENERATED: config.metanetwork and config.metanetwork.fit,
+        EARLY: config.static if config.world else None,
+        WORLD: config.world and config.world.fit,
     }
     return {name: fit for name, fit in sections.items() if fit}
+
+
+def kept(config: Config) -> tuple[str, ...]:
+    """The methods whose modules a run keeps: all but the early static model, which only teaches."""
+    return tuple(name for name in fits(config) if name != EARLY)
 
 
 def build_module(name: str, task: Task[Any], config: Config) -> nn.Module:
@@ -63,6 +71,9 @@ def build_module(name: str, task: Task[Any], config: Config) -> nn.Module:
         return task.device_model(config.cloud.model)
     if name in (DIRECT, GENERATED):
         return _build_metanetwork(task, config, direct=name == DIRECT)
+    if name == WORLD:
+        assert config.world
+        return task.world_generator(**config.world.model_dump(exclude={"fit"}))
     return task.device_model(config.model)
 
 

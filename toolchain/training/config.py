@@ -126,6 +126,20 @@ class MetaNetworkConfig(Strict):
     fit: FitConfig = Field(description="Its fit.")
 
 
+class WorldConfig(Strict):
+    """World packs: parameters from what everybody did of late, the same for all devices; they need no upload.
+
+    They are taught by a device model that is fitted as `static` says, on an early part of the training time alone.
+    """
+
+    half_lives: tuple[float, ...] = Field(
+        (100, 400, 1600, 6400, 25600),
+        description="Of the trends that it reads, in interactions of all users.",
+    )
+    hidden: int = Field(16, gt=0, description="Width of its hidden layers.")
+    fit: FitConfig = Field(description="Its fit.")
+
+
 class Config(Strict):
     """A run; a method whose section is missing is not trained."""
 
@@ -148,6 +162,7 @@ class Config(Strict):
         "static",
         description="The method that gains are over: the strongest one without generation that costs a device no more.",
     )
+    world: WorldConfig | None = Field(None, description="World packs.")
     seed: int = Field(0, ge=0, description="Of weights, batches and everything else that is random.")
 
     @property

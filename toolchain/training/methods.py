@@ -8,10 +8,18 @@ from torch import Tensor
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.metanetwork.context_images import ImageContext
-from mnet.toolchain.training.build import DIRECT, FINE_TUNED, GENERATED, STATIC, generated_names
+from mnet.toolchain.training.build import (
+    BOTH,
+    DIRECT,
+    FINE_TUNED,
+    GENERATED,
+    STATIC,
+    WORLD,
+    generated_names,
+)
 from mnet.toolchain.training.on_device import on_device_rows, on_device_scorer
 from mnet.toolchain.training.run import Run, read_metrics
-from mnet.toolchain.training.scorers import FineTunedScorer, GeneratedScorer, StaticScorer
+from mnet.toolchain.training.scorers import FineTunedScorer, GeneratedScorer, StaticScorer, WorldScorer
 
 DEFAULT = "default pack"
 # Ten numbers: the static model with the class prior that the cloud's own classifier finds in the context.
@@ -27,6 +35,9 @@ def run_methods(run: Run, data: Any) -> dict[str, Method]:
         if name in (DIRECT, GENERATED):
             assert isinstance(module, MetaNetwork)
             methods[name] = GeneratedScorer(run.task, module)
+        elif name == WORLD:
+            methods[name] = WorldScorer(run.task, run.static, module)
+            methods |= run.task.world_baselines()
         else:
             methods[name] = StaticScorer(run.task, module)
     if GENERATED in run.modules:
@@ -34,6 +45,10 @@ def run_methods(run: Run, data: Any) -> dict[str, Method]:
         encoder = run.metanetwork.context_encoder
         if isinstance(encoder, ImageContext) and encoder.classifier is not None:
             methods[CLOUD_PRIOR] = _with_cloud_prior(run, encoder)
+        if WORLD in run.modules:
+            personal = GeneratedScorer(run.task, run.metanetwork)
+            model = run.metanetwork.device_model
+            methods[BOTH] = WorldScorer(run.task, model, run.modules[WORLD], personal)
     if run.config.fine_tuning:
         tuned = (read_metrics(run.path) or {})[FINE_TUNED]
         methods[FINE_TUNED] = FineTunedScorer(

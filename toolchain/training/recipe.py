@@ -22,13 +22,16 @@ from mnet.toolchain.training.build import (
     CLOUD,
     DIRECT,
     DISTILLED,
+    EARLY,
     FINE_TUNED,
     GENERATED,
     STATIC,
+    WORLD,
     build_module,
     build_task,
     cloud_training,
     fits,
+    kept,
     load_data,
 )
 from mnet.toolchain.training.config import Config, FitConfig
@@ -50,6 +53,7 @@ from mnet.toolchain.training.run import (
     write_json,
     write_metrics,
     write_policy,
+    write_world,
 )
 from mnet.toolchain.training.scorers import Scorer, training_scorer
 from mnet.toolchain.training.shift import NoShiftError, fit_shift
@@ -84,7 +88,8 @@ def train(
     stages = Stages(config.seed, out / "fits", console, hardware)
     for name, settings in fits(config).items():
         trained_as = build_task(cloud_training(config), facts) if name == CLOUD else task
-        teacher = (modules[CLOUD],) if name == DISTILLED else ()
+        trained_as = task.earlier() if name == EARLY else trained_as
+        teacher = tuple(modules[of] for of in {DISTILLED: (CLOUD,), WORLD: (EARLY,)}.get(name, ()))
         splits = trained_as.splits(data, modules[name], *teacher)
         if name in (DIRECT, GENERATED) and config.metanetwork and config.metanetwork.start == STATIC:
             start_from(modules[STATIC], modules[name])
@@ -101,7 +106,9 @@ def train(
         scorer = on_device_scorer(task, modules[base], steps, splits)
         stages.metrics[name] = tune_on_device(name, scorer, splits, console)
 
-    save_modules(out / CHECKPOINT, **modules)
+    if WORLD in modules:
+        write_world(out, task.world(modules[WORLD], data))
+    save_modules(out / CHECKPOINT, **{name: modules[name] for name in kept(config)})
     if isinstance(network, MetaNetwork):
         _write_shift(task, network, task.splits(data, network), out, console)
     write_curves(out, task.metrics[0])

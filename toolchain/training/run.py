@@ -6,6 +6,7 @@ checkpoint.safetensors   the weights of each method under its name: `static.*`, 
 metrics.json             validation metrics and seconds of each fit
 curves.csv, curves.png   loss and validation metric by epoch
 policy.safetensors       the request policy `shift`, where the task offers one
+world.safetensors        the latest state of the world, where the config has a world
 """
 
 import hashlib
@@ -24,13 +25,14 @@ from torch import Tensor, nn
 from mnet.export.format.shift import Shift
 from mnet.toolchain.durable import write_durably
 from mnet.toolchain.errors import UserError
-from mnet.toolchain.metanetwork import MetaNetwork
+from mnet.toolchain.metanetwork import MetaNetwork, World
 from mnet.toolchain.tasks import Task
-from mnet.toolchain.training.build import GENERATED, STATIC, build_module, build_task, fits
+from mnet.toolchain.training.build import GENERATED, STATIC, build_module, build_task, kept
 from mnet.toolchain.training.config import RUN_CONFIG, Config, find_run, parse_config, read_values
 
 CONFIG, FACTS, CHECKPOINT, METRICS = RUN_CONFIG, "facts.json", "checkpoint.safetensors", "metrics.json"
 POLICY = "policy.safetensors"
+WORLD_STATE = "world.safetensors"
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def load_run(path: str | Path) -> Run:
     path = Path(path)
     config, facts, tensors = read_config(path), _read_facts(path), _read_checkpoint(path)
     task = build_task(config, facts)
-    modules = {name: build_module(name, task, config) for name in fits(config)}
+    modules = {name: build_module(name, task, config) for name in kept(config)}
     try:
         for name, module in modules.items():
             _load(module.eval(), tensors, f"{name}.")
@@ -159,6 +161,25 @@ def read_policy(path: Path) -> Shift | None:
     """The request policy `shift` of a run; None where it has none. Raises BundleError for a damaged one."""
     file = path / POLICY
     return Shift.from_bytes(file.read_bytes()) if file.is_file() else None
+
+
+@rank_zero_only
+def write_world(path: Path, world: World) -> None:
+    """Keep the latest state of the world, for the packs that a service makes."""
+    part = path / f"{WORLD_STATE}.part"
+    save_file({name: value.contiguous() for name, value in world._asdict().items()}, part)
+    part.replace(path / WORLD_STATE)
+
+
+def read_world(path: Path) -> World | None:
+    """The latest state of the world of a run; None where it has none. Raises UserError for a damaged one."""
+    file = path / WORLD_STATE
+    if not file.is_file():
+        return None
+    try:
+        return World(**load_file(file))
+    except (SafetensorError, TypeError) as error:
+        raise UserError(f"{file} is damaged: {error}") from None
 
 
 def load_module(file: Path, model: nn.Module) -> None:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from mnet.toolchain.metanetwork import MetaNetwork, under
 from mnet.toolchain.tasks import Task
-from mnet.toolchain.training.build import CLOUD, DIRECT, DISTILLED, GENERATED
+from mnet.toolchain.training.build import CLOUD, DIRECT, DISTILLED, EARLY, GENERATED, WORLD
 from mnet.toolchain.training.config import Config
 
 
@@ -173,6 +173,40 @@ class FineTunedScorer(nn.Module):
         return {name: value.detach() for name, value in tuned.items()}
 
 
+class WorldScorer(Scorer):
+    """A device model under the parameters that carry the state of the world, the same for everyone at one moment.
+
+    The device model is finished, and stays as it is: what is trained is the generator. With `personal`, the MetaNetwork
+    of that device model adds what it generates from each device's own context.
+    """
+
+    def __init__(
+        self,
+        task: Task[Any],
+        model: nn.Module,
+        generator: nn.Module,
+        personal: GeneratedScorer | None = None,
+    ) -> None:
+        super().__init__(task)
+        self._finished = (model.eval(), personal)  # in a tuple: not a part of what is trained and saved
+        self.generator = generator
+
+    def forward(self, batch: Any) -> Tensor:
+        model, _ = self._finished
+        return self.task.outputs(under(model, self.packs(batch)), batch)
+
+    def packs(self, batch: Any) -> dict[str, Tensor]:
+        """The parameters of each pack of the batch, fp32 [M, *shape]."""
+        model, personal = self._finished
+        world = self.task.world_pack(self.generator, model, batch.world)
+        own = personal.packs(batch) if personal else {}
+        return own | {name: values[batch.moment] for name, values in world.items()}
+
+    def loss(self, batch: Any) -> Loss:
+        loss = self.task.loss(self(batch), batch)
+        return Loss(loss, loss)
+
+
 def training_scorer(name: str, task: Task[Any], config: Config, modules: Mapping[str, nn.Module]) -> Scorer:
     """The method `name`, to train `modules[name]`; what it learns from has been trained before."""
     module = modules[name]
@@ -190,4 +224,6 @@ def training_scorer(name: str, task: Task[Any], config: Config, modules: Mapping
         return GeneratedScorer(
             task, module, config.metanetwork.auxiliary_loss, config.metanetwork.default_share
         )
+    if name == WORLD:
+        return WorldScorer(task, modules[EARLY], module)
     return StaticScorer(task, module)
