@@ -15,7 +15,7 @@ def command(
     config: Annotated[
         str, typer.Argument(help="A built-in config, as `movielens-100k/sasrec`, or a YAML file.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the trials; the same one again goes on with them.")],
+    out: Annotated[Path, typer.Option(help="Folder of the trials; rerun with the same folder to resume.")],
     minutes: Annotated[
         float, typer.Option(min=0, help="Start no round of trials that would last longer, in all calls.")
     ] = 30.0,
