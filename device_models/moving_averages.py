@@ -66,7 +66,9 @@ class DampedAverages(nn.Module):
         sum_s decay^(t-s) kept_s x_s / sum_s decay^(t-s) kept_s.
         """
         t = slice(None if last is None else -last, None)
-        weights = torch.exp(functional.logsigmoid(self.decay)[:, None, None] * self.age[t]) * self.past[t]
+        # log(sigmoid(decay)), in an operation that CoreML has.
+        rates = -functional.softplus(-self.decay)
+        weights = torch.exp(rates[:, None, None] * self.age[t]) * self.past[t]
         x = (x * kept[..., None]).unflatten(2, (len(weights), -1))
         # Group by group, so that no group's weights are copied for each row of the batch.
         sums = (weights @ x.permute(2, 1, 0, 3).flatten(2)).unflatten(2, (len(x), -1))
