@@ -153,6 +153,14 @@ def _gather(
     return found.reshape(x.shape[:at] + indices.shape + x.shape[at + 1 :])
 
 
+def _gather_nd(
+    x: Tensor, indices: Tensor, batch_dims: Tensor | None = None, validate_indices: Tensor | None = None
+) -> Tensor:
+    if batch_dims is not None and int(batch_dims) != 0:
+        raise TypeError(f"a gather of {int(batch_dims)} batch dimensions")
+    return x[tuple(each.long() for each in indices.unbind(-1))]
+
+
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return functional.linear(x, weight, bias)
 
@@ -248,6 +256,7 @@ OPS: dict[str, Op] = SPATIAL_OPS | {
     "split": _split,
     "slice_by_index": _slice_by_index,
     "gather": _gather,
+    "gather_nd": _gather_nd,
     "linear": _linear,
     "matmul": _matmul,
     "scaled_dot_product_attention": _attention,

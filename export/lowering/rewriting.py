@@ -202,12 +202,24 @@ def _filled(number: float | None) -> Rewrite:
     return fill
 
 
-FILLED: dict[Any, Rewrite] = {
+def _both(node: Node, x: Any, other: Any) -> Any:
+    """`&` of two masks. Of integers it stays what it is, which coremltools refuses by name."""
+    return (
+        torch.logical_and(x, other) if node.meta["val"].dtype == torch.bool else torch.bitwise_and(x, other)
+    )
+
+
+UNKNOWN_TO_COREMLTOOLS: dict[Any, Rewrite] = {
+    aten.__and__.Tensor: _both,
+    aten.bitwise_and.Tensor: _both,
     aten.zeros_like.default: _filled(0.0),
     aten.ones_like.default: _filled(1.0),
     aten.full_like.default: _filled(None),
+    aten.new_zeros.default: _filled(0.0),
+    aten.new_ones.default: _filled(1.0),
+    aten.new_full.default: _filled(None),
 }
-"""Tensors like another: coremltools keeps the dtype of that one, which inverts masks of attention."""
+"""What coremltools does not know; tensors like another, which it gives that one's dtype, so that masks are inverted."""
 
 AFFINE: dict[Any, Rewrite] = {
     aten.layer_norm.default: layer_norm,

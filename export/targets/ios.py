@@ -33,7 +33,7 @@ from mnet.export.lowering.coreml_state import turn_into_state
 from mnet.export.lowering.rewriting import (
     AFFINE,
     CONVOLUTIONS,
-    FILLED,
+    UNKNOWN_TO_COREMLTOOLS,
     downstream,
     is_dilated_or_transposed,
     rewritten,
@@ -217,11 +217,11 @@ def _with_constant_parameters(
         node
         for node in traced.graph.nodes
         if node.target == torch.ops.aten.rms_norm.default
-        or node.target in FILLED
+        or node.target in UNKNOWN_TO_COREMLTOOLS
         or (node.target in AFFINE and takes(node, generated))
         or (node.target in CONVOLUTIONS and takes(node, generated) and is_dilated_or_transposed(node))
     ]
-    return rewritten(traced, inputs, AFFINE | CONVOLUTIONS | FILLED, chosen)
+    return rewritten(traced, inputs, AFFINE | CONVOLUTIONS | UNKNOWN_TO_COREMLTOOLS, chosen)
 
 
 class _Program:
