@@ -165,7 +165,7 @@ def test_a_class_of_the_test_alone_and_a_folder_by_the_parts_are_refused(tmp_pat
     with pytest.raises(UserError, match=r"class c is in .*test alone"):
         load_image_folder(tmp_path)
     (tmp_path / "test" / "c").rename(tmp_path / "extra")
-    with pytest.raises(UserError, match="has parts, such as train, and beside them extra"):
+    with pytest.raises(UserError, match="has parts, such as train, and the folder extra"):
         load_image_folder(tmp_path)
 
 
