@@ -78,11 +78,13 @@ class ScreensTest {
     }
 
     @Test
-    fun `a bundle that a power cut tore is unpacked anew`() {
+    fun `a bundle that a power cut tore is unpacked again`() {
         put(Machine.folder("assets"), night = false)
         val main = MainActivity()
-        main.open(DemoApplication().apply { onCreate() })
+        val first = DemoApplication().apply { onCreate() }
+        main.open(first)
         await("the first start") { main.says(R.id.status, R.string.status_alone) }
+        first.recommender!!.close() // as the end of a process would, it gives up the phone's folder
         val unpacked = File(folder, "files/bundles").listFiles()!!.single()
         RandomAccessFile(File(unpacked, Bundle.open(unpacked).manifest.program), "rw").use { it.setLength(it.length() / 2) }
         val again = MainActivity()
