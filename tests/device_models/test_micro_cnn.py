@@ -46,8 +46,8 @@ def test_each_pack_has_its_own_convolutions(model: MicroCNN) -> None:
         for name in model.generated
     }
     images = torch.rand(3, 2, 3, 16, 16)
-    with torch.no_grad(), under(model, packs):
-        together = model(images.flatten(0, 1))
+    with torch.no_grad():
+        together = under(model, packs)(images.flatten(0, 1))
     torch.testing.assert_close(together, call(model, packs, images).flatten(0, 1), atol=1e-5, rtol=1e-5)
 
 
