@@ -21,6 +21,7 @@ from tests.docs.markdown import ROOT, blocks, files
 
 PORT = "8765"
 PATIENCE_S = 150.0
+STOP = "Stop the phone with Ctrl-C"
 
 
 @pytest.mark.timeout(600)
@@ -29,11 +30,14 @@ def test_every_word(tmp_path: Path) -> None:
     for name, text in files(page).items():
         (tmp_path / name).write_text(text)
     printed, terminals = "", {}
-    with ExitStack() as stack:
+    with ExitStack() as stack, ExitStack() as phone:
         for block in blocks(page):
             if block.language == "sh" and block.word:
-                terminals[block.word] = stack.enter_context(terminal(block.text, tmp_path, block.word))
+                running = phone if block.word == "phone" else stack
+                terminals[block.word] = running.enter_context(terminal(block.text, tmp_path, block.word))
             elif block.language == "sh":
+                if STOP in page[: page.index(block.text)]:
+                    phone.close()
                 printed = run(block.text, tmp_path)
             elif block.language == "text" and block.word:
                 wait_for(block.text, terminals[block.word])
