@@ -32,7 +32,7 @@ def test_a_page_of_a_run_and_a_bundle(tiny_run: Path, tiny_bundle: Path, tmp_pat
 
 def test_each_kind_of_figures_has_its_section(tmp_path: Path) -> None:
     row = {"metric": 0.1, "epochs_to_95": 2, "weight_change": 0.03, "changed_lists": 0.5, "curve": [0.1, 0.2]}
-    gain = {"relative": 0.07, "low": 0.05, "high": 0.09, "p": 0.0002}
+    gain = {"kind": "gain", "relative": 0.07, "low": 0.05, "high": 0.09, "p": 0.0002}
     left = {
         "ablation.json": {"metric": "ndcg@10", "variants": {"none": row, "smoothing": row, "all": row}},
         "staleness.json": {

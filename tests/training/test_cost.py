@@ -14,7 +14,7 @@ def test_every_method_is_timed_and_adapting_compared(small_run: Path) -> None:
     assert set(report["training"]) == {"static", "cloud", "distillation", "direct", "metanetwork"}
     assert min(report["training"].values()) > 0
     adaptation = report["adaptation"]
-    assert adaptation["steps"] in (1, 2)
+    assert adaptation["steps"] in {2**doublings for doublings in range(8)}
     for row in adaptation["devices"].values():
         assert row["ratio"] == pytest.approx(row["fine_tuning_ms"] / row["generation_ms"])
         assert row["ratio"] > 0

@@ -57,6 +57,7 @@ def command(
     Example: `mnet serve runs/ml --bundle bundles/ml --state server`
     """
     import json
+    import logging
     from collections.abc import Sequence
 
     from mnet.toolchain.cloud.logs import log_to_stderr
@@ -101,5 +102,7 @@ def command(
                 for name, value in facts.items():
                     console.print(f"{name.replace('_', ' '):>13}  {value}")
 
-        Printer(stderr=True).print(f"starting, workers: {workers}; loading PyTorch, runs and bundles")
+        logging.getLogger("mnet.serve").info(
+            "starting, workers: %d; loading PyTorch, runs and bundles", workers
+        )
         serve(settings, listener, ready)
