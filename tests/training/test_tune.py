@@ -1,4 +1,4 @@
-"""`mnet tune`: every method has as many trials, a stopped one goes on, and what it leaves is a config to train."""
+"""`mnet tune`: every method has as many trials, a stopped one resumes, and what it leaves is a config to train."""
 
 import json
 import sqlite3
@@ -26,7 +26,7 @@ def test_every_method_has_as_many_trials_and_the_best_are_kept(tmp_path: Path) -
         "metanetwork": 1,
     }
     assert load_config(str(tmp_path / "best.yaml")) == SMALL, "the first trial is the config as it is"
-    # The same call with more trials goes on: none of those that are done is repeated.
+    # The same call with more trials resumes: none of those that are done is repeated.
     report = tune(SMALL, tmp_path, 30, 3, QUIET)
     with sqlite3.connect(tmp_path / "tune.db") as studies:
         assert studies.execute("select count(*) from trials").fetchone() == (9,)

@@ -61,7 +61,7 @@ class Row:
 
 
 def ablate(config: Config, out: Path, console: Console) -> dict[str, Any]:
-    """Train and test every variant of the config's MetaNetwork in the folder `out`; stopped, it goes on.
+    """Train and test every variant of the config's MetaNetwork in the folder `out`; rerun to resume.
 
     Leaves `ablation.json` and `ablation.png` there and returns `metric`, `seed` and `variants` {name: Row}. Without
     the residual the weights are generated in full, from nothing. Raises UserError.

@@ -102,7 +102,7 @@ def fit(
 ) -> Fitted:
     """Train `scorer` in place to its best epoch.
 
-    `folder` keeps checkpoints and curves; a fit that was killed goes on from the last epoch in it.
+    `folder` keeps checkpoints and curves; a fit that was killed resumes from the last epoch in it.
     """
     metric, mode = scorer.task.metrics[0], "max" if scorer.task.higher_is_better else "min"
     best = ModelCheckpoint(

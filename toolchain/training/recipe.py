@@ -64,7 +64,7 @@ def train(
 ) -> dict[str, Any]:
     """Train what `config` describes into the run folder `out`; return validation metric and seconds of each fit.
 
-    A run that was stopped goes on where it was, a finished one is left alone. Raises UserError when `out`
+    A run that was stopped resumes where it was, a finished one is left alone. Raises UserError when `out`
     holds a run of another config, or the hardware is not there.
     """
     check_config(out, config)

@@ -48,7 +48,7 @@ def tune(config: Config, out: Path, minutes: float, trials: int | None, console:
 
     A round is one trial of each method; a new one starts while `minutes`, counted over all calls, are expected to last
     for it, and there are fewer than `trials`. The first trial of a method is the config as it is. The studies are in
-    `tune.db`: the same call again goes on. Leaves `best.yaml`, a config, and `tune.json`.
+    `tune.db`: rerun to resume. Leaves `best.yaml`, a config, and `tune.json`.
 
     Returns `metric`, `seconds`, and `methods` {method: {trials, value, first, settings}}. Raises UserError when `out`
     holds the trials of another config.
@@ -67,7 +67,7 @@ def tune(config: Config, out: Path, minutes: float, trials: int | None, console:
     while not seconds or (seconds + longest < 60 * minutes and (trials is None or _done(studies) < trials)):
         started = time.perf_counter()
         for name, study in studies.items():
-            # A round that was stopped halfway goes on with the methods that have one trial less.
+            # A round that was stopped halfway resumes with the methods that have one trial less.
             if len(_finished(study)) <= _done(studies):
                 if not study.trials:
                     study.enqueue_trial(_as_it_is(config, name))
