@@ -19,7 +19,8 @@ from mnet.toolchain.metanetwork.context_images import ImageContext
 from mnet.toolchain.settings import Part, Strict, find_part
 from mnet.toolchain.tasks.label_free import LabelFree
 from mnet.toolchain.tasks.photos import DeviceSplits, Photos
-from mnet.toolchain.tasks.task import Own, Seen, Splits, Task
+from mnet.toolchain.tasks.splits import Splits
+from mnet.toolchain.tasks.task import Own, Seen, Task
 
 TASKS = {"classification": "Classification"}
 

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mnet.toolchain.metanetwork.label_prior import label_prior
-from mnet.toolchain.tasks.task import Settings, Splits
+from mnet.toolchain.tasks.on_device import Settings
+from mnet.toolchain.tasks.splits import Splits
 
 STEPS = ("statistics", "centring", "t3a", "label-prior")
 # What is tried on the validation devices for each step; the middle one is what it starts from.

@@ -14,10 +14,11 @@ from torch.nn import functional
 from mnet.toolchain import builtin
 from mnet.toolchain.data import Interactions, load_interactions
 from mnet.toolchain.errors import UserError
-from mnet.toolchain.metanetwork import ItemContextEncoder, MetaNetwork, World, WorldGenerator, for_all
+from mnet.toolchain.metanetwork import ItemContextEncoder, MetaNetwork, WorldGenerator, for_all
 from mnet.toolchain.settings import Part, Strict
 from mnet.toolchain.tasks.candidates import MASKED, against_negatives, without_seen
 from mnet.toolchain.tasks.freshness import pack_times
+from mnet.toolchain.tasks.item_worlds import ItemWorlds
 from mnet.toolchain.tasks.next_item_replay import NextItemReplay
 from mnet.toolchain.tasks.protocols import split_interactions
 from mnet.toolchain.tasks.ranking import METRICS, full_values, ranks, sampled_ranks, sampled_values
@@ -30,7 +31,7 @@ TASKS = {"recommendation": "Recommendation"}
 
 
 @dataclass(frozen=True)
-class Recommendation(NextItemReplay):
+class Recommendation(NextItemReplay, ItemWorlds):
     """Next-item recommendation.
 
     A device model of it has `history`, the number of items that it looks back on, `encode(history, last)` and
@@ -177,28 +178,6 @@ class Recommendation(NextItemReplay):
         dates = self.settings.rolling.moved_back()
         return replace(self, settings=self.settings.model_copy(update={"rolling": dates}))
 
-    def world_generator(self, **settings: Any) -> WorldGenerator:
-        return WorldGenerator(**settings)
-
-    def world(self, generator: nn.Module, data: Interactions) -> World:
-        if not data.dated:
-            raise UserError(f"{data.name} has no times: what everybody took of late is not known")
-        return Trends(data, cast(WorldGenerator, generator).half_lives.tolist()).now()
-
-    def world_pack(self, generator: nn.Module, model: nn.Module, world: World) -> dict[str, Tensor]:
-        try:
-            own = model.get_parameter("item_bias.weight").detach()[1:, 0]
-            model.get_parameter("item_scale.weight")
-        except AttributeError:
-            raise UserError(
-                "world: the device model has no item_bias and item_scale; take moving-averages"
-            ) from None
-        scale, bias = generator(world, own)
-        return {
-            "item_scale.weight": functional.pad(scale, (1, 0))[..., None],
-            "item_bias.weight": functional.pad(bias, (1, 0))[..., None],
-        }
-
     def baselines(self, data: Interactions) -> dict[str, Callable[[PackWindows], Tensor]]:
         """`popularity`: how often each item was taken in the training rows, the same for everyone."""
         split = split_interactions(
@@ -213,17 +192,6 @@ class Recommendation(NextItemReplay):
             return without_seen(everyone, batch).flatten(0, 1)
 
         return {"popularity": scores}
-
-    def world_baselines(self) -> dict[str, Callable[[PackWindows], Tensor]]:
-        """`trend`: how often each item was taken of late, by the second half-life: no model, a table for all."""
-
-        def trend(batch: PackWindows) -> Tensor:
-            assert batch.world is not None
-            assert batch.moment is not None
-            taken = batch.world.counts[batch.moment, :, 1]
-            return without_seen(taken[:, None].expand(*batch.target.shape, -1), batch).flatten(0, 1)
-
-        return {"trend": trend}
 
     def outputs(self, model: nn.Module, batch: PackWindows) -> Tensor:
         """fp32 [M * k, n_items], item i in column i - 1, less what the user had seen before the target.

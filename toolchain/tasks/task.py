@@ -5,9 +5,9 @@ of that ready but the data, the loss and the metric.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, Self, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -18,23 +18,14 @@ from torch.utils.data import DataLoader
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import ContextEncoder, MetaNetwork, World
 from mnet.toolchain.settings import Part, Strict, build_part
+from mnet.toolchain.tasks.on_device import OnDevice
+from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.tasks.timeline import Question, Timeline
 
 Batch = TypeVar("Batch")
-Loaded = TypeVar("Loaded", covariant=True)
 
 # What a device model returns: one tensor, or several by their names in `Task.output_names`.
 Outputs = Tensor | dict[str, Tensor]
-
-
-class Splits(Protocol[Loaded]):
-    """Loaders of batches; a batch holds M packs, each of which serves some samples."""
-
-    def training(self, batch_size: int, seed: int) -> DataLoader[Loaded]: ...
-
-    def validation(self, batch_size: int) -> DataLoader[Loaded]: ...
-
-    def test(self, batch_size: int) -> DataLoader[Loaded]: ...
 
 
 class Seen(NamedTuple):
@@ -58,34 +49,6 @@ class Own(NamedTuple):
     training: Callable[[int], Iterable[Any]]
     judged: Any
     bias: Tensor
-
-
-Settings = Mapping[str, Any]
-
-
-class OnDevice(Protocol):
-    """Something that a device can do with its context by itself, without labels and gradients, to predict better.
-
-    It consists of `steps`, each with settings of its own, which are chosen on validation; see
-    `mnet.toolchain.tasks.label_free`.
-    """
-
-    steps: tuple[str, ...]
-
-    @property
-    def start(self) -> Settings:
-        """The settings to start from."""
-
-    def around(self, step: str, settings: Settings) -> list[Settings]:
-        """Everything that is tried for one step, with the others as in `settings`."""
-
-    def source(self, model: nn.Module, splits: Splits[Any]) -> Any:
-        """What the device is shipped of the training data."""
-
-    def outputs(
-        self, model: nn.Module, source: Any, batch: Any, trials: Sequence[Settings]
-    ) -> Iterator[Tensor]:
-        """As `Task.outputs`, once for each of the settings `trials`."""
 
 
 class Task(ABC, Generic[Batch]):

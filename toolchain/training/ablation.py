@@ -18,7 +18,7 @@ from mnet.toolchain.console import track
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.tasks import Task, find_task
-from mnet.toolchain.tasks.task import Splits
+from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.training.build import GENERATED, STATIC, build_module, build_task, load_data
 from mnet.toolchain.training.config import Config
 from mnet.toolchain.training.curves import read_curve

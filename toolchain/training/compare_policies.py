@@ -17,7 +17,7 @@ from torch import Tensor
 from mnet.export.format.shift import Shift
 from mnet.toolchain.console import track
 from mnet.toolchain.errors import UserError
-from mnet.toolchain.tasks.task import Splits
+from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.training.bootstrap import FloatArray, bootstrap_gain, gain_text
 from mnet.toolchain.training.build import load_data
 from mnet.toolchain.training.run import Run, load_run, read_policy, write_json, write_policy

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mnet.toolchain.console import track
 from mnet.toolchain.errors import UserError
-from mnet.toolchain.tasks.task import Splits
+from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.training.build import (
     FINE_TUNED,
     GENERATED,

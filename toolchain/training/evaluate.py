@@ -16,7 +16,7 @@ from rich.console import Console
 from mnet.toolchain.console import track
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.tasks import Task
-from mnet.toolchain.tasks.task import Splits
+from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.training.bootstrap import FloatArray, Gain, bootstrap_gains
 from mnet.toolchain.training.build import GENERATED, STATIC, load_data
 from mnet.toolchain.training.methods import Method, choose, run_methods

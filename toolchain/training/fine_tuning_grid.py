@@ -7,7 +7,7 @@ from rich.console import Console
 from torch import nn
 
 from mnet.toolchain.tasks import Task
-from mnet.toolchain.tasks.task import Splits
+from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.training.build import generated_names
 from mnet.toolchain.training.config import Config
 from mnet.toolchain.training.scorers import FineTunedScorer

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from mnet.toolchain.tasks.task import Splits
+from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.training.config import FitConfig
 from mnet.toolchain.training.fit_progress import fit_progress
 from mnet.toolchain.training.hardware import DEFAULT_HARDWARE, Hardware

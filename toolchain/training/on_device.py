@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from mnet.toolchain.console import track
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.tasks import Task
-from mnet.toolchain.tasks.task import OnDevice, Settings, Splits
+from mnet.toolchain.tasks.on_device import OnDevice, Settings
+from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.training.build import GENERATED, STATIC
 from mnet.toolchain.training.config import Config
 from mnet.toolchain.training.scorers import GeneratedScorer

@@ -16,7 +16,7 @@ from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork, check_generated, under
 from mnet.toolchain.metanetwork.check import operations
 from mnet.toolchain.tasks import Task
-from mnet.toolchain.tasks.task import Splits
+from mnet.toolchain.tasks.splits import Splits
 
 # Packs enough to tell them apart, and so few that each can be run by itself.
 BATCH = 2

@@ -17,7 +17,7 @@ from torch import nn
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.metanetwork.context_images import ImageContext
 from mnet.toolchain.tasks import Task, find_task
-from mnet.toolchain.tasks.task import Splits
+from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.training.build import (
     CLOUD,
     DIRECT,

@@ -18,7 +18,7 @@ from mnet.export.format.shift import Shift, moving_average
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.tasks import Task
-from mnet.toolchain.tasks.task import Splits
+from mnet.toolchain.tasks.splits import Splits
 
 HALF_LIVES = (5.0, 10.0, 20.0, 40.0)
 RANK = 8
