@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OUT ?= demo-out
+# The tests on two cores: a file goes to one worker, and what files share is made once (tests/once.py)
+WORKERS ?= -n 2 --dist loadfile
 KOTLIN_FORMAT := $(shell command -v ktlint)
 CPP_FORMAT := $(shell clang-format --version 2>/dev/null | grep -q "version 19" && command -v clang-format)
 
@@ -12,11 +14,11 @@ demo: .venv/installed
 
 # Minutes: style, types of code and tests, and each test that neither trains, exports nor starts a process
 check: lint types
-	$(BIN)/python -m pytest -m "not slow" --durations=15
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow" --durations=15
 
 # What CI runs: all tests
 test: .venv/developer build/packages
-	$(BIN)/python -m pytest --durations=15
+	$(BIN)/python -m pytest $(WORKERS) --durations=15
 
 # How much of the code all tests reach, as a figure
 coverage: .venv/developer build/packages

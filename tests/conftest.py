@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from mnet.toolchain.fleet.processes import ServerProcess
+from tests.once import made_once
 from tests.skipped import pytest_sessionfinish, pytest_terminal_summary
 from tests.slow import pytest_collection_modifyitems, pytest_configure
 
@@ -65,12 +66,13 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mnet.toolchain.training.config import load_config, parse_config
     from mnet.toolchain.training.recipe import train
 
-    folder = tmp_path_factory.mktemp("tiny")
-    write_interactions(folder / "u.data")
-    config = load_config("movielens-100k/sasrec", [f"data.path={folder / 'u.data'}"])
-    short = parse_config(one_epoch(config.model_dump()), "the tiny config")
-    train(short, folder / "run", Console(quiet=True))
-    return folder / "run"
+    def make(folder: Path) -> None:
+        write_interactions(folder / "u.data")
+        config = load_config("movielens-100k/sasrec", [f"data.path={folder / 'u.data'}"])
+        short = parse_config(one_epoch(config.model_dump()), "the tiny config")
+        train(short, folder / "run", Console(quiet=True))
+
+    return made_once(tmp_path_factory, "tiny", make) / "run"
 
 
 @pytest.fixture(scope="session")
@@ -78,9 +80,10 @@ def tiny_bundle(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """The Android bundle of `tiny_run`."""
     from mnet.toolchain.training.export_run import export_run
 
-    bundle = tmp_path_factory.mktemp("tiny") / "bundle"
-    export_run(tiny_run, "android", bundle)
-    return bundle
+    def make(folder: Path) -> None:
+        export_run(tiny_run, "android", folder / "bundle")
+
+    return made_once(tmp_path_factory, "tiny-android", make) / "bundle"
 
 
 @pytest.fixture(scope="session")

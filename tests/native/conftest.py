@@ -14,6 +14,7 @@ from mnet.export.exporter import export_bundle
 from mnet.export.format.bundle import Bundle
 from tests.export.models import ConvNet, Separable, image_spec
 from tests.export.ranker import PackFactory, Ranker, ranker_spec
+from tests.once import one_at_a_time
 
 REPOSITORY = Path(__file__).parents[2]
 WHEEL = Path(next(iter(executorch.__path__)))
@@ -39,9 +40,10 @@ def build() -> Path:
         pytest.skip(f"the native runner needs {tool}")
     folder = REPOSITORY / "build" / "native-tests"
     configure = ["cmake", "-S", str(Path(__file__).parent), "-B", str(folder), f"-DCMAKE_PREFIX_PATH={WHEEL}"]
-    for command in (configure, ["cmake", "--build", str(folder), "--parallel", "2"]):
-        result = subprocess.run(command, capture_output=True, text=True)
-        assert result.returncode == 0, result.stdout + result.stderr
+    with one_at_a_time(folder):
+        for command in (configure, ["cmake", "--build", str(folder), "--parallel", "2"]):
+            result = subprocess.run(command, capture_output=True, text=True)
+            assert result.returncode == 0, result.stdout + result.stderr
     return folder
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.once import made_once
+
 CONFIG = """\
 data: {{name: movielens-100k, path: {data}}}
 task: {{name: recommendation, rolling: {{train: 0.6, validation: 0.2}}, candidates: 20}}
@@ -30,15 +32,17 @@ metanetwork:
 @pytest.fixture(scope="session")
 def config_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A config, and its data: 60 users who go round the catalogue, each in steps of one length."""
-    folder = tmp_path_factory.mktemp("recipe")
-    rows = [
-        f"{user}\t{1 + (7 * user + step * (1 + user % 2)) % 80}\t5\t{step}"
-        for user in range(60)
-        for step in range(35)
-    ]
-    (folder / "u.data").write_text("\n".join(rows))
-    (folder / "config.yaml").write_text(CONFIG.format(data=folder / "u.data"))
-    return folder / "config.yaml"
+
+    def make(folder: Path) -> None:
+        rows = [
+            f"{user}\t{1 + (7 * user + step * (1 + user % 2)) % 80}\t5\t{step}"
+            for user in range(60)
+            for step in range(35)
+        ]
+        (folder / "u.data").write_text("\n".join(rows))
+        (folder / "config.yaml").write_text(CONFIG.format(data=folder / "u.data"))
+
+    return made_once(tmp_path_factory, "recipe", make) / "config.yaml"
 
 
 @pytest.fixture(scope="session")
@@ -53,8 +57,11 @@ def train_command(config_file: Path) -> Callable[[str], list[str]]:
 
 
 @pytest.fixture(scope="session")
-def small_run(config_file: Path, train_command: Callable[[str], list[str]]) -> Path:
+def small_run(tmp_path_factory: pytest.TempPathFactory, train_command: Callable[[str], list[str]]) -> Path:
     """A finished run that nothing interrupted."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(train_command("run"), check=True, capture_output=True, env=environment)
-    return config_file.parent / "run"
+
+    def make(folder: Path) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        subprocess.run(train_command(f"{folder}/run"), check=True, capture_output=True, env=environment)
+
+    return made_once(tmp_path_factory, "small", make) / "run"
