@@ -17,7 +17,7 @@ from mnet.export.format.errors import BundleError
 from mnet.export.format.golden import TOLERANCE, Reference, relative_error
 from mnet.export.format.pack_dtypes import find_pack_dtype, rounded
 from mnet.export.format.packs import check_parameters
-from mnet.export.lowering.quantization import with_base
+from mnet.export.lowering.quantization import find_base_dtype, with_base
 from mnet.export.lowering.spec import ExportSpec
 from mnet.export.lowering.tables import table_rows, with_reserve, with_rows
 from mnet.export.targets import load_program
@@ -36,6 +36,7 @@ def export_module(
     name: str | None = None,
     binding: str | None = None,
     pack_dtype: str = "fp32",
+    quantize: str | None = None,
     reserve: Mapping[str, int] | None = None,
     metadata: Mapping[str, str] | None = None,
     stage: Stage = lambda _: None,
@@ -54,6 +55,7 @@ def export_module(
         name: of the model, for people; by default that of the class.
         binding: how new weights reach the program, where the target leaves a choice; None lets a rule choose.
         pack_dtype: what the weights travel in: `fp32`, `fp16` or `int8`.
+        quantize: `int8` to quantize the layers that are not generated, on targets that can; None to leave them.
         reserve: room for rows that do not exist yet, as in `{"items.weight": 500}`: the weight of an Embedding or a
             Linear gets so many further rows of zeros, which are generated too, as `items.weight[1682:2182]`. The first
             example must use one of the new ids of an Embedding, or the self-test would be blind to them.
@@ -85,6 +87,7 @@ def export_module(
         metadata=dict(metadata or {}),
         binding=binding,
         pack_dtype=find_pack_dtype(pack_dtype),
+        base_dtype=find_base_dtype(quantize),
     )
     return export_bundle(spec, target, Path(out), stage)
 

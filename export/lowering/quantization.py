@@ -21,6 +21,13 @@ from mnet.export.format.pack_dtypes import dequantized, quantized
 _LAYERS = (nn.Linear, nn.Conv2d, nn.Embedding, nn.RNNBase)
 
 
+def find_base_dtype(name: str | None) -> BaseDtype:
+    """The dtype of the base that a command line names; None is fp32. BundleError if there is no such."""
+    if name not in (None, "int8"):
+        raise BundleError(f"a base is quantized to int8, or not at all; {name} is not known")
+    return "int8" if name else "float32"
+
+
 def with_base(model: nn.Module, generated: Sequence[str], dtype: BaseDtype) -> nn.Module:
     """A copy of `model` on the CPU whose base holds the weights that a bundle of this base dtype does."""
     changed = copy.deepcopy(model).cpu().eval().requires_grad_(False)

@@ -9,9 +9,9 @@ import torch
 from mnet.export.exporter import export_bundle
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.pack_dtypes import find_pack_dtype
+from mnet.export.lowering.quantization import find_base_dtype
 from mnet.export.lowering.spec import ExportSpec
 from mnet.export.targets import load_target
-from mnet.toolchain.errors import UserError
 from mnet.toolchain.training.run import Run, load_run, read_policy
 
 GOLDEN_SAMPLES = 8
@@ -43,19 +43,19 @@ def export_run(
 
     Raises:
         UserError: without a finished run at `run`.
-        BundleError: for an unknown target, one that is not installed, or a model that cannot be exported for it.
+        BundleError: for an unknown dtype or target, one that is not installed, or a model that cannot be exported for
+            it.
     """
     run, out = Path(run), Path(out)
     load_target(target)  # an unknown one is told before anything slow
     dtype = find_pack_dtype(pack_dtype)
-    if quantize not in (None, "int8"):
-        raise UserError(f"a base is quantized to int8, or not at all; {quantize} is not known")
+    base_dtype = find_base_dtype(quantize)
     stage("loading the run")
     spec = dataclasses.replace(
         export_spec(load_run(run)),
         binding=binding,
         pack_dtype=dtype,
-        base_dtype="int8" if quantize else "float32",
+        base_dtype=base_dtype,
     )
     return export_bundle(spec, target, out, stage)
 
