@@ -1,16 +1,31 @@
-"""What the README tells a newcomer to write and to type works, word for word."""
+"""What the README says in code is what tests run elsewhere, and what docs/models.md tells to write and type works."""
 
 import os
 import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-SECTION = README.split("## Bring your own model, data or task")[1].split("\n## ")[0]
+import mnet
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODELS = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+SECTION = MODELS.split("## A model of your own, in two files")[1].split("\n## ")[0]
+
+
+def test_it_is_read_in_two_minutes() -> None:
+    assert len(README.split()) <= 900
+
+
+def test_its_python_is_the_story_that_the_package_tells() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert mnet.__doc__
+    assert block == textwrap.dedent(mnet.__doc__.split("::\n\n")[1].split("\nEvery name")[0])
 
 
 @pytest.fixture

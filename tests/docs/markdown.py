@@ -57,8 +57,14 @@ def spans(markdown: str) -> list[str]:
     return [" ".join(span.split()) for span in re.findall(r"(?<!`)`([^`]+)`(?!`)", outside)]
 
 
-def links(markdown: str) -> list[str]:
-    """Where its links lead, without what comes behind a `#`; links within the page are left out."""
-    return [
-        target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", markdown) if target[0] != "#"
-    ]
+def links(markdown: str) -> list[tuple[str, str]]:
+    """Where its links lead, and what comes behind a `#`."""
+    found = re.findall(r"\]\(([^)\s]+)\)", markdown)
+    return [(place, anchor) for place, _, anchor in (target.partition("#") for target in found)]
+
+
+def anchors(markdown: str) -> set[str]:
+    """The names of its headings, as forges make them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", markdown, flags=re.M | re.S), re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", re.sub(r"\[(.*?)\]\(.*?\)", r"\1", heading)) for heading in headings]
+    return {heading.lower().replace(" ", "-") for heading in plain}

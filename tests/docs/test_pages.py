@@ -10,7 +10,7 @@ import pytest
 import typer.main
 
 from mnet.toolchain.cli.app import app
-from tests.docs.markdown import PAGES, ROOT, command_lines, links, spans
+from tests.docs.markdown import PAGES, ROOT, anchors, command_lines, links, spans
 
 MNET: Any = typer.main.get_command(app)
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -52,8 +52,11 @@ def test_other_commands_exist(page: Path) -> None:
 @pages
 def test_files_and_links_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    for target in links(text):
-        assert target.startswith("https://") or (page.parent / target).exists(), target
+    for target, anchor in links(text):
+        if not target.startswith("https://"):
+            there = page.parent / target if target else page
+            assert there.exists(), target
+            assert not anchor or anchor in anchors(there.read_text(encoding="utf-8")), f"{target}#{anchor}"
     ours = r"^((?:tests|toolchain|export|device_models|deploy|docs)/[\w./]*\w)"
     for path in re.findall(ours, "\n".join(spans(text)), re.MULTILINE):
         assert (ROOT / path).exists() or "DATASET" in path, path
