@@ -168,6 +168,18 @@ def test_a_user_whose_samples_cannot_be_read_costs_nobody_else_anything(
     assert generate(job, "local") == Done(generated=0, before=49, refused=1)
 
 
+@pytest.mark.parametrize("samples", [[], None])
+def test_a_user_without_samples_gets_no_release(
+    job: Job, monkeypatch: pytest.MonkeyPatch, samples: list[int] | None
+) -> None:
+    monkeypatch.setitem(USERS, "0007", samples)
+    write_contexts(Path(job.contexts) / "a.parquet", list(USERS)[:30])
+    assert generate(job, "local").refused == 1
+    (left_out,) = Path(job.out).glob("refused-*.json")
+    reason = "there are no samples to generate weights from"
+    assert json.loads(left_out.read_text()) == [{"device": "0007", "reason": reason}]
+
+
 @pytest.mark.parametrize("device", ["../evil", "a/b", "", None, "a" * 65])
 def test_a_device_that_no_server_admits_is_told_before_anything_is_made(job: Job, device: str | None) -> None:
     path = Path(job.contexts) / "c.parquet"

@@ -16,7 +16,7 @@ from torch.func import functional_call
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.packs import read_pack
 from mnet.toolchain.cloud.database import Database
-from mnet.toolchain.cloud.generation import ROWS, PackGenerator
+from mnet.toolchain.cloud.generation import ROWS, PackGenerator, readable_context
 from mnet.toolchain.cloud.ledger import Added, Issued, Ledger
 from mnet.toolchain.cloud.long_polls import Key, LongPolls, Published
 from mnet.toolchain.cloud.maintenance import Maintenance
@@ -29,6 +29,8 @@ from mnet.toolchain.cloud.signing_keys import Keyring, create_signing_key
 from mnet.toolchain.contract.keys import load_public_keys, public_keys
 from mnet.toolchain.contract.release import Release, sign_release, verify_release
 from mnet.toolchain.errors import UserError
+from mnet.toolchain.settings import Part
+from mnet.toolchain.tasks.classification import Classification, ClassificationSettings
 from mnet.toolchain.training.run import load_run
 
 EVER = float("inf")
@@ -230,6 +232,17 @@ def test_a_bundle_of_another_checkpoint_is_the_users_mistake(tiny_run: Path, tin
     other = replace(load_run(tiny_run), fingerprint="0" * 64)
     with pytest.raises(UserError, match="export the run again"):
         PackGenerator(other, Bundle.load(tiny_bundle))
+
+
+@pytest.mark.parametrize("value", [3e38, -1e6, 65_505.0])
+def test_a_number_that_no_phone_computes_is_refused_at_once(value: float) -> None:
+    facts = {"classes": ["a", "b"], "image_size": [8, 8]}
+    model, encoder = (Part.model_validate(part) for part in ({"name": "cnn"}, {"name": "set"}))
+    task = Classification.create(ClassificationSettings(), facts, model, encoder)
+    sample = [0.5] * (task.features + 2)
+    assert readable_context(task, [sample]).shape == (1, task.settings.context, len(sample))
+    with pytest.raises(ValueError, match="beyond 65,504"):
+        readable_context(task, [sample, [value, *sample[1:]]])
 
 
 def test_weights_that_are_not_finite_are_never_packed(tiny_run: Path, tiny_bundle: Path) -> None:

@@ -270,5 +270,50 @@ def test_the_summary_says_what_was_understood(tmp_path: Path) -> None:
     assert summary["time"] == "1 days, 2026-01-31 to 2026-02-01 (UTC)"
     assert summary["of these, of an item that the user had before"] == 1
     assert summary["of these, within the same second as the user's one before"] == 1
-    assert "nothing can be personalized" in str(summary["warning: users"])
+    assert "nothing can be personalized" in str(summary["warning 1"])
+    assert summary["columns"] == "user: user (text); item: item (text); time: time (numbers, s since 1970)"
     assert data.examples()[0] == {"user": "a", "item": "x", "title": "x", "time": "2026-01-31T00:00:00"}
+
+
+@pytest.mark.parametrize(
+    ("text", "understood"),
+    [
+        ("user,item\n7,1\n8,2\n", "user: user (whole numbers); item: item (whole numbers)"),
+        ("user,item\n07,1\n8,2\n", "user: user (text); item: item (whole numbers)"),
+        ("item,note,user,time\n1,x,7,2026-01-31\n", "user: user (whole numbers); item: item (whole numbers); "
+         "time: time (dates, UTC); not read: note"),
+    ],
+)  # fmt: skip
+def test_the_summary_says_which_column_was_read_as_what(tmp_path: Path, text: str, understood: str) -> None:
+    assert csv(tmp_path, text).summary()["columns"] == understood
+
+
+def test_the_summary_names_the_types_of_parquet(tmp_path: Path) -> None:
+    data = parquet(tmp_path, user=[1, 2], item=["a", "b"], time=[1.5, 2.5], rating=[3, 4])
+    assert data.summary()["columns"] == (
+        "user: user (int64); item: item (text); time: time (double, s since 1970); not read: rating"
+    )
+
+
+# 13. What is legal, and worthless.
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("user,item,time\na,x,1\na,y,2\n", "there is one user: nothing can be personalized"),
+        ("user,item,time\na,x,1\nb,x,2\n", "there is one item: every ranking is right"),
+        ("user,item,time\na,x,1\nb,y,1\n", "all interactions are of one second"),
+    ],
+)
+def test_a_worthless_set_is_warned_of(tmp_path: Path, text: str, warning: str) -> None:
+    assert [found for found in csv(tmp_path, text).warnings if found.startswith(warning)]
+
+
+def test_ids_are_ordered_by_value_then_as_text(tmp_path: Path) -> None:
+    data = csv(tmp_path, "user,item\nu,b\nu,10\nu,9\nu,007\nu,\u00e9\nu,a\n")
+    assert data.item_ids == ("9", "10", "007", "a", "b", "\u00e9")
+
+
+def test_negative_zero_is_zero(tmp_path: Path) -> None:
+    assert parquet(tmp_path, user=[0.0, -0.0, 1.0], item=["a", "b", "c"]).user_ids == ("0", "1")

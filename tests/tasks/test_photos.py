@@ -70,7 +70,10 @@ def test_evaluation_is_always_the_same_and_never_mirrored() -> None:
 
 
 def test_too_small_a_data_set_is_told() -> None:
-    with pytest.raises(UserError, match="may need 50 images of one class"):
+    needed = (
+        r"task\.serves = 50 images of one class .* class \w+ has \d+ to validate on\. .* about 500 images"
+    )
+    with pytest.raises(UserError, match=needed):
         splits(context=30, serves=20)
 
 

@@ -8,6 +8,7 @@ import typer
 
 from mnet.toolchain.cli._early import check_bundles, check_runs
 from mnet.toolchain.console import Bars, Printer
+from mnet.toolchain.errors import UserError
 
 PANEL = "Operate"
 
@@ -69,6 +70,8 @@ def command(
         task = progress.add_task("users", total=users)
         done = generate(job, units, engine.value, lambda rows: progress.advance(task, rows))
         progress.update(task, completed=users)
+    if users and done.refused == users:
+        raise UserError(f"{out}: no user was served; refused-*.json there says why of each")
     seconds = time.perf_counter() - start
     report = {
         **dataclasses.asdict(done),

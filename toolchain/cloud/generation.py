@@ -17,12 +17,15 @@ from mnet.export.lowering.quantization import with_base
 from mnet.export.session import open_session
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import call_alike
+from mnet.toolchain.tasks import Task
 from mnet.toolchain.training.run import CONFIG, Run, load_run
 
 # Every forward pass has this many rows, the last one filled up: BLAS picks its kernel by the shape, and another one
 # differs in the last bit, which would make a pack's bytes depend on its company. 16 rows cost 1.3 times 8, half of 64:
 # right for the few uploads that a service sees at once, where a population pays half as much for 64.
 ROWS, ROWS_OF_MANY = 16, 64
+# No layer of a phone's model gives out more than this; from 3e38 on an encoder's squares and sums are infinite.
+LARGEST = 65_504.0
 
 
 def load_generators(
@@ -68,6 +71,16 @@ def verify_served(run: Run, bundle: Bundle) -> None:
             ) from None
 
 
+def readable_context(task: Task[Any], samples: Sequence[Any] | None) -> Tensor:
+    """What a device uploaded -> a context [1, n, ...]. Raises ValueError where no weights can be made of it."""
+    if not samples:
+        raise ValueError("there are no samples to generate weights from")
+    context = task.context(samples)
+    if context.is_floating_point() and not (context.abs() <= LARGEST).all():
+        raise ValueError(f"a sample holds a number beyond {LARGEST:,.0f}, the largest that float16 has")
+    return context
+
+
 class PackGenerator:
     """A run's MetaNetwork, writing packs for one bundle that was exported from it, `rows` in a forward pass.
 
@@ -91,7 +104,7 @@ class PackGenerator:
 
     def check(self, samples: Sequence[Any]) -> None:
         """Raise ValueError if the task cannot read the samples, as for an item that it does not know."""
-        self._run.task.context(samples)
+        readable_context(self._run.task, samples)
 
     @torch.inference_mode()
     def packs(self, contexts: Sequence[Sequence[Any]], versions: Sequence[int]) -> list[bytes]:
@@ -119,7 +132,7 @@ class PackGenerator:
     def _pass(self, contexts: Sequence[Sequence[Any]], versions: Sequence[int]) -> list[bytes]:
         """The packs of up to `rows` contexts, in one forward pass of exactly as many."""
         network, task = self._run.metanetwork, self._run.task
-        rows = torch.cat([task.context(samples) for samples in contexts])
+        rows = torch.cat([readable_context(task, samples) for samples in contexts])
         filled = torch.cat([rows, rows[:1].expand(self._rows - len(rows), *rows.shape[1:])])
         batch = network.generate(task.prepared(network, filled))
         for name, values in batch.items():

@@ -24,6 +24,7 @@ class Interactions:
         item_ids, user_ids: as the source names them, item i at i - 1 and user u at u; None where they are the numbers.
         drift_time: the moment at which the users' interests shift, where the data set knows it.
         dated: whether `times` compare between users.
+        columns: which column of the source was read as what, and as which type; None where a source has no names.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Interactions:
     dated: bool = True
     item_ids: tuple[str, ...] | None = None
     user_ids: tuple[str, ...] | None = None
+    columns: str | None = None
 
     @property
     def n_users(self) -> int:
@@ -73,8 +75,22 @@ class Interactions:
             "interactions": len(self.items),
             "interactions of a user (10 %, half, 90 % have at most)": f"{low}, {middle}, {high}",
             "time": self._span() if self.dated else "no dates, only the order",
+            **({"columns": self.columns} if self.columns else {}),
             **self._odd(),
+            **{f"warning {n}": text for n, text in enumerate(self.warnings, start=1)},
         }
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is legal, and makes training or its figures worthless."""
+        found = []
+        if self.n_users == 1:
+            found.append("there is one user: nothing can be personalized")
+        if self.n_items == 1:
+            found.append("there is one item: every ranking is right")
+        if self.dated and len(self.times) > 1 and np.ptp(self.times) == 0:
+            found.append("all interactions are of one second: there is no order of time to learn from")
+        return tuple(found)
 
     def _span(self) -> str:
         first, last = (str(np.datetime64(int(time), "s")) for time in (self.times.min(), self.times.max()))
@@ -89,10 +105,6 @@ class Interactions:
             odd["of these, of an item that the user had before"] = again
         if self.dated and (ties := int((same_user & (self.times[1:] == self.times[:-1])).sum())):
             odd["of these, within the same second as the user's one before"] = ties
-        if self.n_users == 1:
-            odd["warning: users"] = "there is one user: nothing can be personalized"
-        if self.n_items == 1:
-            odd["warning: items"] = "there is one item: every ranking is right"
         return odd
 
     def examples(self, users: int = 3, items: int = 5) -> list[dict[str, str]]:

@@ -8,7 +8,6 @@ import bz2
 import csv
 import gzip
 import lzma
-import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BufferedIOBase
@@ -22,19 +21,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mnet.toolchain.data.interactions import IntArray, Interactions, from_columns
-from mnet.toolchain.data.read_times import NoTime, is_text, nanoseconds
+from mnet.toolchain.data.read_times import NoTime, is_number, is_text, nanoseconds
 from mnet.toolchain.errors import UserError
 
 _OPEN: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _CHUNK = 1_000_000  # rows: as many are Python objects at a time
-_WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
+_WHOLE = "^(0|[1-9][0-9]{0,17})$"  # ids that are ordered by their value
 
 
 class _Columns(NamedTuple):
-    """Columns user, item and perhaps time, `at` names the place of a row."""
+    """Columns user, item and perhaps time, `at` names the place of a row; `names` are all that the file has."""
 
     table: dict[str, pa.ChunkedArray]
     at: Callable[[int], str]
+    names: Sequence[str]
 
 
 def read_interactions(
@@ -86,7 +86,28 @@ def read_interactions(
         item_ids=item_ids,
         titles=item_ids,
         dated=dated,
+        columns=_understood(found, columns, time_unit),
     )
+
+
+def _understood(found: _Columns, columns: Mapping[str, str], time_unit: str) -> str:
+    """Which column was read as what, for a person to see a mistake."""
+    kinds = {meaning: _kind(values, meaning, time_unit) for meaning, values in found.table.items()}
+    read = [f"{meaning}: {columns[meaning]} ({kind})" for meaning, kind in kinds.items()]
+    rest = [name for name in found.names if name not in {columns[meaning] for meaning in kinds}]
+    return "; ".join([*read, *([f"not read: {', '.join(rest)}"] if rest else [])])
+
+
+def _kind(values: pa.ChunkedArray, meaning: str, time_unit: str) -> str:
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if not is_text(values.type):
+        plain = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
+        return f"{values.type}, {time_unit} since 1970" if meaning == "time" and plain else str(values.type)
+    if meaning == "time":
+        return f"numbers, {time_unit} since 1970" if is_number(values[0].as_py()) else "dates, UTC"
+    whole = pc.all(pc.match_substring_regex(values, _WHOLE)).as_py()
+    return "whole numbers" if whole else "text"
 
 
 Refuse = Callable[[str, str], NoReturn]
@@ -177,7 +198,7 @@ def _read_text(
             refuse(f", line {number}", f"is no row of a table: {error}")
     _pack(cells, chunks)
     table = {meaning: pa.chunked_array(parts, pa.large_string()) for meaning, parts in chunks.items()}
-    return _Columns(table, lambda row: f", line {at[row]}")
+    return _Columns(table, lambda row: f", line {at[row]}", names)
 
 
 def _pack(cells: dict[str, list[str]], chunks: dict[str, list[pa.Array]]) -> None:
@@ -198,7 +219,8 @@ def _read_parquet(file: Path, columns: Mapping[str, str], refuse: Refuse) -> _Co
     places = _find(columns, source.schema_arrow.names, refuse)
     table = source.read(columns=[columns[meaning] for meaning in places])
     table.validate(full=True)
-    return _Columns({meaning: table[columns[meaning]] for meaning in places}, lambda row: f", row {row + 1}")
+    found = {meaning: table[columns[meaning]] for meaning in places}
+    return _Columns(found, lambda row: f", row {row + 1}", source.schema_arrow.names)
 
 
 def _check_present(found: _Columns, values: pa.ChunkedArray, column: str, refuse: Refuse) -> None:
@@ -221,26 +243,33 @@ def _times(found: _Columns, unit: str, refuse: Refuse) -> IntArray:
 
 def _numbered(found: _Columns, column: str, refuse: Refuse) -> tuple[IntArray, tuple[str, ...]]:
     """Each row's number among the ids in their order, int64 [N], and these ids."""
-    text = _as_text(found.table[column], column, refuse)
-    _check_present(found, text, column, refuse)
-    encoded = text.combine_chunks().dictionary_encode()
-    ids = encoded.dictionary.to_pylist()
-    order = sorted(range(len(ids)), key=lambda n: _by_value(ids[n]))
+    values = found.table[column]
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if not _may_be_ids(values.type):
+        refuse("", f"column {column} is of type {values.type}; ids are text or whole numbers")
+    _check_present(found, values, column, refuse)
+    encoded = values.combine_chunks().dictionary_encode()  # each id is looked at once, not in each row
+    own = _as_text(encoded.dictionary, column, refuse).dictionary_encode()  # -0.0 and 0.0 are one id
+    ids = own.dictionary
+    whole = pc.match_substring_regex(ids, _WHOLE).to_numpy(zero_copy_only=False)
+    by_value = np.flatnonzero(whole)[ids.filter(pa.array(whole)).cast(pa.int64()).to_numpy().argsort()]
+    by_text = np.flatnonzero(~whole)[pc.sort_indices(ids.filter(pa.array(~whole))).to_numpy()]
+    order = np.concatenate([by_value, by_text])
     rank = np.empty(len(ids), dtype=np.int64)
     rank[order] = np.arange(len(ids))
-    return rank[encoded.indices.to_numpy()], tuple(ids[n] for n in order)
+    in_order = ids.take(pa.array(order)).to_pylist()
+    return rank[own.indices.to_numpy()][encoded.indices.to_numpy()], tuple(in_order)
 
 
-def _by_value(identifier: str) -> tuple[int, str]:
-    """Whole numbers by their value, then the rest as text."""
-    return (int(identifier), "") if _WHOLE.fullmatch(identifier) else (10**18, identifier)
+def _may_be_ids(kind: pa.DataType) -> bool:
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    return bool(number or is_text(kind) or pa.types.is_null(kind))
 
 
-def _as_text(values: pa.ChunkedArray, column: str, refuse: Refuse) -> pa.ChunkedArray:
+def _as_text(values: pa.Array, column: str, refuse: Refuse) -> pa.Array:
     """Ids as text: text as it is, whole numbers in digits."""
     kind = values.type
-    if pa.types.is_dictionary(kind):
-        values, kind = values.cast(kind.value_type), kind.value_type
     try:
         if pa.types.is_floating(kind):
             values = values.cast(pa.float64())
@@ -252,8 +281,6 @@ def _as_text(values: pa.ChunkedArray, column: str, refuse: Refuse) -> pa.Chunked
             values = values.cast(pa.int64())
         elif pa.types.is_decimal(kind):
             values = values.cast(pa.decimal256(76, 0))
-        elif not (pa.types.is_integer(kind) or pa.types.is_null(kind) or is_text(kind)):
-            raise pa.ArrowInvalid
         return values.cast(pa.large_string())
     except pa.ArrowException:
         refuse("", f"column {column} is of type {kind}; ids are text or whole numbers")

@@ -30,6 +30,11 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
+def is_number(text: str) -> bool:
+    """Whether a time is a plain number, and not a date."""
+    return bool(_NUMBER.fullmatch(text))
+
+
 def nanoseconds(values: pa.ChunkedArray, unit: str) -> IntArray:
     """Times, none of them missing -> nanoseconds since 1970, int64 [N]; of finer ones the part before.
 
@@ -37,7 +42,7 @@ def nanoseconds(values: pa.ChunkedArray, unit: str) -> IntArray:
     """
     kind, factor = values.type, UNITS[unit]
     if is_text(kind):
-        if not _NUMBER.fullmatch(values[0].as_py()):
+        if not is_number(values[0].as_py()):
             return _from_dates(values, unit)
         if not pc.all(pc.match_substring_regex(values, "^-?[0-9]{1,18}$")).as_py():
             return _from_decimals(values.to_pylist(), unit)
@@ -67,7 +72,7 @@ def _check(wrong: Any, values: Sequence[Any] | Any, unit: str) -> None:
         return
     row = int(np.argmax(wrong))
     text = str(values[row])
-    if not _NUMBER.fullmatch(text):
+    if not is_number(text):
         raise NoTime(
             f"time {text!r} is neither a number nor a date such as 2026-01-31 or 2026-01-31T12:00:00Z", row
         )
@@ -78,7 +83,7 @@ def _check(wrong: Any, values: Sequence[Any] | Any, unit: str) -> None:
 
 def _from_decimals(texts: list[str], unit: str) -> IntArray:
     """Numbers in decimal, exactly."""
-    _check(np.array([not _NUMBER.fullmatch(text) for text in texts]), texts, unit)
+    _check(np.array([not is_number(text) for text in texts]), texts, unit)
     factor, numbers = UNITS[unit], [Decimal(text) for text in texts]
     _check(np.array([abs(number) > _LAST // factor for number in numbers]), texts, unit)
     return np.array([int((x * factor).to_integral_value(ROUND_FLOOR)) for x in numbers], dtype=np.int64)

@@ -67,6 +67,7 @@ class DeviceSplits:
         known = known[torch.randperm(len(known), generator=torch.Generator().manual_seed(SEED))]
         validation = int(VALIDATION * len(known))
         self.rows = rows = (known[validation:], known[:validation], test)
+        _check_enough(data, rows, context, serves)
         self.devices = [
             draw_devices(
                 data.labels, own, count, context + serves, concentration, camera, SEED + part, any_sensor
@@ -166,3 +167,21 @@ class DeviceSplits:
                 for some in torch.arange(len(devices)).split(EVALUATED_PACKS)
             ]
         )
+
+
+def _check_enough(
+    data: LabelledImages, rows: tuple[Tensor, Tensor, Tensor], context: int, serves: int
+) -> None:
+    """Raise UserError, with the least that is needed, where a device that sees one class alone would lack images."""
+    needed = context + serves
+    counts = torch.stack([data.labels[own].bincount(minlength=len(data.classes)) for own in rows])
+    fewest = int(counts.min())
+    if fewest >= needed:
+        return
+    part, label = divmod(int(counts.argmin()), len(data.classes))
+    raise UserError(
+        f"{data.name}: a device needs task.context + task.serves = {needed} images of one class in each part, and "
+        f"class {data.classes[label]} has {fewest} to {('train', 'validate', 'test')[part]} on. That takes about "
+        f"{round(needed / VALIDATION)} images of each class to train and validate on (a tenth of them validates) and "
+        f"{needed} held out; with these images the two settings may be {fewest} together"
+    )

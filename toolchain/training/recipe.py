@@ -72,6 +72,8 @@ def train(
         console.print(f"{out} is finished; nothing to do")
         return finished
     data = load_data(config)
+    for warning in getattr(data, "warnings", ()):
+        console.print(f"warning: {config.data.name}: {warning}")
     facts = find_task(config.task.name).facts(data)
     task = build_task(config, facts)
     modules: dict[str, nn.Module] = {}
