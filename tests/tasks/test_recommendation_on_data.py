@@ -132,3 +132,17 @@ def test_a_set_without_dates_cannot_roll() -> None:
     task = task_of(data, protocol="rolling")
     with pytest.raises(UserError, match="shop has no dates to roll over"):
         task.splits(data)
+
+
+def test_the_bias_of_an_item_starts_at_the_logarithm_of_how_often_it_was_taken_in_the_training_rows() -> None:
+    items = np.array([1, 1, 1, 2, 3, 3, 2, 2])
+    data = from_columns("made-up", np.arange(8), items, np.arange(8), n_items=3)
+    task = task_of(data, "moving-averages", protocol="rolling", rolling={"train": 0.5, "validation": 0.25})
+    model = task.device_model(Part(name="moving-averages", **SIZES, averages=2))
+    task.initialize(model, data)
+    bias = model.get_parameter("item_bias.weight").detach()[:, 0]
+    assert bias[0] == 0, "padding has none"
+    torch.testing.assert_close(bias[1:].diff(), torch.tensor([2.0, 1.0]).div(torch.tensor([4.0, 2.0])).log())
+    early = task.earlier()
+    early.initialize(model, data)
+    assert bias[3] == bias[2], "the teacher of a world's generator knows what came before its own time ends"

@@ -178,21 +178,6 @@ class Recommendation(NextItemReplay, ItemWorlds):
         dates = self.settings.rolling.moved_back()
         return replace(self, settings=self.settings.model_copy(update={"rolling": dates}))
 
-    def baselines(self, data: Interactions) -> dict[str, Callable[[PackWindows], Tensor]]:
-        """`popularity`: how often each item was taken in the training rows, the same for everyone."""
-        split = split_interactions(
-            data, self.settings.protocol, self.settings.rolling.train, self.settings.rolling.validation
-        )
-        trained = np.arange(len(data.items)) < split.validation[data.users]
-        taken = np.bincount(data.items[trained], minlength=self.n_items + 1)[1:]
-        popularity = torch.from_numpy(taken).float()
-
-        def scores(batch: PackWindows) -> Tensor:
-            everyone = popularity.to(batch.target.device).expand(*batch.target.shape, -1)
-            return without_seen(everyone, batch).flatten(0, 1)
-
-        return {"popularity": scores}
-
     def outputs(self, model: nn.Module, batch: PackWindows) -> Tensor:
         """fp32 [M * k, n_items], item i in column i - 1, less what the user had seen before the target.
 

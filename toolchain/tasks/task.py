@@ -200,6 +200,9 @@ class Task(ABC, Generic[Batch]):
         """Methods that need no model, by name: a batch -> outputs as of `outputs`."""
         return {}
 
+    def initialize(self, model: nn.Module, data: Any) -> None:
+        """Start a fresh device model, in place, at what counting the training rows alone tells; most know nothing."""
+
     def on_device(self, steps: Sequence[str]) -> OnDevice:
         """What a device can do with its context by these steps, one after the other. Raises UserError."""
         raise UserError(

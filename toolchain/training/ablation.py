@@ -19,7 +19,7 @@ from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.tasks import Task, find_task
 from mnet.toolchain.tasks.splits import Splits
-from mnet.toolchain.training.build import GENERATED, STATIC, build_module, build_task, load_data
+from mnet.toolchain.training.build import GENERATED, STATIC, build_task, initial_module, load_data
 from mnet.toolchain.training.config import Config
 from mnet.toolchain.training.curves import read_curve
 from mnet.toolchain.training.evaluate import BATCH, score
@@ -73,7 +73,7 @@ def ablate(config: Config, out: Path, console: Console) -> dict[str, Any]:
     write_config(out, config)
     task = build_task(config, find_task(config.task.name).facts(data))
     stages = Stages(config.seed, out / "fits", console)
-    static = task.device_model(config.model)
+    static = initial_module(STATIC, task, config, data)
     if config.metanetwork.start == STATIC:
         scorer = training_scorer(STATIC, task, config, {STATIC: static})
         stages.run(STATIC, static, scorer, task.splits(data, static), config.static)
@@ -81,7 +81,7 @@ def ablate(config: Config, out: Path, console: Console) -> dict[str, Any]:
     for name, parts in VARIANTS.items():
         settings = variant(config, parts)
         lightning.seed_everything(config.seed, verbose=False)
-        network = build_module(GENERATED, task, settings)
+        network = initial_module(GENERATED, task, settings, data)
         assert isinstance(network, MetaNetwork)
         if config.metanetwork.start == STATIC:
             start_from(static, network)

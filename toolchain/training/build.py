@@ -77,6 +77,14 @@ def build_module(name: str, task: Task[Any], config: Config) -> nn.Module:
     return task.device_model(config.model)
 
 
+def initial_module(name: str, task: Task[Any], config: Config, data: Any) -> nn.Module:
+    """As `build_module`, with its device model as the task starts it on this data."""
+    module = build_module(name, task, config)
+    model = module.device_model if isinstance(module, MetaNetwork) else module
+    (task.earlier() if name == EARLY else task).initialize(model, data)
+    return module
+
+
 def generated_names(config: Config, device_model: nn.Module) -> tuple[str, ...]:
     """The parameters to generate: those of the config, or else what the device model names itself.
 

@@ -27,10 +27,10 @@ from mnet.toolchain.training.build import (
     GENERATED,
     STATIC,
     WORLD,
-    build_module,
     build_task,
     cloud_training,
     fits,
+    initial_module,
     kept,
     load_data,
 )
@@ -79,7 +79,7 @@ def train(
     modules: dict[str, nn.Module] = {}
     for name in fits(config):
         lightning.seed_everything(config.seed, verbose=False)
-        modules[name] = build_module(name, task, config)
+        modules[name] = initial_module(name, task, config, data)
     if isinstance(network := modules.get(GENERATED), MetaNetwork):
         if not (out / "fits").is_dir():
             splits = task.splits(data, network)

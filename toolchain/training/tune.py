@@ -24,6 +24,7 @@ from mnet.toolchain.training.build import (
     build_task,
     cloud_training,
     fits,
+    initial_module,
     load_data,
 )
 from mnet.toolchain.training.config import Config, parse_config
@@ -138,7 +139,7 @@ class _Tuning:
         config = _merged(self.config, {name: _propose(self.config, name, trial)})
         task = build_task(cloud_training(config) if name == CLOUD else config, self.facts)
         lightning.seed_everything(config.seed, verbose=False)
-        modules = {name: build_module(name, task, config)}
+        modules = {name: initial_module(name, task, config, self.data)}
         for other in (STATIC, CLOUD):
             if other != name and (best := self.out / f"{other}.safetensors").is_file():
                 modules[other] = build_module(other, build_task(config, self.facts), config)
