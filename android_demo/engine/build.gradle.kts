@@ -19,6 +19,10 @@ android {
     }
 }
 
+kotlin {
+    explicitApi()
+}
+
 dependencies {
     api(project(":core"))
     implementation(libs.executorch.android)

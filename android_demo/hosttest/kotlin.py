@@ -21,6 +21,8 @@ _KOTLIN_OPTIONS = (
     *("-Xstring-concat=inline", "-Werror"),
 )
 _FOR_ANDROID = (*_KOTLIN_OPTIONS, "-no-jdk")
+# As explicitApi() of core and engine: what is public says so, with its type.
+_LIBRARY = "-Xexplicit-api=strict"
 # As core/build.gradle.kts, which compiles against the JDK.
 JDK_API = "-Xjdk-release=1.8"
 
@@ -50,18 +52,18 @@ def android_api() -> list[Path]:
 
 def compile_core() -> Path:
     """The core, against Android's API: one that Android lacks is a compile error."""
-    return _compile("core", DEMO / "core/src/main", [*android_api(), stdlib()], _FOR_ANDROID)
+    return _compile("core", DEMO / "core/src/main", [*android_api(), stdlib()], [*_FOR_ANDROID, _LIBRARY])
 
 
 def compile_core_for_gradle() -> Path:
     """The core as Gradle compiles it: against the JDK that runs it, held to the API of Java 8."""
-    return _compile("core-gradle", DEMO / "core/src/main", [stdlib()], [*_KOTLIN_OPTIONS, JDK_API])
+    return _compile("core-gradle", DEMO / "core/src/main", [stdlib()], [*_KOTLIN_OPTIONS, _LIBRARY, JDK_API])
 
 
 def compile_engine() -> Path:
     """The engine, against Android's API and the real classes of ExecuTorch's Android library."""
     classpath = [compile_core(), executorch_classes(), *android_api(), stdlib()]
-    return _compile("engine", DEMO / "engine/src/main", classpath, _FOR_ANDROID)
+    return _compile("engine", DEMO / "engine/src/main", classpath, [*_FOR_ANDROID, _LIBRARY])
 
 
 def compile_recommender() -> Path:

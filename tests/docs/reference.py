@@ -26,7 +26,7 @@ PUBLIC = {
     ],
     "Tasks and models": [
         "mnet.toolchain.tasks:Task",
-        "mnet.toolchain.tasks.task:Splits",
+        "mnet.toolchain.tasks.splits:Splits",
         "mnet.device_models.next_item:NextItemModel",
     ],
     "MetaNetwork": [

@@ -1,4 +1,4 @@
-"""A phone whose server is silenced notices within a day, over restarts, and says so; one that is told so is fresh."""
+"""A phone whose server is silenced notices within a day, over restarts, and says so; a statement makes it fresh."""
 
 import time
 from pathlib import Path
@@ -9,7 +9,7 @@ from mnet.toolchain.contract.freshness import LIFETIME_S, fresh_until, nothing_n
 from mnet.toolchain.contract.keys import load_public_keys, public_keys
 from mnet.toolchain.contract.release import sign_release
 from mnet.toolchain.phone.client import Offline
-from mnet.toolchain.phone.phone import DAY_S
+from mnet.toolchain.phone.staleness import DAY_S
 from tests.phone.scripted import Cloud, ScriptedClient, start, take
 
 NOW = 1_800_000_000
@@ -24,26 +24,26 @@ def test_a_silenced_phone_becomes_stale_once_and_fresh_again(
     take(phone, client, 1)
     client.jws = None
 
-    def poll(days: float, *, told: bool) -> list[str]:
+    def poll(days: float, *, stated: bool) -> list[str]:
         clock[0] += days * DAY_S
         statement = nothing_newer(cloud.key, "phone", cloud.bundle.id, phone.version, int(clock[0]))
-        client.nothing_newer = statement if told else None
+        client.nothing_newer = statement if stated else None
         before = len(events)
         assert phone.poll(client, 0) is None
         return [event["event"] for event in events[before:]]
 
-    assert poll(0.9, told=True) == poll(0.9, told=True) == poll(0.9, told=False) == []
+    assert poll(0.9, stated=True) == poll(0.9, stated=True) == poll(0.9, stated=False) == []
     assert not phone.stale
-    assert poll(0.2, told=False) == ["stale"]
+    assert poll(0.2, stated=False) == ["stale"]
     assert phone.stale
-    assert poll(400, told=False) == []
+    assert poll(400, stated=False) == []
     # Over restarts too.
     phone, events = start(cloud, tmp_path, lambda: clock[0])
-    assert poll(0.1, told=False) == ["stale"]
-    assert poll(0.1, told=True) == ["fresh"]
+    assert poll(0.1, stated=False) == ["stale"]
+    assert poll(0.1, stated=True) == ["fresh"]
     assert not phone.stale
     assert [report for report in client.reports if report[1] == "stale"] == [(1, "stale"), (1, "stale")]
-    assert poll(2, told=False) == ["stale"]
+    assert poll(2, stated=False) == ["stale"]
 
 
 def test_a_phone_without_any_network_becomes_stale_too(

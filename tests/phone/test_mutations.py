@@ -77,7 +77,7 @@ def test_no_mutation_is_taken(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mnet.toolchain.phone.phone._DAMAGED_DOWNLOADS", math.inf)
+    monkeypatch.setattr("mnet.toolchain.phone.refused_packs.DAMAGED_DOWNLOADS", math.inf)
     count, draw = request.config.getoption("--mutations"), random.Random(11)
     bundle, key = Bundle.load(tiny_bundle), create_signing_key(tmp_path / "signing.pem")
     pack = PackGenerator(load_run(tiny_run), bundle).packs([[1, 2, 3]], [1])[0]

@@ -14,7 +14,8 @@ from mnet.toolchain.contract.keys import public_keys
 from mnet.toolchain.contract.release import sign_release
 from mnet.toolchain.durable import write_durably
 from mnet.toolchain.phone.client import Denied, Identity, Offline
-from mnet.toolchain.phone.phone import DAY_S, Phone
+from mnet.toolchain.phone.phone import Phone
+from mnet.toolchain.phone.staleness import DAY_S
 from tests.phone.scripted import Cloud, ScriptedClient, start, take
 
 

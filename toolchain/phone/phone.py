@@ -1,33 +1,25 @@
 """The host phone: serves one bundle, and takes new weights only when they pass every check."""
 
-import math
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import Reason, Refused
 from mnet.export.format.packs import read_pack
 from mnet.export.session import Snapshot, open_session
-from mnet.toolchain.contract.freshness import fresh_until
-from mnet.toolchain.contract.keys import KeyStatement, believed_statement, load_public_keys, signer
+from mnet.toolchain.contract.keys import KeyStatement, load_public_keys, signer
 from mnet.toolchain.contract.release import Release, verify_release
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.phone.client import CloudClient, Context, Denied, Identity, Newest, Offline
+from mnet.toolchain.phone.key_trust import newer_statement, trusting
+from mnet.toolchain.phone.refused_packs import RefusedPacks
+from mnet.toolchain.phone.staleness import DAY_S, Staleness
 from mnet.toolchain.phone.store import Kept, WeightStore, check_bytes
 
 # Room for the header of a pack, in addition to its tensors.
 PACK_HEADER_BYTES = 64 * 1024
-DAY_S = 24 * 3600
-# These may be the network's doing; any other refusal of a release would come again.
-_MENDABLE = {Reason.WRONG_SIZE, Reason.WRONG_HASH}
-_HOUR_S = 3600
-# So many downloads of what comes damaged an hour.
-_DAMAGED_DOWNLOADS = 5
-# How far what is kept of a phone's freshness may lag behind.
-_SAVED_EVERY_S = _HOUR_S
 
 Report = Callable[..., None]
 
@@ -67,15 +59,8 @@ class Phone:
         self._clock = clock
         self._running: Kept | None = None
         self._newest_seen = 0
-        self._refused = (
-            0,
-            "",
-        )  # version and SHA-256 of what need not be fetched again, and until when (monotonic)
-        self._refused_until = math.inf
-        self._damaged = Counter[tuple[int, str]]()  # how often what the network may have damaged came
+        self._refused = RefusedPacks()
         self._keys_asked_at: float | None = None  # by the phone's own clock
-        self._stale = False
-        self._stale_reported = False
         try:
             self._session = open_session(bundle)
             self._identity = self._kept_identity()
@@ -84,10 +69,7 @@ class Phone:
         except BaseException:
             self._store.close()
             raise
-        kept_until, latest = self._store.fresh_until(), clock() + DAY_S
-        # Where nothing is known, or a clock went back: a day.
-        self._fresh_until = latest if kept_until is None else min(kept_until, latest)
-        self._saved_fresh_until = kept_until or 0.0
+        self._staleness = Staleness(self._store, report, clock)
         if self._identity is not None:
             self._restore(self._identity)
 
@@ -126,7 +108,7 @@ class Phone:
     @property
     def stale(self) -> bool:
         """Whether nobody has vouched for a day that what runs is the newest; what to do then is for the app to say."""
-        return self._stale
+        return self._staleness.stale
 
     @property
     def _newer_than(self) -> int:
@@ -142,7 +124,7 @@ class Phone:
         identity = client.enrol(enrolment_key, self._bundle.id)
         self._store.save_identity(identity)
         self._identity = identity
-        self._fresh(self._clock() + DAY_S)
+        self._staleness.start_a_day()
         self._report("enrolled", device=identity.device)
 
     def upload(self, client: CloudClient, samples: Context) -> int:
@@ -160,13 +142,14 @@ class Phone:
             return swapped
         finally:
             if swapped is None:
-                self._look_at_age(client)
+                phone = self._known()
+                self._staleness.look(self.version, lambda *what: self._tell(client, phone, *what))
 
     def _look(self, client: CloudClient, phone: Identity, wait_s: float) -> Swapped | None:
         asked, newest = self._offered(client, phone, wait_s)
         phone = self._learn_keys(client, phone, newest.release)
         if newest.release is None:
-            self._hear(phone, asked, newest.nothing_newer)
+            self._staleness.hear(phone, asked, newest.nothing_newer)
             return None
         return self._consider(client, phone, newest.release)
 
@@ -174,34 +157,20 @@ class Phone:
         """Take a release, unless it was refused before."""
         release = self._verify(phone, jws, newer_than=self._newer_than, now=int(self._clock()))
         named = release.version, release.sha256
-        if named == self._refused and self._refused_version:
+        if named in self._refused:
             return None
         try:
             swapped = self._take(client, phone, Kept(jws, release))
         except Refused as refusal:
-            self._note(named, refusal.reason)
+            self._refused.note(named, refusal.reason)
             self._tell(client, phone, release.version, refusal.reason)
             raise
         self._tell(client, phone, release.version, "taken")
         return swapped
 
-    def _note(self, named: tuple[int, str], reason: Reason) -> None:
-        """What was refused is not fetched again; what the network may have damaged, a few times an hour."""
-        self._damaged[named] += reason in _MENDABLE
-        if reason not in _MENDABLE:
-            self._refused, self._refused_until = named, math.inf
-        elif self._damaged[named] >= _DAMAGED_DOWNLOADS:
-            self._refused, self._refused_until = named, time.monotonic() + _HOUR_S
-            self._damaged.clear()
-
-    @property
-    def _refused_version(self) -> int:
-        """The version that need not be fetched now; 0 where there is none."""
-        return self._refused[0] if time.monotonic() < self._refused_until else 0
-
     def _offered(self, client: CloudClient, phone: Identity, wait_s: float) -> tuple[int, Newest]:
         """The newest release that is worth a look, and the version above which it was asked for."""
-        refused = self._refused_version
+        refused = self._refused.version
         asked = max(self._newer_than, refused)
         newest = client.newest_release(phone, asked, wait_s)
         if newest.release is None and refused > self._newer_than:
@@ -209,43 +178,6 @@ class Phone:
             asked = self._newer_than
             newest = client.newest_release(phone, asked, 0)
         return asked, newest
-
-    def _hear(self, phone: Identity, asked: int, statement: str | None) -> None:
-        """Note that there is nothing newer, if a known key says so."""
-        if statement is None:
-            return
-        keys, now = load_public_keys(phone.keys), int(self._clock())
-        try:
-            until = fresh_until(
-                statement, keys, device=phone.device, bundle=phone.bundle, version=asked, now=now
-            )
-        except ValueError:
-            return  # as good as none
-        self._fresh(until)
-
-    def _fresh(self, until: float) -> None:
-        """What runs is known to be the newest until then."""
-        self._fresh_until = until
-        if abs(until - self._saved_fresh_until) < _SAVED_EVERY_S:
-            return
-        try:
-            self._store.save_fresh_until(until)
-            self._saved_fresh_until = until
-        except OSError as error:
-            self._report("not_persisted", detail=str(error))
-
-    def _look_at_age(self, client: CloudClient) -> None:
-        """Notice that what runs became stale, or fresh again, and have the server count it once."""
-        now = self._clock()
-        stale = now >= self._fresh_until
-        if stale and not self._stale:
-            self._report("stale", version=self.version, since=round(self._fresh_until))
-        elif self._stale and not stale:
-            self._report("fresh", version=self.version)
-        if (stale or self._stale) and not self._stale_reported:
-            self._stale_reported = self._tell(client, self._known(), self.version, "stale")
-        self._stale = stale
-        self._stale_reported &= stale
 
     def _take(self, client: CloudClient, phone: Identity, new: Kept) -> Swapped:
         """Fetch the pack of a verified release, swap it in and keep it."""
@@ -286,34 +218,21 @@ class Phone:
         if not unknown and asked_at is not None and 0 <= now - asked_at < DAY_S:
             return phone
         try:
-            statements = client.key_statements(phone)
+            statement = newer_statement(client, phone, int(now))
         except (Offline, Denied):
             if unknown:
                 raise
             return phone
         self._keys_asked_at = now
-        statement = believed_statement(statements, phone.keys, phone.roots, int(now))
-        if statement is None:
-            return phone
-        # Without roots there is no other epoch: whoever has a signing key could open one.
-        epoch = phone.epoch if phone.roots is None else statement.epoch
-        if (epoch, statement.number) <= (phone.epoch, phone.number):
-            return phone
-        return self._trust(phone, replace(statement, epoch=epoch))
+        return phone if statement is None else self._trust(phone, statement)
 
     def _trust(self, phone: Identity, statement: KeyStatement) -> Identity:
         """Believe these keys only from now on; a full disk costs them at the next start, not now."""
-        keys = statement.keys
-        before = [*phone.keys["keys"], *phone.retired["keys"]]
-        retired = [key for key in before if key not in keys["keys"]]
-        learnt = replace(
-            phone, keys=keys, number=statement.number, epoch=statement.epoch, retired={"keys": retired}
-        )
-        if statement.epoch > phone.epoch:
-            learnt = replace(learnt, retired={"keys": []})
+        learnt = trusting(phone, statement)
+        if learnt.epoch > phone.epoch:
             self._start_over()
-        if keys != phone.keys:
-            self._report("keys_learnt", keys=len(keys["keys"]), epoch=learnt.epoch)
+        if learnt.keys != phone.keys:
+            self._report("keys_learnt", keys=len(learnt.keys["keys"]), epoch=learnt.epoch)
         self._identity = learnt
         try:
             self._store.save_identity(learnt)
@@ -324,7 +243,7 @@ class Phone:
     def _start_over(self) -> None:
         """Run nothing that a stolen key may have signed, and count versions from the start."""
         self._session = open_session(self._bundle)
-        self._running, self._newest_seen, self._refused = None, 0, (0, "")
+        self._running, self._newest_seen, self._refused = None, 0, RefusedPacks()
         try:
             self._store.clear_versions()
         except OSError as error:

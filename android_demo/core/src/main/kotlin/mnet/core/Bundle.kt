@@ -3,19 +3,19 @@ package mnet.core
 import java.io.File
 
 /** A sample of eager PyTorch: `inputs` give `expected` under the default weights. */
-class GoldenSample(val inputs: List<Tensor>, val expected: List<Tensor>)
+public class GoldenSample(public val inputs: List<Tensor>, public val expected: List<Tensor>)
 
 /** A bundle in a folder, whose every byte is the one that was exported. */
-class Bundle private constructor(val folder: File, val manifest: Manifest) {
-    val id: String get() = manifest.id
+public class Bundle private constructor(public val folder: File, public val manifest: Manifest) {
+    public val id: String get() = manifest.id
 
     /** The weights that the model was trained with, in the order of the slots: version 0. Throws [BundleException]. */
-    val defaultWeights: Map<String, Tensor> by lazy {
+    public val defaultWeights: Map<String, Tensor> by lazy {
         read(manifest.defaultWeights) { checkParameters(it, manifest.slots) }
     }
 
     /** Throws [BundleException]. */
-    val golden: List<GoldenSample> by lazy {
+    public val golden: List<GoldenSample> by lazy {
         read(manifest.golden.samples) { tensors ->
             fun tensor(name: String, info: TensorInfo): Tensor {
                 val tensor = tensors[name] ?: throw Refused(Reason.MISSING_TENSOR, "no tensor $name")
@@ -33,9 +33,9 @@ class Bundle private constructor(val folder: File, val manifest: Manifest) {
     }
 
     /** The request policy `shift`; null in a bundle without one. Throws [BundleException] where it is damaged. */
-    val policy: Shift? by lazy { manifest.policy?.let { Shift.read(file(it).readBytes()) } }
+    public val policy: Shift? by lazy { manifest.policy?.let { Shift.read(file(it).readBytes()) } }
 
-    fun file(path: String): File = File(folder, path)
+    public fun file(path: String): File = File(folder, path)
 
     private fun <T> read(path: String, use: (Map<String, Tensor>) -> T): T = try {
         use(Safetensors(file(path).readBytes()).tensors())
@@ -43,14 +43,14 @@ class Bundle private constructor(val folder: File, val manifest: Manifest) {
         throw BundleException("$path: ${refusal.message}")
     }
 
-    companion object {
+    public companion object {
         /**
          * Open the bundle in [folder]; files of role `bench` may be left away on a phone.
          *
          * Throws [IntegrityException] where a file was changed, is missing or was added since the export, another
          * [BundleException] where there is no bundle or it is of a schema unknown here.
          */
-        fun open(folder: File): Bundle {
+        public fun open(folder: File): Bundle {
             val raw = File(folder, Manifest.FILE)
             if (!raw.isFile) throw BundleException("$folder is not a bundle: it has no ${Manifest.FILE}")
             val manifest = Manifest.parse(raw.readBytes())

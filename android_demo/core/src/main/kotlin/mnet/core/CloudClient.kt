@@ -4,12 +4,12 @@ import java.io.ByteArrayOutputStream
 import java.net.HttpURLConnection
 
 /** The answer to a poll: the newest [release] as JWS, or the signed statement that there is [nothingNewer], if any. */
-class Newest(val release: String?, val nothingNewer: String?)
+public class Newest(public val release: String?, public val nothingNewer: String?)
 
 /** The phone's side of the HTTP contract: one method a call; each throws [Offline] or [Denied]. */
-class CloudClient(server: String) : HttpClient(server) {
+public class CloudClient(server: String) : HttpClient(server) {
     /** Become known to the server as a phone that runs [bundle]. */
-    fun enrol(enrolmentKey: String, bundle: String): Identity {
+    public fun enrol(enrolmentKey: String, bundle: String): Identity {
         val answer = send("POST", "/devices", enrolmentKey, mapOf("bundle" to bundle))
         return contract {
             Identity.read(answer + mapOf("bundle" to bundle, "retired" to mapOf("keys" to emptyList<Any>())))
@@ -17,12 +17,12 @@ class CloudClient(server: String) : HttpClient(server) {
     }
 
     /** Say that the phone now runs [bundle], and no other. */
-    fun install(phone: Identity, bundle: String) {
+    public fun install(phone: Identity, bundle: String) {
         send("PUT", "/devices/${phone.device}/bundles", phone.token, mapOf("bundles" to listOf(bundle)))
     }
 
     /** Upload a context; returns the version that will stem from it. */
-    fun upload(phone: Identity, samples: Samples): Long {
+    public fun upload(phone: Identity, samples: Samples): Long {
         val answer = send("POST", "/devices/${phone.device}/context", phone.token, mapOf("samples" to samples.json))
         return contract {
             answer.long("version").also { if (it !in 1..MAX_VERSION) throw JsonException("version $it") }
@@ -30,7 +30,7 @@ class CloudClient(server: String) : HttpClient(server) {
     }
 
     /** The newest release above version [after]; waits up to [waitSeconds] for one. */
-    fun newestRelease(phone: Identity, after: Long, waitSeconds: Int): Newest {
+    public fun newestRelease(phone: Identity, after: Long, waitSeconds: Int): Newest {
         val query = "after=$after&timeout=$waitSeconds&bundle=${phone.bundle}&keys=${phone.number}"
         val path = "/devices/${phone.device}/release?$query"
         return answered(path, phone.token, withinMs = (waitSeconds + 10) * 1000L) { connection ->
@@ -43,13 +43,13 @@ class CloudClient(server: String) : HttpClient(server) {
     }
 
     /** Tell the server what became of a release: [TAKEN], or the name of the refusal. */
-    fun report(phone: Identity, version: Long, outcome: String) {
+    public fun report(phone: Identity, version: Long, outcome: String) {
         val body = mapOf("version" to version, "outcome" to outcome, "bundle" to phone.bundle)
         send("POST", "/devices/${phone.device}/reports", phone.token, body)
     }
 
     /** The server's public keys, signed once by each of them. */
-    fun keyStatements(phone: Identity): List<String> = answered("/keys", phone.token) { connection ->
+    public fun keyStatements(phone: Identity): List<String> = answered("/keys", phone.token) { connection ->
         contract { json(connection).texts("statements") }
     }
 
@@ -59,7 +59,7 @@ class CloudClient(server: String) : HttpClient(server) {
      * Throws [Offline] where it takes longer than [size] may take at the least rate, [Refused] with wrong_size if the server
      * sends another number of bytes; what they are is for the caller to check.
      */
-    fun fetchPack(phone: Identity, sha256: String, size: Long): ByteArray {
+    public fun fetchPack(phone: Identity, sha256: String, size: Long): ByteArray {
         val end = System.nanoTime() + (PACK_MS + size * 1000 / LEAST_BYTES_A_SECOND) * NANOS_A_MS
         fun leftMs() = (end - System.nanoTime()) / NANOS_A_MS
         val data = ByteArrayOutputStream()
@@ -94,12 +94,12 @@ class CloudClient(server: String) : HttpClient(server) {
         }
     }
 
-    companion object {
+    public companion object {
         /** The outcome of a release whose weights run. */
-        const val TAKEN = "taken"
+        public const val TAKEN: String = "taken"
 
         /** That for a day nobody said that the running version is the newest. */
-        const val STALE = "stale"
+        public const val STALE: String = "stale"
 
         // A download may take this long, and then as long as it needs at the least rate.
         private const val PACK_MS = 30_000L

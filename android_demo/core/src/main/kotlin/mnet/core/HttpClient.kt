@@ -16,20 +16,20 @@ import java.util.concurrent.ScheduledThreadPoolExecutor
 import java.util.concurrent.TimeUnit
 
 /** The server cannot be reached, is in trouble, or something else answers for it; try again later. */
-open class Offline(message: String) : Exception(message)
+public open class Offline(message: String) : Exception(message)
 
 /** The server has enough to do, or enough of this phone: ask it nothing of the kind for [retryAfterMillis]. */
-class Busy(val retryAfterMillis: Long) : Offline("the server asks to wait for ${retryAfterMillis / 1000} s")
+public class Busy(public val retryAfterMillis: Long) : Offline("the server asks to wait for ${retryAfterMillis / 1000} s")
 
 /** The server answered that it will not do this; [status] is HTTP's. */
-class Denied(val status: Int, val detail: String) : Exception("$detail (HTTP $status)")
+public class Denied(public val status: Int, public val detail: String) : Exception("$detail (HTTP $status)")
 
 /**
  * HTTP to one server, on what every Android has. Every call throws [Offline] or [Denied]; any thread may call.
  *
  * [server] is a URL such as `http://10.0.2.2:8765`; IllegalArgumentException where it is none.
  */
-open class HttpClient(server: String) : Closeable {
+public open class HttpClient(server: String) : Closeable {
     private val base = server.trim().trimEnd('/') + "/v1"
     private val open = CopyOnWriteArraySet<HttpURLConnection>()
     private val closing = CountDownLatch(1)
@@ -39,7 +39,7 @@ open class HttpClient(server: String) : Closeable {
         .apply { removeOnCancelPolicy = true }
 
     @Volatile
-    protected var closed = false
+    protected var closed: Boolean = false
         private set
 
     init {
@@ -170,11 +170,11 @@ open class HttpClient(server: String) : Closeable {
     private fun retryAfterMillis(connection: HttpURLConnection): Long? =
         connection.getHeaderField("Retry-After")?.toLongOrNull()?.coerceIn(0, MAX_WAIT_SECONDS)?.times(1000)
 
-    companion object {
+    public companion object {
         private val PORTS = 1..65535
 
         /** Whether a key could be a server's: of what a header can carry, without blanks. */
-        fun isKey(text: String): Boolean = text.all { it in '!'..'~' }
+        public fun isKey(text: String): Boolean = text.all { it in '!'..'~' }
 
         private const val CONNECT_TIMEOUT_MS = 5_000
         private const val WITHIN_MS = 30_000L

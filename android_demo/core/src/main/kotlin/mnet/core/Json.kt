@@ -4,9 +4,9 @@ import java.nio.ByteBuffer
 import java.nio.charset.CharacterCodingException
 
 /** Text that is not JSON, or JSON that does not hold what was looked for. */
-class JsonException(message: String) : Exception(message)
+public class JsonException(message: String) : Exception(message)
 
-typealias JsonObject = Map<String, Any?>
+public typealias JsonObject = Map<String, Any?>
 
 /**
  * The value of a JSON text (RFC 8259): a Map, a List, a String, a Boolean, null, a Long, or a Double for a number
@@ -15,13 +15,13 @@ typealias JsonObject = Map<String, Any?>
  * Android's own `org.json` also takes comments, single quotes, `"7"` for 7 and rubbish after the end. What is signed
  * or sealed must mean the same to every reader, so this one is strict. Throws [JsonException].
  */
-fun parseJson(text: String): Any? = JsonParser(text).document()
+public fun parseJson(text: String): Any? = JsonParser(text).document()
 
 /** The value of a JSON text in UTF-8. */
-fun parseJson(data: ByteArray): Any? = parseJson(decodeUtf8(data))
+public fun parseJson(data: ByteArray): Any? = parseJson(decodeUtf8(data))
 
 /** The object that a JSON text in UTF-8 is. */
-fun parseJsonObject(data: ByteArray): JsonObject = asObject(parseJson(data), "the text")
+public fun parseJsonObject(data: ByteArray): JsonObject = asObject(parseJson(data), "the text")
 
 private fun decodeUtf8(data: ByteArray): String = try {
     Charsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(data)).toString()
@@ -29,24 +29,24 @@ private fun decodeUtf8(data: ByteArray): String = try {
     throw JsonException("not UTF-8: $error")
 }
 
-fun JsonObject.string(name: String): String =
+public fun JsonObject.string(name: String): String =
     this[name] as? String ?: throw JsonException("$name is not a text")
 
-fun JsonObject.long(name: String): Long =
+public fun JsonObject.long(name: String): Long =
     this[name] as? Long ?: throw JsonException("$name is not a whole number of 64 bits")
 
-fun JsonObject.double(name: String): Double =
+internal fun JsonObject.double(name: String): Double =
     (this[name] as? Number)?.toDouble() ?: throw JsonException("$name is not a number")
 
-fun JsonObject.list(name: String): List<Any?> =
+public fun JsonObject.list(name: String): List<Any?> =
     this[name] as? List<*> ?: throw JsonException("$name is not a list")
 
-fun JsonObject.objects(name: String): List<JsonObject> = list(name).map { asObject(it, "an entry of $name") }
+public fun JsonObject.objects(name: String): List<JsonObject> = list(name).map { asObject(it, "an entry of $name") }
 
-fun JsonObject.texts(name: String): List<String> =
+internal fun JsonObject.texts(name: String): List<String> =
     list(name).map { it as? String ?: throw JsonException("an entry of $name is not a text") }
 
-fun JsonObject.child(name: String): JsonObject = asObject(this[name], name)
+public fun JsonObject.child(name: String): JsonObject = asObject(this[name], name)
 
 // Keys of a parsed object are texts, always.
 @Suppress("UNCHECKED_CAST")
@@ -54,7 +54,7 @@ internal fun asObject(value: Any?, where: String): JsonObject =
     value as? JsonObject ?: throw JsonException("$where is not an object")
 
 /** The JSON text of a value made of the types that [parseJson] returns. */
-fun writeJson(value: Any?): String = buildString { write(value) }
+public fun writeJson(value: Any?): String = buildString { write(value) }
 
 private fun StringBuilder.write(value: Any?) {
     when (value) {

@@ -4,37 +4,37 @@ import java.io.File
 import java.security.MessageDigest
 
 /** One file of a bundle; a phone needs those of role `device`. */
-class BundleFile(val sha256: String, val size: Long, val role: String)
+public class BundleFile(public val sha256: String, public val size: Long, public val role: String)
 
 /** A dimension that is only bounded: the [index]-th of a shape may be [min] to [max]; those of one [name] are equal. */
-class DynamicDimension(val index: Int, val name: String, val min: Long, val max: Long)
+public class DynamicDimension(public val index: Int, public val name: String, public val min: Long, public val max: Long)
 
 /**
  * One input or output of the device model. [shape] is that of golden sample 0, but for the [dynamic] dimensions; [scale] is
  * an output's root mean square over the golden samples, to which every error relates.
  */
-class TensorInfo(
-    val name: String, val dtype: String, val shape: List<Long>, val dynamic: List<DynamicDimension> = emptyList(),
-    val scale: Double = 1.0,
+public class TensorInfo(
+    public val name: String, public val dtype: String, public val shape: List<Long>, public val dynamic: List<DynamicDimension> = emptyList(),
+    public val scale: Double = 1.0,
 ) {
     /** Whether a tensor of this shape can be it. */
-    fun takes(given: List<Long>): Boolean = given.size == shape.size && given.indices.all { index ->
+    public fun takes(given: List<Long>): Boolean = given.size == shape.size && given.indices.all { index ->
         val bounds = dynamic.find { it.index == index }
         if (bounds == null) given[index] == shape[index] else given[index] in bounds.min..bounds.max
     }
 }
 
 /** How new weights reach the program. */
-sealed class Binding {
+public sealed class Binding {
     /** As input number [index] of `forward`. */
-    class Input(val index: Int) : Binding()
+    public class Input(public val index: Int) : Binding()
 
     /**
      * As [size] bytes at [offset] of a copy of [file]. At each of [keys] stands the SHA-256, in hex, of the [hashedSize] bytes
      * at [hashedOffset], among which they are.
      */
-    class Bytes(
-        val file: String, val offset: Long, val size: Long, val keys: List<Long>, val hashedOffset: Long, val hashedSize: Long,
+    public class Bytes(
+        public val file: String, public val offset: Long, public val size: Long, public val keys: List<Long>, public val hashedOffset: Long, public val hashedSize: Long,
     ) : Binding()
 }
 
@@ -42,33 +42,33 @@ sealed class Binding {
  * Where one generated parameter lives. [shape] and [dtype] are PyTorch's, [layout] is how the runtime wants it, one letter a
  * dimension, and [packDtype] what it travels in.
  */
-class Slot(
-    val parameter: String, val dtype: String, val shape: List<Long>, val layout: String, val packDtype: String,
-    val binding: Binding,
+public class Slot(
+    public val parameter: String, public val dtype: String, public val shape: List<Long>, public val layout: String, public val packDtype: String,
+    public val binding: Binding,
 )
 
 /** Samples with the outputs of eager PyTorch; one may be off by `tolerance * max(its scale, largest expected)`. */
-class GoldenEntry(val samples: String, val weights: String, val count: Int, val tolerance: Double)
+public class GoldenEntry(public val samples: String, public val weights: String, public val count: Int, public val tolerance: Double)
 
 /** The content of a bundle's `manifest.json`, as `export/format/manifest.py` writes it. */
-class Manifest(
-    val id: String,
-    val target: String,
-    val program: String,
-    val files: Map<String, BundleFile>,
-    val inputs: List<TensorInfo>,
-    val outputs: List<TensorInfo>,
-    val slots: List<Slot>,
-    val defaultWeights: String,
-    val golden: GoldenEntry,
+public class Manifest(
+    public val id: String,
+    public val target: String,
+    public val program: String,
+    public val files: Map<String, BundleFile>,
+    public val inputs: List<TensorInfo>,
+    public val outputs: List<TensorInfo>,
+    public val slots: List<Slot>,
+    public val defaultWeights: String,
+    public val golden: GoldenEntry,
     /** The file of the request policy `shift`, if the bundle has one. */
-    val policy: String?,
+    public val policy: String?,
 ) {
     /** Size of the generated parameters in the artifact, in bytes. */
-    val generatedBytes: Long get() = slots.sumOf { slot -> Tensor.width(slot.dtype) * slot.shape.fold(1L, Long::times) }
+    public val generatedBytes: Long get() = slots.sumOf { slot -> Tensor.width(slot.dtype) * slot.shape.fold(1L, Long::times) }
 
-    companion object {
-        const val FILE = "manifest.json"
+    public companion object {
+        public const val FILE: String = "manifest.json"
         private const val SCHEMA = "mnet.bundle/2.0"
         private val MODEL_DTYPES = setOf(
             Tensor.BOOL, Tensor.UINT8, Tensor.INT32, Tensor.INT64, Tensor.FLOAT16, Tensor.FLOAT32,
@@ -81,7 +81,7 @@ class Manifest(
          *
          * Throws [IntegrityException] if a byte was changed, another [BundleException] for a schema unknown here.
          */
-        fun parse(raw: ByteArray): Manifest {
+        public fun parse(raw: ByteArray): Manifest {
             val content = try {
                 parseJsonObject(raw)
             } catch (error: JsonException) {
@@ -195,7 +195,7 @@ class Manifest(
 }
 
 /** SHA-256 in lower-case hex: the name of a pack. */
-fun sha256Hex(data: ByteArray): String = hex(MessageDigest.getInstance("SHA-256").digest(data))
+internal fun sha256Hex(data: ByteArray): String = hex(MessageDigest.getInstance("SHA-256").digest(data))
 
 /** The same of a file, which is never in memory as a whole. Throws [java.io.IOException]. */
 internal fun sha256Hex(file: File): String {

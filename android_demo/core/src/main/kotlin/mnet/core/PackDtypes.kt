@@ -7,7 +7,7 @@ import java.nio.ByteOrder
 /** A tensor of a pack: what a slot's parameter travels in, as `export/format/pack_dtypes.py` says. */
 internal class Carrier(val name: String, val dtype: String, val shape: List<Long>)
 
-/** The tensors that a pack holds for a slot: in int8, one scale for each output channel beside the values. */
+/** The tensors that a pack holds for a slot: in int8, one scale for each output channel with the values. */
 internal fun carriers(slot: Slot): List<Carrier> {
     val values = Carrier(slot.parameter, slot.packDtype, slot.shape)
     if (slot.packDtype != Tensor.INT8) return listOf(values)

@@ -2,35 +2,6 @@ package mnet.core
 
 import java.io.Closeable
 import java.io.IOException
-import kotlin.math.abs
-
-/** What happens to a phone, for a screen or a log. */
-sealed class PhoneEvent {
-    /** The server answers (again). */
-    object Connected : PhoneEvent()
-
-    class Enrolled(val device: String) : PhoneEvent()
-    class Uploaded(val samples: Int, val version: Long) : PhoneEvent()
-
-    /** [swapNanos]: verify, bind, self-test and publish. [persisted] is false where the disk was full. */
-    class Swapped(
-        val version: Long, val bytes: Int, val fetchNanos: Long, val swapNanos: Long, val persisted: Boolean,
-    ) : PhoneEvent()
-
-    class RefusedWeights(val reason: Reason, val detail: String) : PhoneEvent()
-    class MustWait(val millis: Long) : PhoneEvent()
-    class WentOffline(val detail: String) : PhoneEvent()
-    class WasDenied(val status: Int, val detail: String) : PhoneEvent()
-
-    /** For a day nobody vouched that the running version is the newest; what to do then is for the app to say. */
-    class WentStale(val version: Long) : PhoneEvent()
-
-    /** It is known to be the newest again. */
-    class BecameFresh(val version: Long) : PhoneEvent()
-
-    /** A fault of ours; the phone serves, and tries again. */
-    class Failed(val detail: String) : PhoneEvent()
-}
 
 /**
  * One phone: a model that serves, what it keeps over a restart, and what it knows of its server.
@@ -39,7 +10,7 @@ sealed class PhoneEvent {
  * bring the same version, one takes it. The same rules in the same order as `toolchain/phone/phone.py`. [clock] gives
  * milliseconds since 1970.
  */
-class Phone(
+public class Phone(
     private val bundle: Bundle,
     program: Program,
     private val store: WeightStore,
@@ -55,19 +26,12 @@ class Phone(
     @Volatile
     private var resetVersion = store.resetVersion
 
-    /** What need not be fetched again, since when if only for an hour, and how often what came may have been damaged. */
-    private var refused = Named(0, "")
-    private var refusedFrom: Long? = null
-    private val damaged = HashMap<Named, Int>()
-    private var keysAskedAt: Long? = null
-    private var freshUntil = 0L
-    private var savedFreshUntil = 0L
-    private var staleReported = false
+    private val refused = RefusedPacks()
+    private val staleness = Staleness(store, report, ::now)
+    private val keyQuestions = KeyQuestions(::now)
 
     /** Whether for a day nobody vouched that the running version is the newest. */
-    @Volatile
-    var stale = false
-        private set
+    public val stale: Boolean get() = staleness.stale
 
     /** By [System.nanoTime]; before it, the server takes no upload. */
     @Volatile
@@ -78,14 +42,10 @@ class Phone(
 
     /** The release that answers now; null on the default weights. */
     @Volatile
-    var running: Kept? = null
+    public var running: Kept? = null
         private set
 
     init {
-        val (kept, latest) = store.freshUntil to now() + DAY_SECONDS
-        // Where nothing is known, or a clock went back: a day.
-        freshUntil = minOf(kept ?: latest, latest)
-        savedFreshUntil = kept ?: 0
         val known = identity
         if (known != null && known.bundle != bundle.id) {
             // The app came with a new bundle: what the server sent for the old one fits no more.
@@ -96,10 +56,10 @@ class Phone(
     }
 
     /** The weights that answer now, to run and to know their version by; 0 is the default pack. */
-    val live: Snapshot get() = controller.live
+    public val live: Snapshot get() = controller.live
 
     /** Whether a server knows this phone with the bundle that it runs. */
-    val enrolled: Boolean get() = identity?.bundle == bundle.id
+    public val enrolled: Boolean get() = identity?.bundle == bundle.id
 
     /**
      * Only versions above this one are taken: the running one, or just below a newer one that was kept but is damaged.
@@ -112,13 +72,13 @@ class Phone(
      *
      * Throws [Offline], [Denied] or [IOException].
      */
-    fun enrol(client: CloudClient, enrolmentKey: String) = synchronized(enrolling) {
+    public fun enrol(client: CloudClient, enrolmentKey: String): Unit = synchronized(enrolling) {
         if (enrolled) return@synchronized
         val known = identity
         if (known != null) client.install(known, bundle.id)
         val new = known?.with(bundle.id) ?: client.enrol(enrolmentKey, bundle.id)
         keepIdentity(new)
-        fresh(now() + DAY_SECONDS)
+        staleness.startADay()
         report(PhoneEvent.Enrolled(new.device))
     }
 
@@ -127,7 +87,7 @@ class Phone(
      *
      * A server that answers [Busy] is not asked again before its time: until then this throws [Busy] at once.
      */
-    fun upload(client: CloudClient, samples: Samples): Long {
+    public fun upload(client: CloudClient, samples: Samples): Long {
         val waitMillis = (uploadsFrom - System.nanoTime()) / 1_000_000
         if (waitMillis > 0) throw Busy(waitMillis)
         val version = try {
@@ -145,30 +105,31 @@ class Phone(
      *
      * Throws [Offline] or [Denied], and [Refused] where the new weights fail a check: the running ones stay.
      */
-    fun poll(client: CloudClient, waitSeconds: Int): Boolean {
+    public fun poll(client: CloudClient, waitSeconds: Int): Boolean {
         var took = false
         try {
             took = look(client, known(), waitSeconds)
         } finally {
-            if (!took) lookAtAge(client)
+            val (phone, version) = identity to live.version
+            if (!took && phone != null) staleness.look(version) { tell(client, phone, version, CloudClient.STALE) }
         }
         return took
     }
 
     private fun look(client: CloudClient, known: Identity, waitSeconds: Int): Boolean {
-        val refusedVersion = refusedVersion()
         val above = newerThan
-        var asked = maxOf(above, refusedVersion)
+        var asked = maxOf(above, refused.version)
         var newest = client.newestRelease(known, asked, waitSeconds)
         if (newest.release == null && asked > above) {
             // A roll-out that was stopped for its refusals gives way to the release before it.
             asked = above
             newest = client.newestRelease(known, asked, 0)
         }
-        val phone = learnKeys(client, known, newest.release)
+        val phone = keyQuestions.learnt(client, known, newest.release)
+        if (phone !== known) trust(phone)
         val jws = newest.release
         if (jws == null) {
-            newest.nothingNewer?.let { hear(phone, asked, it) }
+            newest.nothingNewer?.let { staleness.hear(phone, asked, it) }
             return false
         }
         return consider(client, phone, jws, above)
@@ -177,12 +138,11 @@ class Phone(
     /** Take a release above the version [above], unless it was refused before, or somebody else took it meanwhile. */
     private fun consider(client: CloudClient, phone: Identity, jws: String, above: Long): Boolean {
         val release = verify(phone, jws, above, now())
-        val named = Named(release.version, release.sha256)
-        if (refusedVersion() != 0L && synchronized(this) { named == refused } || release.version <= newerThan) return false
+        if (release in refused || release.version <= newerThan) return false
         val took = try {
             take(client, phone, Kept(jws, release))
         } catch (refusal: Refused) {
-            note(named, refusal.reason)
+            refused.note(release, refusal.reason)
             tell(client, phone, release.version, refusal.reason.toString())
             throw refusal
         }
@@ -190,67 +150,9 @@ class Phone(
         return took
     }
 
-    /** What was refused is not fetched again; what the network may have damaged, a few times an hour. */
-    @Synchronized
-    private fun note(named: Named, reason: Reason) {
-        if (reason in NETWORKS) {
-            val times = (damaged[named] ?: 0) + 1
-            damaged[named] = times
-            if (times < DAMAGED_DOWNLOADS) return
-            damaged.clear()
-        }
-        refused = named
-        refusedFrom = if (reason in NETWORKS) System.nanoTime() else null
-    }
-
-    /** The version that need not be fetched now; 0 where there is none. */
-    @Synchronized
-    private fun refusedVersion(): Long {
-        val from = refusedFrom ?: return refused.version
-        return if (System.nanoTime() - from < HOUR_NANOS) refused.version else 0
-    }
-
-    /** Note that there is nothing newer than [asked], if a known key says so. */
-    private fun hear(phone: Identity, asked: Long, statement: String) {
-        val until = try {
-            freshUntil(statement, phone.keys, phone.device, phone.bundle, asked, now())
-        } catch (refusal: Refused) {
-            return // as good as none
-        }
-        fresh(until)
-    }
-
-    /** What runs is known to be the newest until then. */
-    @Synchronized
-    private fun fresh(until: Long) {
-        freshUntil = until
-        if (abs(until - savedFreshUntil) < SAVED_EVERY_SECONDS) return
-        try {
-            store.freshUntil = until
-            savedFreshUntil = until
-        } catch (error: IOException) {
-            return // a full disk: after a restart it is asked for again
-        }
-    }
-
-    /** Notice that what runs became stale, or fresh again, and have the server count it once. */
-    private fun lookAtAge(client: CloudClient) {
-        val phone = identity ?: return
-        val version = live.version
-        val tells = synchronized(this) {
-            val was = stale
-            stale = now() >= freshUntil
-            if (stale && !was) report(PhoneEvent.WentStale(version))
-            if (was && !stale) report(PhoneEvent.BecameFresh(version))
-            (stale || was) && !staleReported
-        }
-        val heard = tells && tell(client, phone, version, CloudClient.STALE)
-        synchronized(this) { staleReported = stale && (staleReported || heard) }
-    }
-
     /** Run the default weights, over a restart too, until a newer version comes. Throws [IOException]. */
     @Synchronized
-    fun reset() {
+    public fun reset() {
         resetVersion = maxOf(live.version, newestSeen)
         store.resetVersion = resetVersion
         controller.reset()
@@ -258,7 +160,7 @@ class Phone(
     }
 
     /** Run a pack that nobody signed until the next start, if it passes every other check; null, or why it does not. */
-    fun tryPack(pack: ByteArray): String? = try {
+    public fun tryPack(pack: ByteArray): String? = try {
         controller.swap(pack)
         null
     } catch (refusal: Refused) {
@@ -290,34 +192,6 @@ class Phone(
         identity = new
     }
 
-    /**
-     * The server's keys, if a known one vouches for them: where a key signed that this phone does not know, and once a day, so
-     * that a key that the server has retired is not believed much longer.
-     */
-    private fun learnKeys(client: CloudClient, phone: Identity, jws: String?): Identity {
-        if (jws != null && signer(jws) !in phone.keys) return askForKeys(client, phone)
-        val askedAt = synchronized(this) { keysAskedAt }
-        if (askedAt != null && now() - askedAt in 0 until DAY_SECONDS) return phone
-        return try {
-            askForKeys(client, phone)
-        } catch (error: Offline) {
-            phone // who keeps the statement from a phone can keep the release from it too
-        } catch (denial: Denied) {
-            phone
-        } catch (error: IOException) {
-            phone
-        }
-    }
-
-    private fun askForKeys(client: CloudClient, phone: Identity): Identity {
-        val statements = client.keyStatements(phone)
-        synchronized(this) { keysAskedAt = now() }
-        val stated = KeyStatement.believed(statements, phone.keys, phone.roots, now()) ?: return phone
-        val learnt = phone.with(stated)
-        val newer = learnt.epoch > phone.epoch || learnt.epoch == phone.epoch && learnt.number > phone.number
-        return if (newer) learnt.also(::trust) else phone
-    }
-
     /** Believe these keys only from now on; a full disk costs them at the next start, not now. */
     @Synchronized
     private fun trust(learnt: Identity) {
@@ -337,7 +211,7 @@ class Phone(
         running = null
         newestSeen = 0
         resetVersion = 0
-        refused = Named(0, "")
+        refused.clear()
         store.resetVersion = 0
         store.clearVersions()
     }
@@ -417,19 +291,8 @@ class Phone(
     }
 
     private companion object {
-        /** Room for the header of a pack beside its tensors. */
+        /** Room for the header of a pack, in addition to its tensors. */
         const val PACK_HEADER_BYTES = 64 * 1024
 
-        /** How far what is kept of a phone's freshness may lag behind. */
-        const val SAVED_EVERY_SECONDS = 3600L
-
-        /** These may be the network's doing; any other refusal of a release would come again. */
-        val NETWORKS = setOf(Reason.WRONG_SIZE, Reason.WRONG_HASH)
-
-        /** So many downloads of what comes damaged an hour. */
-        const val DAMAGED_DOWNLOADS = 5
-        const val HOUR_NANOS = 3600 * 1_000_000_000L
     }
-
-    private data class Named(val version: Long, val sha256: String)
 }

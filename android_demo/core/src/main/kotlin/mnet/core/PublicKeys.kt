@@ -16,7 +16,7 @@ import java.security.spec.ECPublicKeySpec
  *
  * Throws [JsonException] where [jwks] holds no such key or is not one.
  */
-class PublicKeys(val jwks: JsonObject) {
+public class PublicKeys(public val jwks: JsonObject) {
     private val keys: Map<Any?, PublicKey> = jwks.objects("keys")
         .filter { it["kty"] == "EC" && it["crv"] == "P-256" }
         .associate { it.string("kid") to publicKey(it) }
@@ -26,22 +26,22 @@ class PublicKeys(val jwks: JsonObject) {
     }
 
     /** The key of that `kid`; without one, the only key there is. */
-    fun find(kid: Any?): PublicKey? = if (kid == null) keys.values.singleOrNull() else keys[kid]
+    public fun find(kid: Any?): PublicKey? = if (kid == null) keys.values.singleOrNull() else keys[kid]
 
     /** How many there are, each of a name of its own. */
-    val count: Int get() = keys.size
+    public val count: Int get() = keys.size
 
-    operator fun contains(kid: String?): Boolean = kid in keys
+    public operator fun contains(kid: String?): Boolean = kid in keys
 
     /** These keys and those of [other]. */
-    operator fun plus(other: List<JsonObject>) = PublicKeys(mapOf("keys" to jwks.objects("keys") + other))
+    public operator fun plus(other: List<JsonObject>): PublicKeys = PublicKeys(mapOf("keys" to jwks.objects("keys") + other))
 }
 
 // The header's `typ` of a key statement, so that no release passes for one (RFC 8725).
 private const val STATEMENT_TYPE = "mnet-keys+jwt"
 
 /** Offline keys: [threshold] of them must sign a statement of keys, and nothing else vouches for one. */
-class Roots(val keys: PublicKeys, val threshold: Long) {
+public class Roots(public val keys: PublicKeys, public val threshold: Long) {
     internal val json: JsonObject get() = mapOf("keys" to keys.jwks, "threshold" to threshold)
 
     internal companion object {
@@ -58,10 +58,10 @@ class Roots(val keys: PublicKeys, val threshold: Long) {
  * A server's keys as of its statement [number], which rises with each change of them. [epoch] rises when the keys before may
  * be in a thief's hands: nothing that they signed counts any more.
  */
-class KeyStatement private constructor(val keys: PublicKeys, val number: Long, val epoch: Long) {
-    companion object {
+public class KeyStatement private constructor(public val keys: PublicKeys, public val number: Long, public val epoch: Long) {
+    public companion object {
         /** The newest of these JWS that a phone may believe at [now]: by enough of its [roots] or, without such, by a known key. */
-        fun believed(statements: List<String>, known: PublicKeys, roots: Roots?, now: Long): KeyStatement? {
+        public fun believed(statements: List<String>, known: PublicKeys, roots: Roots?, now: Long): KeyStatement? {
             val vouchers = HashMap<String, MutableSet<String>>() // by the payload: who signed it
             val found = HashMap<String, KeyStatement>()
             for (jws in statements) {
@@ -82,7 +82,7 @@ class KeyStatement private constructor(val keys: PublicKeys, val number: Long, v
          * Read the statement in [jws] at [now] (Unix seconds); throws [Refused] with bad_signature unless one of [known] signed
          * it, or malformed. Their numbers say which of two statements is newer, never a clock.
          */
-        fun verify(jws: String, known: PublicKeys, now: Long): KeyStatement {
+        public fun verify(jws: String, known: PublicKeys, now: Long): KeyStatement {
             val signed = verifySigned(jws, known)
             malformedIf(signed.type != STATEMENT_TYPE || signer(jws) == null) { "it is signed, but no statement of keys" }
             return orMalformed("the statement of keys") {

@@ -1,7 +1,7 @@
 package mnet.core
 
 /** Why a phone refuses new weights, or a bundle; the same names as in `export/format/errors.py`. */
-enum class Reason {
+public enum class Reason {
     BAD_SIGNATURE,
     WRONG_DEVICE,
     WRONG_BUNDLE,
@@ -24,10 +24,10 @@ enum class Reason {
 }
 
 /** New weights were refused; the phone keeps serving the current ones. */
-class Refused(val reason: Reason, val detail: String) : Exception("$reason: $detail")
+public class Refused(public val reason: Reason, public val detail: String) : Exception("$reason: $detail")
 
 /** A bundle cannot be used: missing, or of a schema unknown here. */
-open class BundleException(message: String) : Exception(message)
+public open class BundleException(message: String) : Exception(message)
 
 /** A bundle is not what was exported: a file changed, is missing or was added, or its outputs are wrong. */
-class IntegrityException(val reason: Reason, val detail: String) : BundleException("$reason: $detail")
+public class IntegrityException(public val reason: Reason, public val detail: String) : BundleException("$reason: $detail")

@@ -4,7 +4,7 @@ package mnet.core
  * The signed statement "device D, bundle B: version V is pack P". [sha256] and [size] (bytes) name the pack;
  * [issuedAt] and [expiresAt] are Unix seconds.
  */
-data class Release(
+public data class Release(
     val device: String,
     val bundle: String,
     val version: Long,
@@ -25,7 +25,7 @@ private val SHA256 = Regex("[0-9a-f]{64}")
  * [now] in Unix seconds; null leaves out the expiry, for a release that was accepted while it was valid.
  * Throws [Refused] with bad_signature, malformed, wrong_device, wrong_bundle, stale_version or expired.
  */
-fun verifyRelease(
+public fun verifyRelease(
     jws: String, keys: PublicKeys, device: String, bundle: String, newerThan: Long, now: Long?,
 ): Release {
     val release = readRelease(verifySigned(jws, keys).payload)
@@ -45,7 +45,7 @@ fun verifyRelease(
 }
 
 /** Refuse bytes that are not the pack that a release names: wrong_size or wrong_hash. */
-fun checkBytes(pack: ByteArray, release: Release) {
+internal fun checkBytes(pack: ByteArray, release: Release) {
     if (pack.size.toLong() != release.size) {
         throw Refused(Reason.WRONG_SIZE, "the pack is ${pack.size} bytes, its release says ${release.size}")
     }

@@ -7,12 +7,12 @@ import java.io.File
  *
  * It decides at each chance: a moment at which the phone has samples that it could upload. For one thread.
  */
-interface RequestPolicy {
+public interface RequestPolicy {
     /** Whether to upload these samples; may be asked again about the same ones. IllegalArgumentException: unreadable. */
-    fun asks(samples: Samples): Boolean
+    public fun asks(samples: Samples): Boolean
 
     /** The chance is over: the samples were uploaded, or not. Throws [java.io.IOException]. */
-    fun wentOn(samples: Samples, asked: Boolean)
+    public fun wentOn(samples: Samples, asked: Boolean)
 }
 
 /** What `shift` keeps in the phone's folder. */
@@ -21,7 +21,7 @@ internal const val STATISTIC = "asked.json"
 private val EVERY = Regex("every:([0-9]+)")
 
 /** The policy named [text] for a phone with this [bundle] and [state] folder; IllegalArgumentException: no such. */
-fun requestPolicy(text: String, bundle: Bundle, state: File): RequestPolicy {
+public fun requestPolicy(text: String, bundle: Bundle, state: File): RequestPolicy {
     val chances = if (text == "always") 1 else EVERY.matchEntire(text)?.groupValues?.get(1)?.toIntOrNull() ?: 0
     return when {
         text == "never" -> Never

@@ -9,7 +9,7 @@ import java.nio.ByteOrder
  *
  * Reading throws [Refused] with `malformed`. The header is read at once, the tensors by [tensors].
  */
-class Safetensors(private val data: ByteArray) {
+public class Safetensors(private val data: ByteArray) {
     private val header: JsonObject
     private val start: Int
 
@@ -21,13 +21,13 @@ class Safetensors(private val data: ByteArray) {
         header = orMalformed("the header") { parseJsonObject(data.copyOfRange(PREFIX, start)) }
     }
 
-    /** The texts that the file carries beside its tensors. */
-    val metadata: JsonObject = orMalformed("the header") {
+    /** The texts that the file carries in addition to its tensors. */
+    public val metadata: JsonObject = orMalformed("the header") {
         if (METADATA in header) header.child(METADATA) else emptyMap()
     }
 
     /** Views of the tensors by name. */
-    fun tensors(): Map<String, Tensor> {
+    public fun tensors(): Map<String, Tensor> {
         val entries = orMalformed("the header") {
             header.filterKeys { it != METADATA }.mapValues { (name, value) -> Entry(asObject(value, name)) }
         }

@@ -10,14 +10,14 @@ import kotlin.math.pow
  * [projection] has a row for each id, row 0 zero, or for each number of a vector; [width] columns. [halfLife] is in samples,
  * [threshold] is of the squared distance.
  */
-class Shift private constructor(
-    private val ofIds: Boolean, private val projection: FloatArray, val width: Int, private val halfLife: Double,
+public class Shift private constructor(
+    private val ofIds: Boolean, private val projection: FloatArray, public val width: Int, private val halfLife: Double,
     private val threshold: Double,
 ) {
     private val rows = if (width == 0) 0 else projection.size / width
 
     /** Where a user with these samples is; IllegalArgumentException where the projection has no row for one. */
-    fun statistic(samples: Samples): DoubleArray = when (samples) {
+    public fun statistic(samples: Samples): DoubleArray = when (samples) {
         is Samples.Ids -> {
             require(ofIds && samples.ids.all { it in 0 until rows }) { wanted() }
             movingAverage(samples.ids.map { row(it.toInt()) }, width)
@@ -30,7 +30,7 @@ class Shift private constructor(
     }
 
     /** Whether a user whose statistic was [then] when the weights were made, and is [now], has shifted. */
-    fun asks(then: DoubleArray, now: DoubleArray): Boolean =
+    public fun asks(then: DoubleArray, now: DoubleArray): Boolean =
         now.indices.sumOf { (now[it] - then[it]) * (now[it] - then[it]) } > threshold
 
     private fun row(id: Int) = DoubleArray(width) { projection[id * width + it].toDouble() }
@@ -51,13 +51,13 @@ class Shift private constructor(
         return DoubleArray(length) { sum[it] / max(total, LEAST_WEIGHT) }
     }
 
-    companion object {
+    public companion object {
         private const val SCHEMA = "mnet.policy/1"
         private const val LEAST_WEIGHT = 1e-9
         private val FIELDS = setOf("schema", "samples", "half_life", "threshold")
 
         /** Read the bytes of `policy.safetensors`. Throws [BundleException] for anything else. */
-        fun read(data: ByteArray): Shift = try {
+        public fun read(data: ByteArray): Shift = try {
             val file = Safetensors(data)
             val facts = asObject(parseJson(file.metadata.string("mnet")), "mnet").also(::check)
             val tensor = file.tensors()["projection"] ?: throw JsonException("no projection")

@@ -10,13 +10,13 @@ private val PYTORCH_LAYOUTS = listOf("", "O", "OI", "OIW", "OIHW", "OIDHW")
 private const val KEY_SIZE = 64L
 
 /** The shape of a slot's value as the runtime takes it. Throws [BundleException] if its layout is none of its shape. */
-fun arrangedShape(slot: Slot): List<Long> = dimensions(slot).map { slot.shape[it] }
+public fun arrangedShape(slot: Slot): List<Long> = dimensions(slot).map { slot.shape[it] }
 
 /**
  * A parameter, which lies in PyTorch's layout, in the one that its slot wants, as `export/format/slots.py`: with its dimensions
  * in the order of the layout, less those of size 1 that it leaves out. The bytes belong to the caller.
  */
-fun arranged(slot: Slot, parameter: Tensor): ByteBuffer {
+public fun arranged(slot: Slot, parameter: Tensor): ByteBuffer {
     val order = dimensions(slot)
     val from = parameter.bytes()
     val to = ByteBuffer.allocate(from.remaining()).order(ByteOrder.LITTLE_ENDIAN)
@@ -35,7 +35,7 @@ fun arranged(slot: Slot, parameter: Tensor): ByteBuffer {
 }
 
 /** Throws [BundleException] unless each slot is bytes of the program, inside it and as large as its parameter. */
-fun checkByteSlots(manifest: Manifest) {
+public fun checkByteSlots(manifest: Manifest) {
     val size = manifest.files[manifest.program]?.size ?: throw BundleException("the bundle has no file ${manifest.program}")
     for (slot in manifest.slots) {
         val place = slot.binding as? Binding.Bytes
@@ -51,7 +51,7 @@ fun checkByteSlots(manifest: Manifest) {
  * Overwrite the byte slots of a copy of the program, checked by [checkByteSlots], and the keys by which the runtime knows
  * their content. Throws [java.io.IOException].
  */
-fun patch(file: File, slots: List<Slot>, parameters: Map<String, Tensor>) {
+public fun patch(file: File, slots: List<Slot>, parameters: Map<String, Tensor>) {
     RandomAccessFile(file, "rw").use { out ->
         val places = slots.map { it.binding as Binding.Bytes }
         for ((slot, place) in slots.zip(places)) {

@@ -4,35 +4,35 @@ import java.io.Closeable
 import kotlin.math.abs
 
 /** One inference: the model's inputs, without the slots, give its outputs. IllegalArgumentException on others. */
-fun interface Run {
-    operator fun invoke(inputs: List<Tensor>): List<Tensor>
+public fun interface Run {
+    public operator fun invoke(inputs: List<Tensor>): List<Tensor>
 
     /** Give back what the runtime holds for it, now and not when the garbage is collected; a later call loads it again. */
-    fun release() = Unit
+    public fun release(): Unit = Unit
 }
 
 /** A loaded model file. What is bound stays bound: a later [bind] does not change the [Run] of an earlier one. */
-interface Program : Closeable {
+public interface Program : Closeable {
     /** Throws [BundleException] where the runtime cannot, [java.io.IOException] where the disk is full. */
-    fun bind(parameters: Map<String, Tensor>): Run
+    public fun bind(parameters: Map<String, Tensor>): Run
 }
 
 /** One version of the weights, ready to run. It never changes, so an inference belongs to one version. */
-class Snapshot(val version: Long, val run: Run)
+public class Snapshot(public val version: Long, public val run: Run)
 
 /**
  * Serves a bundle's model while its weights are swapped under it; safe to use from several threads.
  *
- * A swap binds and tests a new snapshot beside the live one and publishes it by assigning one reference, which every
+ * A swap binds and tests a new snapshot next to the live one and publishes it by assigning one reference, which every
  * inference reads once: it sees the old weights or the new ones, never a mixture.
  */
-class SwapController(private val bundle: Bundle, private val program: Program) : Closeable {
+public class SwapController(private val bundle: Bundle, private val program: Program) : Closeable {
     private val manifest = bundle.manifest
     private val default = Snapshot(0, program.bind(bundle.defaultWeights))
 
     /** The snapshot that serves now; keep it to know which version an output belongs to. */
     @Volatile
-    var live: Snapshot = default
+    public var live: Snapshot = default
         private set
 
     init {
@@ -45,7 +45,7 @@ class SwapController(private val bundle: Bundle, private val program: Program) :
 
     /** Check, self-test and publish a weight pack; on [Refused] or [java.io.IOException], the current ones keep serving. */
     @Synchronized
-    fun swap(pack: ByteArray) {
+    public fun swap(pack: ByteArray) {
         val new = readPack(pack, manifest)
         val serving = live.version
         if (new.version <= serving) {
@@ -69,13 +69,13 @@ class SwapController(private val bundle: Bundle, private val program: Program) :
 
     /** Serve the default weights again. */
     @Synchronized
-    fun reset() {
+    public fun reset() {
         val before = live
         live = default
         if (before !== default) before.run.release()
     }
 
-    override fun close() = program.close()
+    override fun close(): Unit = program.close()
 
     /** Catch a runtime that serves old weights: it must give what eager PyTorch gave for this pack. */
     private fun selfTest(run: Run, expected: DoubleArray) {

@@ -8,14 +8,14 @@ import java.nio.ByteOrder
  *
  * [dtype] is the manifest's name, such as `float32`, or safetensors' name for one that nothing here takes.
  */
-class Tensor(val dtype: String, val shape: List<Long>, data: ByteBuffer) {
+public class Tensor(public val dtype: String, public val shape: List<Long>, data: ByteBuffer) {
     private val data: ByteBuffer = data.slice()
 
     /** The bytes, from the first to the last; each call gives a view of its own. */
-    fun bytes(): ByteBuffer = data.duplicate().order(ByteOrder.LITTLE_ENDIAN)
+    public fun bytes(): ByteBuffer = data.duplicate().order(ByteOrder.LITTLE_ENDIAN)
 
     /** The values of a float32 or float16 tensor. */
-    fun floats(): FloatArray {
+    public fun floats(): FloatArray {
         if (dtype == FLOAT16) {
             return bytes().asShortBuffer().let { halves -> FloatArray(halves.remaining()) { halfToFloat(halves.get(it)) } }
         }
@@ -23,13 +23,13 @@ class Tensor(val dtype: String, val shape: List<Long>, data: ByteBuffer) {
         return bytes().asFloatBuffer().let { buffer -> FloatArray(buffer.remaining()).also { buffer.get(it) } }
     }
 
-    fun longs(): LongArray {
+    public fun longs(): LongArray {
         check(dtype == INT64) { "the tensor is $dtype" }
         return bytes().asLongBuffer().let { buffer -> LongArray(buffer.remaining()).also { buffer.get(it) } }
     }
 
     /** The values of any tensor that a model may give, truth values as 0 and 1. */
-    fun numbers(): DoubleArray {
+    public fun numbers(): DoubleArray {
         val bytes = bytes()
         fun values(read: () -> Double) = DoubleArray(bytes.remaining() / width(dtype)) { read() }
         return when (dtype) {
@@ -42,30 +42,30 @@ class Tensor(val dtype: String, val shape: List<Long>, data: ByteBuffer) {
         }
     }
 
-    companion object {
-        const val FLOAT32 = "float32"
-        const val FLOAT16 = "float16"
-        const val INT8 = "int8"
-        const val UINT8 = "uint8"
-        const val INT32 = "int32"
-        const val INT64 = "int64"
-        const val BOOL = "bool"
+    public companion object {
+        public const val FLOAT32: String = "float32"
+        public const val FLOAT16: String = "float16"
+        public const val INT8: String = "int8"
+        public const val UINT8: String = "uint8"
+        public const val INT32: String = "int32"
+        public const val INT64: String = "int64"
+        public const val BOOL: String = "bool"
 
         /** Bytes of one element. */
-        fun width(dtype: String): Int = when (dtype) {
+        public fun width(dtype: String): Int = when (dtype) {
             INT64 -> 8
             FLOAT16 -> 2
             INT8, UINT8, BOOL -> 1
             else -> 4
         }
 
-        fun of(shape: List<Long>, values: FloatArray): Tensor {
+        public fun of(shape: List<Long>, values: FloatArray): Tensor {
             val data = ByteBuffer.allocate(4 * values.size).order(ByteOrder.LITTLE_ENDIAN)
             data.asFloatBuffer().put(values)
             return Tensor(FLOAT32, shape, data)
         }
 
-        fun of(shape: List<Long>, values: LongArray): Tensor {
+        public fun of(shape: List<Long>, values: LongArray): Tensor {
             val data = ByteBuffer.allocate(8 * values.size).order(ByteOrder.LITTLE_ENDIAN)
             data.asLongBuffer().put(values)
             return Tensor(INT64, shape, data)

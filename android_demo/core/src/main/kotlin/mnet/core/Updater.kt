@@ -7,12 +7,12 @@ import java.util.concurrent.TimeUnit
 import kotlin.random.Random
 
 /** Waits that double up to a cap, each between half and all of itself, so that no fleet moves in step. */
-class Backoff(private val firstMs: Long = 200, private val capMs: Long = 30_000) {
+public class Backoff(private val firstMs: Long = 200, private val capMs: Long = 30_000) {
     private var nextMs = firstMs
 
-    fun next(): Long = (nextMs * Random.nextDouble(0.5, 1.0)).toLong().also { nextMs = minOf(nextMs * 2, capMs) }
+    public fun next(): Long = (nextMs * Random.nextDouble(0.5, 1.0)).toLong().also { nextMs = minOf(nextMs * 2, capMs) }
 
-    fun reset() {
+    public fun reset() {
         nextMs = firstMs
     }
 }
@@ -21,7 +21,7 @@ class Backoff(private val firstMs: Long = 200, private val capMs: Long = 30_000)
  * Keeps one phone up to date while it is open: enrols it where that is still to be done, then polls, whatever the
  * network does. Runs on a thread of its own; [close] ends it without waiting for an answer.
  */
-class Updater(
+public class Updater(
     private val phone: Phone,
     private val client: CloudClient,
     private val enrolmentKey: String,
@@ -39,7 +39,7 @@ class Updater(
     }
 
     /** Wait until the thread has ended. */
-    fun join() = thread.join()
+    public fun join(): Unit = thread.join()
 
     private fun run() {
         val backoff = Backoff()

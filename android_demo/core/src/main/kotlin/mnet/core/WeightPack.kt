@@ -1,10 +1,10 @@
 package mnet.core
 
 /** One version of the generated parameters that fits its bundle; [parameters] are fp32, in the order of the slots. */
-class WeightPack(
-    val version: Long,
-    val probe: DoubleArray,
-    val parameters: Map<String, Tensor>,
+public class WeightPack(
+    public val version: Long,
+    public val probe: DoubleArray,
+    public val parameters: Map<String, Tensor>,
 )
 
 private const val SCHEMA = "mnet.pack/2"
@@ -16,7 +16,7 @@ private val FIELDS = setOf("schema", "bundle", "version", "generator", "probe")
  *
  * That its version is newer than the one served is for [SwapController] to check.
  */
-fun readPack(data: ByteArray, manifest: Manifest): WeightPack {
+internal fun readPack(data: ByteArray, manifest: Manifest): WeightPack {
     val file = Safetensors(data)
     val metadata = orMalformed("the pack's metadata") {
         asObject(parseJson(file.metadata.string("mnet")), "mnet").also(::checkFields)
@@ -32,7 +32,7 @@ fun readPack(data: ByteArray, manifest: Manifest): WeightPack {
 }
 
 /** [tensors] in the order of [slots]; throws [Refused] unless they are what the slots take, and finite. */
-fun checkParameters(tensors: Map<String, Tensor>, slots: List<Slot>): Map<String, Tensor> {
+internal fun checkParameters(tensors: Map<String, Tensor>, slots: List<Slot>): Map<String, Tensor> {
     check(tensors, slots.map { Carrier(it.parameter, it.dtype, it.shape) })
     return slots.associate { it.parameter to tensors.getValue(it.parameter) }
 }

@@ -12,24 +12,24 @@ import java.io.IOException
  * this phone kept then and for nothing new. Where the server has [roots], these alone vouch for other keys, and for an [epoch]
  * in which nothing counts that was signed before.
  */
-class Identity(
-    val device: String,
-    val bundle: String,
-    val token: String,
-    val keys: PublicKeys,
-    val number: Long,
-    val retired: List<JsonObject> = emptyList(),
-    val epoch: Long = 0,
-    val roots: Roots? = null,
+public class Identity(
+    public val device: String,
+    public val bundle: String,
+    public val token: String,
+    public val keys: PublicKeys,
+    public val number: Long,
+    public val retired: List<JsonObject> = emptyList(),
+    public val epoch: Long = 0,
+    public val roots: Roots? = null,
 ) {
     /** The same phone after an update of its app. */
-    fun with(bundle: String) = Identity(device, bundle, token, keys, number, retired, epoch, roots)
+    public fun with(bundle: String): Identity = Identity(device, bundle, token, keys, number, retired, epoch, roots)
 
     /**
      * The same phone after it learnt the server's keys as they are now. Without [roots] there is no other epoch: whoever has
      * a signing key could open one.
      */
-    fun with(statement: KeyStatement): Identity {
+    public fun with(statement: KeyStatement): Identity {
         val next = if (roots == null) epoch else statement.epoch
         val before = (keys.jwks.objects("keys") + retired).distinct() - statement.keys.jwks.objects("keys").toSet()
         val kept = if (next > epoch) emptyList() else before
@@ -67,16 +67,16 @@ class Identity(
 }
 
 /** A verified release, with the signed text that it was read from. */
-class Kept(val jws: String, val release: Release)
+public class Kept(public val jws: String, public val release: Release)
 
 /**
  * What a phone keeps over a power loss: `identity.json`, `current.jws`, `previous.jws`, `packs/`, `fresh.json` and `reset`;
- * [requestPolicy] keeps its `asked.json` beside them. The folder is for its owner and for one phone at a time, until [close].
+ * [requestPolicy] keeps its `asked.json` in the same folder. The folder is for its owner and for one phone at a time, until [close].
  *
  * A version is kept in the order pack, previous release, current release, each durably: whatever moment the power
  * fails at, `current.jws` names a pack that is wholly there, or the one before it does. Methods throw [IOException].
  */
-class WeightStore(folder: File) : Closeable {
+public class WeightStore(folder: File) : Closeable {
     private val own = StateFolder(folder)
     private val packs = own.subfolder("packs")
     private val identityFile = own.file("identity.json")
@@ -87,10 +87,10 @@ class WeightStore(folder: File) : Closeable {
     private val asked = own.file(STATISTIC)
 
     /** Let another phone have the folder. */
-    override fun close() = own.close()
+    override fun close(): Unit = own.close()
 
     /** Who this phone was enrolled as; null before enrolment. Throws [Refused] with malformed if the file is damaged. */
-    fun identity(): Identity? {
+    public fun identity(): Identity? {
         if (!identityFile.isFile) return null
         return orMalformed("$identityFile is damaged, the phone must enrol again") {
             Identity.read(parseJsonObject(identityFile.readBytes()))
@@ -98,29 +98,29 @@ class WeightStore(folder: File) : Closeable {
     }
 
     /** Keep who the phone is, with its token. */
-    fun saveIdentity(identity: Identity) = writeDurably(identityFile, writeJson(identity.json).toByteArray())
+    public fun saveIdentity(identity: Identity): Unit = writeDurably(identityFile, writeJson(identity.json).toByteArray())
 
     /** Until when (Unix seconds) the kept version is known to be the newest; null where nothing is known. */
-    var freshUntil: Long?
+    public var freshUntil: Long?
         get() = if (freshFile.isFile) freshFile.readText().toDoubleOrNull()?.takeIf { it.isFinite() }?.toLong() else null
         set(until) = writeDurably(freshFile, until.toString().toByteArray())
 
     /** Forget the server and everything that it sent. */
-    fun clear() {
+    public fun clear() {
         for (file in listOf(identityFile, resetFile, freshFile)) file.delete()
         clearVersions()
     }
 
     /** Forget every version, and what it was made from; the phone stays known to the server. */
-    fun clearVersions() {
+    public fun clearVersions() {
         for (file in listOf(current, previous, asked) + ownPacks()) file.delete()
     }
 
     /** The kept releases as JWS, newest first; nothing in them is verified yet. */
-    fun releases(): List<String> = listOf(current, previous).filter { it.isFile }.map { it.readText() }
+    public fun releases(): List<String> = listOf(current, previous).filter { it.isFile }.map { it.readText() }
 
     /** The kept pack of a verified release; [Refused] if it is gone or not the one released. */
-    fun pack(release: Release): ByteArray {
+    public fun pack(release: Release): ByteArray {
         val data = try {
             packFile(release.sha256).readBytes()
         } catch (error: IOException) {
@@ -130,7 +130,7 @@ class WeightStore(folder: File) : Closeable {
     }
 
     /** Keep a verified version as the current one, and the one that ran until now as the previous one. */
-    fun save(new: Kept, pack: ByteArray, running: Kept?) {
+    public fun save(new: Kept, pack: ByteArray, running: Kept?) {
         writeDurably(packFile(new.release.sha256), pack)
         if (running != null) writeDurably(previous, running.jws.toByteArray())
         writeDurably(current, new.jws.toByteArray())
@@ -139,7 +139,7 @@ class WeightStore(folder: File) : Closeable {
     }
 
     /** The user's wish to run the default weights instead of every version up to this one; 0 where there is none. */
-    var resetVersion: Long
+    public var resetVersion: Long
         get() = if (resetFile.isFile) resetFile.readText().toLongOrNull() ?: 0 else 0
         set(version) = writeDurably(resetFile, version.toString().toByteArray())
 

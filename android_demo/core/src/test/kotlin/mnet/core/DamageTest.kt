@@ -57,7 +57,7 @@ class DamageTest {
     }
 
     @Test
-    fun `what no request can carry is offline, and told where it is typed in`() {
+    fun `what no request can carry is offline, and named where it is typed in`() {
         for (server in listOf("http://127.0.0.1:99999", "http://127.0.0.1:0", "ftp://example.org", "example")) {
             assertThrows(IllegalArgumentException::class.java, { CloudClient(server) }, server)
         }

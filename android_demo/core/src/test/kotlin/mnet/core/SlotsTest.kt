@@ -32,14 +32,14 @@ class SlotsTest {
     }
 
     @Test
-    fun `a layout that is none of its shape is told`() {
+    fun `a layout that is none of its shape is refused`() {
         for (layout in listOf("O", "OO", "OX", "OIH")) {
             assertThrows(BundleException::class.java, { arrangedShape(slot(listOf(2, 3), layout)) }, layout)
         }
     }
 
     @Test
-    fun `bytes are written in their place, and their key anew`() {
+    fun `bytes are written in their place, and their key is computed again`() {
         val file = File(folder, "program").apply { writeBytes(ByteArray(100) { 7 }) }
         val place = Binding.Bytes("program", offset = 4, size = 8, keys = listOf(20, 36), hashedOffset = 4, hashedSize = 8)
         patch(file, listOf(slot(listOf(2), "O", place)), mapOf("w" to Tensor.of(listOf(2), floatArrayOf(1f, -2f))))

@@ -15,13 +15,13 @@ import mnet.core.checkByteSlots
 import mnet.core.patch
 
 /** Bundles of target `android` on ExecuTorch. */
-object ExecuTorchProgram {
+public object ExecuTorchProgram {
     /**
      * The threads of ExecuTorch's pool, which all models of a process share; 0 leaves the pool as it is. It is set with the
      * first model that is loaded here and never again: ExecuTorch frees the old pool, which models loaded before still use.
      * So set it before any model is loaded. IllegalStateException afterwards.
      */
-    var threads: Int
+    public var threads: Int
         get() = Forward.threads
         set(count) {
             Forward.threads = count
@@ -31,7 +31,7 @@ object ExecuTorchProgram {
      * Load the program of [bundle]; [BundleException] where this phone's ExecuTorch cannot. [scratch] is a folder of this
      * program's alone, in the app's storage, for versions whose weights are bytes of the program.
      */
-    fun load(bundle: Bundle, scratch: File): Program {
+    public fun load(bundle: Bundle, scratch: File): Program {
         val manifest = bundle.manifest
         if (manifest.target != "android") throw BundleException("the bundle is for target ${manifest.target}")
         val program = bundle.file(manifest.program)
@@ -40,7 +40,7 @@ object ExecuTorchProgram {
     }
 
     /** Load a program that takes the inputs of [manifest], and then its slots, if any, as further ones. */
-    fun load(file: File, manifest: Manifest): Program = ProgramWithInputs(file, manifest)
+    public fun load(file: File, manifest: Manifest): Program = ProgramWithInputs(file, manifest)
 }
 
 /**
