@@ -21,8 +21,11 @@ MODELS = {"classification": {"cnn": "CNN"}}
 class CNNConfig:
     """Sizes of a CNN; the defaults make 67,210 parameters with 10 classes, 17,802 of them generated.
 
-    `width` is the number of channels behind the first convolution, which then double twice; `features` that of
-    the generated pointwise layer.
+    Attributes:
+        n_classes: given by the data set.
+        width: channels behind the first convolution; they then double twice.
+        features: channels behind the generated pointwise layer.
+        dropout: of the features.
     """
 
     n_classes: int

@@ -28,7 +28,15 @@ WEIGHED_ONCE = 1 << 15
 
 @dataclass(frozen=True)
 class DINConfig:
-    """Sizes of a DIN; `history` is the number of items that it looks back on, `unit` the activation unit's width."""
+    """Sizes of a DIN.
+
+    Attributes:
+        n_items: size of the catalogue, given by the data set.
+        width: of the item embeddings.
+        unit: width of the activation unit.
+        history: items that it looks back on.
+        dropout: of the item embeddings.
+    """
 
     n_items: int
     width: int = 32

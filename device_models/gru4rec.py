@@ -18,7 +18,14 @@ MODELS = {"recommendation": {"gru4rec": "GRU4Rec"}}
 
 @dataclass(frozen=True)
 class GRU4RecConfig:
-    """Sizes of a GRU4Rec; `history` is the number of items that it looks back on."""
+    """Sizes of a GRU4Rec.
+
+    Attributes:
+        n_items: size of the catalogue, given by the data set.
+        width: of the item embeddings and of the state.
+        history: items that it looks back on.
+        dropout: of the item embeddings and of the states.
+    """
 
     n_items: int
     width: int = 32

@@ -19,7 +19,9 @@ STRIDES = (2, 1, 2, 1)
 class MicroCNNConfig:
     """Sizes of a MicroCNN; the defaults make 4,266 parameters with 10 classes, 4,026 of them generated.
 
-    `width` is the number of channels behind the first convolution, which then double twice.
+    Attributes:
+        n_classes: given by the data set.
+        width: channels behind the first convolution; they then double twice.
     """
 
     n_classes: int

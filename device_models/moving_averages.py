@@ -21,9 +21,15 @@ MODELS = {"recommendation": {"moving-averages": "MovingAverages"}}
 
 @dataclass(frozen=True)
 class MovingAveragesConfig:
-    """Sizes of a MovingAverages; `history` is the number of items that it looks back on.
+    """Sizes of a MovingAverages.
 
-    `averages` half-lives share the width, of which they must be a divisor; the MLP has `blocks` residual blocks.
+    Attributes:
+        n_items: size of the catalogue, given by the data set.
+        width: of the item embeddings, a multiple of `averages`.
+        history: items that it looks back on.
+        averages: half-lives; each serves width / averages channels.
+        blocks: residual blocks of the MLP.
+        dropout: of whole items in the averages, and of activations.
     """
 
     n_items: int

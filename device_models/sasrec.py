@@ -20,7 +20,16 @@ MASKED = -1e4
 
 @dataclass(frozen=True)
 class SASRecConfig:
-    """Sizes of a SASRec; `history` is the number of items that it looks back on."""
+    """Sizes of a SASRec.
+
+    Attributes:
+        n_items: size of the catalogue, given by the data set.
+        width: of the item embeddings, a multiple of `heads`.
+        blocks: of attention and MLP.
+        heads: of attention.
+        history: items that it looks back on.
+        dropout: of the item embeddings, of attention and of activations.
+    """
 
     n_items: int
     width: int = 32

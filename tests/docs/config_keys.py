@@ -88,7 +88,7 @@ def _sentence(thing: Any) -> str:
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return " ".join((text[:1].upper() + text[1:]).split()).replace("|", "\\|")
 
 
 def _default(value: Any) -> str:

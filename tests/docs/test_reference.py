@@ -4,6 +4,12 @@ from tests.docs import diagram
 from tests.docs.reference import FOLDER, pages
 
 
+def test_every_config_key_has_a_meaning() -> None:
+    rows = [line for line in pages()["config.md"].splitlines() if line.startswith("| `")]
+    assert len(rows) > 100
+    assert not [row for row in rows if row.endswith("|  |")]
+
+
 def test_it_is_up_to_date() -> None:
     for name, text in pages().items():
         written = (FOLDER / name).read_text(encoding="utf-8")

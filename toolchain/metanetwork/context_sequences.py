@@ -99,7 +99,9 @@ class GRUContext(ItemContextEncoder):
     """A GRU over the items.
 
     Args:
-        n_items, width, length: as of `MovingAverages`.
+        n_items: size of the catalogue.
+        width: of the embeddings and of the vector.
+        length: items of a context.
         blocks: layers of the GRU.
         dropout: of embeddings, and between layers.
     """
@@ -128,8 +130,9 @@ class SelfAttentionContext(ItemContextEncoder):
     up to it and not on where in a batch they lie.
 
     Args:
-        n_items, length: as of `MovingAverages`.
+        n_items: size of the catalogue.
         width: of the embeddings and of the vector, a multiple of `heads`.
+        length: items of a context.
         blocks: of attention and MLP.
         heads: of attention.
         dropout: of embeddings and activations.

@@ -26,24 +26,31 @@ TASKS = {"classification": "Classification"}
 
 
 class ClassificationSettings(Strict):
-    """The `task` section.
+    """The `task` section."""
 
-    `context` is how many images a device uploads, `serves` how many it then classifies with the pack that it gets;
-    `upload` is what of an image it sends: the `embedding` (features and soft predictions) or the `image` itself.
-    `concentration`, `camera` and `any_sensor` say how different the devices are, see `mnet.toolchain.data.devices`;
-    `pixels` is the height and width that images are averaged down to, for cameras of so few.
-    """
-
-    context: int = Field(32, gt=0)
-    serves: int = Field(32, gt=0)
-    upload: Literal["embedding", "image"] = "embedding"
-    training_devices: int = Field(1000, gt=0)
-    validation_devices: int = Field(150, gt=0)
-    test_devices: int = Field(300, gt=0)
-    concentration: float = Field(0.3, gt=0)
-    camera: float = Field(1.0, ge=0)
-    any_sensor: bool = False
-    pixels: int | None = Field(None, gt=0)
+    context: int = Field(32, gt=0, description="Images that a device uploads.")
+    serves: int = Field(32, gt=0, description="Images that it then classifies with the pack that it gets.")
+    upload: Literal["embedding", "image"] = Field(
+        "embedding",
+        description="What it sends of an image: the `embedding` (features and soft predictions) or the `image` itself.",
+    )
+    training_devices: int = Field(1000, gt=0, description="Devices to train on.")
+    validation_devices: int = Field(150, gt=0, description="Devices to validate on.")
+    test_devices: int = Field(300, gt=0, description="Devices to test on.")
+    concentration: float = Field(
+        0.3,
+        gt=0,
+        description="Of the Dirichlet distribution of classes: at 0.1 a device sees one or two, at 10 all alike.",
+    )
+    camera: float = Field(1.0, ge=0, description="Spread of the devices' cameras; 0 makes them all alike.")
+    any_sensor: bool = Field(
+        False, description="Cameras have sensors of any kind, and are mounted any way round."
+    )
+    pixels: int | None = Field(
+        None,
+        gt=0,
+        description="Height and width that images are averaged down to; null leaves them as they are.",
+    )
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,17 @@ LARGE, SAMPLED = 10_000, 512
 
 
 class RollingDates(Strict):
-    """Where the dates of the rolling protocol lie, in parts of all interactions by time.
+    """Where the dates of the rolling protocol lie, in parts of all interactions by time."""
 
-    `early` is the part of the training time on which the teacher of a world's generator is trained: the generator
-    learns from what came after it what the state of the world is good for.
-    """
-
-    train: float = Field(0.7, gt=0, lt=1)
-    validation: float = Field(0.1, gt=0, lt=1)
-    early: float = Field(0.8, gt=0, lt=1)
+    train: float = Field(0.7, gt=0, lt=1, description="Part of the interactions to train on.")
+    validation: float = Field(0.1, gt=0, lt=1, description="Part to validate on; the rest is for the test.")
+    early: float = Field(
+        0.8,
+        gt=0,
+        lt=1,
+        description="Part of the training time on which the teacher of a world's generator is trained: the generator "
+        "learns from what came after it what the state of the world is good for.",
+    )
 
     @model_validator(mode="after")
     def _leaves_a_test(self) -> Self:
@@ -38,25 +40,35 @@ class RollingDates(Strict):
 
 
 class RecommendationSettings(Strict):
-    """The `task` section.
+    """The `task` section."""
 
-    `ranking: unseen` leaves out what a user has taken, as a phone can; `refresh` is how many interactions one pack
-    serves; `candidates` how many items one inference on the device scores; `shared_windows` trains the targets of a
-    pack on one window of the history, cheaper where that is long; `negatives` is how many items stand for the
-    catalogue in the softmax of training, null for all of them, `auto` for 512 above 10,000 items. `freshness` says
-    what the pack that serves an interaction knows: everything (`latest`), what came before the `session` (a pause of
-    `pause` seconds ends one), or what is older than a number of seconds.
-    """
-
-    protocol: Protocol = "rolling"
-    rolling: RollingDates = RollingDates()
-    ranking: Ranking = "unseen"
-    refresh: int = Field(5, gt=0)
-    candidates: int = Field(100, gt=0)
-    shared_windows: bool = False
-    negatives: Literal["auto"] | Annotated[int, Field(gt=0)] | None = "auto"
-    freshness: Freshness = "latest"
-    pause: int = Field(1800, gt=0)
+    protocol: Protocol = Field(
+        "rolling",
+        description="How the data are split: at two dates (`rolling`), or before each user's last two interactions "
+        "(`leave-one-out`).",
+    )
+    rolling: RollingDates = Field(RollingDates(), description="The dates of the rolling protocol.")
+    ranking: Ranking = Field(
+        "unseen",
+        description="Rank `all` items, or leave out what the user has taken (`unseen`), as a phone can.",
+    )
+    refresh: int = Field(5, gt=0, description="Interactions that one pack serves.")
+    candidates: int = Field(100, gt=0, description="Items that one inference on the device scores.")
+    shared_windows: bool = Field(
+        False,
+        description="Train the targets of a pack on one window of the history: cheaper where that is long.",
+    )
+    negatives: Literal["auto"] | Annotated[int, Field(gt=0)] | None = Field(
+        "auto",
+        description="Items that stand for the catalogue in the softmax of training; null for all of them, `auto` for "
+        "512 above 10,000 items.",
+    )
+    freshness: Freshness = Field(
+        "latest",
+        description="What the pack that serves an interaction knows: everything (`latest`), what came before the "
+        "`session`, or what is older than a number of seconds.",
+    )
+    pause: int = Field(1800, gt=0, description="Seconds without an interaction that end a session.")
 
     def negatives_of(self, n_items: int) -> int | None:
         """How many items stand for a catalogue of so many; None for all of them."""
