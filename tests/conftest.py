@@ -1,5 +1,6 @@
 """One small trained run, its bundle and a server of both, made once for all tests that need them."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _one_thread() -> None:
     """Two cores are shared by the tests and the processes that they start."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_terminal() -> None:
+    """The workers of pytest-xdist have the width of a terminal in the environment; what is tested here has none."""
+    os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+# By whatever name the module has them, as `mnet.export_module` or `coreml.write_baked`.
 USES = frozenset(
     {
         # training and all that starts with it
-        "train",
         "ablate",
-        "tell",
+        "tune",
         # exports and real runtimes
         "export_run",
         "export_bundle",
@@ -25,11 +25,20 @@ USES = frozenset(
         "bench_bundle",
         "write_program",
         "write_baked",
-        # processes: servers, phones, databases, compilers, browsers, command lines
+        # processes: servers, phones, databases
         "ServerProcess",
         "PhoneProcess",
         "SimulateProcess",
         "PostgresServer",
+        # code of the pages, which does all of it
+        "exec",
+    }
+)
+# Names that others have too: these count where the function imports them, the module has them, or `subprocess`.
+ALSO = frozenset(
+    {
+        "train",
+        "tell",
         "Popen",
         "run",
         "check_output",
@@ -72,8 +81,8 @@ def _is_slow(function: Any, known: dict[types.CodeType, bool]) -> bool:
 def _uses(code: types.CodeType, names: dict[str, Any], known: dict[types.CodeType, bool]) -> bool:
     for name in code.co_names:
         thing = names.get(name)
-        # Known to the module, imported by the function itself, or of the module subprocess.
-        if name in USES and (thing is not None or name in code.co_varnames or "subprocess" in code.co_names):
+        local = name in code.co_varnames + code.co_cellvars
+        if name in USES or (name in ALSO and (thing is not None or local or "subprocess" in code.co_names)):
             return True
         if getattr(thing, "__module__", "").startswith("tests"):
             parts = vars(thing).values() if isinstance(thing, type) else (thing,)

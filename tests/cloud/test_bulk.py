@@ -127,6 +127,7 @@ def test_several_processes_write_the_same_bytes(
 def test_ray_writes_the_same_bytes(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # else they yield to the other tests for minutes
     generate(job, "local")
     there = Job(**{**vars(job), "out": str(tmp_path / "ray")})
     assert generate(there, "ray") == Done(generated=50, before=0)

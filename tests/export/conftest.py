@@ -5,10 +5,9 @@ import sys
 import pytest
 import torch
 
-from mnet.export.exporter import export_bundle
 from mnet.export.format.bundle import Bundle
 from mnet.toolchain.cli.app import main
-from tests.export.ranker import PackFactory, Ranker, ranker_spec
+from tests.export.ranker import PackFactory, Ranker, ranker_bundle
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +20,7 @@ def model() -> Ranker:
 @pytest.fixture(scope="session")
 def bundle(model: Ranker, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Its Android bundle; tests leave it as it is. Modules about another target override it."""
-    return export_bundle(ranker_spec(model), "android", tmp_path_factory.mktemp("export") / "bundle")
+    return ranker_bundle(tmp_path_factory, model, "android")
 
 
 @pytest.fixture(scope="module")

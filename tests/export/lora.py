@@ -1,4 +1,4 @@
-"""A causal transformer with LoRA on q and v, as PEFT writes it: B(A(x)) * alpha / r beside a frozen Linear."""
+"""A causal transformer with LoRA on q and v, as PEFT writes it: B(A(x)) * alpha / r added to a frozen Linear."""
 
 import torch
 from torch import Tensor, nn

@@ -1,12 +1,17 @@
 """A small ranking model whose generated layers start equal and with zero biases, and packs for its bundle."""
 
+from pathlib import Path
+
+import pytest
 import torch
 from torch import Tensor, nn
 
+from mnet.export.exporter import export_bundle
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.golden import Reference
 from mnet.export.format.pack_dtypes import rounded
 from mnet.export.lowering.spec import ExportSpec
+from tests.once import made_once
 
 GENERATED = ("head_in.weight", "head_in.bias", "head_out.weight", "head_out.bias")
 
@@ -43,6 +48,17 @@ def ranker_spec(
     )
     names = ("history", "candidates"), ("scores",)
     return ExportSpec("ranker", model, generated, inputs, *names, {"by": "a test"}, binding)
+
+
+def ranker_bundle(
+    factory: pytest.TempPathFactory, model: nn.Module, target: str, binding: str | None = None
+) -> Bundle:
+    """The Ranker's bundle, exported once in a run of the tests for each target and binding; left as it is."""
+
+    def make(folder: Path) -> None:
+        export_bundle(ranker_spec(model, binding=binding), target, folder / "bundle")
+
+    return Bundle.load(made_once(factory, f"ranker-{target}-{binding}", make) / "bundle")
 
 
 def random_weights(bundle: Bundle, seed: int) -> dict[str, Tensor]:

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from mnet.export.exporter import export_bundle
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import IntegrityError, Reason, Refused
 from mnet.export.format.golden import LEAST_CHANGE, relative_error
@@ -14,14 +13,13 @@ from mnet.export.format.packs import write_pack
 from mnet.export.lowering.target import Program, Run
 from mnet.export.session import Session, open_baked, open_session
 from mnet.export.targets import load_program, target_names
-from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec
+from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_bundle
 
 
 @pytest.fixture(scope="module", params=target_names())
 def bundle(request: pytest.FixtureRequest, model: Ranker, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The bundle of each target in turn: a session behaves alike on every runtime."""
-    out = tmp_path_factory.mktemp("session") / "bundle"
-    return export_bundle(ranker_spec(model), request.param, out)
+    return ranker_bundle(tmp_path_factory, model, request.param)
 
 
 def same(actual: Sequence[Tensor], expected: Tensor, bundle: Bundle) -> bool:
@@ -30,7 +28,7 @@ def same(actual: Sequence[Tensor], expected: Tensor, bundle: Bundle) -> bool:
 
 
 def load_fresh(bundle: Bundle) -> Program:
-    """The bundle's program, loaded anew."""
+    """The bundle's program, loaded again."""
     return load_program(bundle.path / bundle.manifest.model.program, bundle.manifest)
 
 
@@ -126,7 +124,7 @@ def test_outputs_that_overflow_are_refused(bundle: Bundle) -> None:
 
 
 class StaleProgram:
-    """A runtime that goes on with the first weights it got, as a cache keyed by name does."""
+    """A runtime that keeps the first weights it got, as a cache keyed by name does."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._program = load_fresh(bundle)

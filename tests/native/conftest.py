@@ -13,8 +13,8 @@ from torch import nn
 from mnet.export.exporter import export_bundle
 from mnet.export.format.bundle import Bundle
 from tests.export.models import ConvNet, Separable, image_spec
-from tests.export.ranker import PackFactory, Ranker, ranker_spec
-from tests.once import one_at_a_time
+from tests.export.ranker import PackFactory, Ranker, ranker_bundle
+from tests.once import made_once, one_at_a_time
 
 REPOSITORY = Path(__file__).parents[2]
 WHEEL = Path(next(iter(executorch.__path__)))
@@ -75,8 +75,7 @@ def model() -> Ranker:
 def bundle(request: pytest.FixtureRequest, model: Ranker, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The ranking model's bundle for each target that the runner knows, and each way to bind its weights."""
     target, _, binding = request.param.partition(" ")
-    spec = ranker_spec(model, binding=binding or None)
-    return export_bundle(spec, target, tmp_path_factory.mktemp("native") / "bundle")
+    return ranker_bundle(tmp_path_factory, model, target, binding or None)
 
 
 @pytest.fixture(scope="session")
@@ -93,5 +92,8 @@ def convolutions(
     torch.manual_seed(0)
     target, _, binding = request.param.partition(" ")
     model = (Separable() if binding == "input" else ConvNet()).eval()
-    spec = image_spec(model, model.generated, binding or None)
-    return export_bundle(spec, target, tmp_path_factory.mktemp("native") / "convolutions"), model
+
+    def make(folder: Path) -> None:
+        export_bundle(image_spec(model, model.generated, binding or None), target, folder / "bundle")
+
+    return Bundle.load(made_once(tmp_path_factory, f"convolutions {request.param}", make) / "bundle"), model

@@ -82,7 +82,7 @@ def blind_vectors(bundle: Bundle, model: nn.Module) -> Iterator[Vector]:
     """The good pack, garbage in each parameter alone, and in a single row far behind."""
     where, packs = bundle.path.name, PackFactory(bundle, model)
     good, other = (random_weights(bundle, seed) for seed in (1, 2))
-    # Large enough to matter beside the model's own.
+    # Large enough to matter next to the model's own.
     good, other = ({name: 2 * value for name, value in each.items()} for each in (good, other))
     probe = packs.probe(good)
 

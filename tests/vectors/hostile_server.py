@@ -1,4 +1,4 @@
-"""A server that does to its phones whatever a seeded draw says, until it is told to be honest.
+"""A server that does to its phones whatever a seeded draw says, until it is asked to be honest.
 
 As a program it prints `{"url": …}` and serves until its input ends: `python -m tests.vectors.hostile_server SEED`. GET
 /honest makes it honest: it then gives the newest version to whoever asks. GET /probe/V tells the probe under version V.

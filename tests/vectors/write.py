@@ -16,7 +16,7 @@ hostile, broken or ordinary network could bring, with the verdict (`accepted`, t
     probe     outputs (dtype, values, scale), probe         the 16 sums, see `mnet.export.format.probe`, to 1e-9
     policy    file                                          the bytes of `policy.safetensors`
     asks      policy, state (what a phone kept, or null),   what a phone does after each sample, of which it uploads the
-              samples, window, restarts                     last `window`: `ask` or `wait`; it starts anew before each
+              samples, window, restarts                     last `window`: `ask` or `wait`; it restarts before each
                                                             chance whose number is in `restarts`
 
 `conversations.json` lists what a server answers step by step, and what a phone then asks, runs and says: see
@@ -58,7 +58,7 @@ FOLDER = Path(__file__).parent
 
 
 def main() -> None:
-    """Export the bundles anew and write the vectors for them."""
+    """Export the bundles again and write the vectors for them."""
     signing, other = (ECKey.generate_key("P-256", {"kid": kid}, auto_kid=False) for kid in ("key-1", "key-2"))
     phone = {"device": DEVICE, "keys": public_keys(signing), "now": NOW}
     vectors = list(_vectors(signing, other))

@@ -23,14 +23,14 @@ from mnet.export.session import open_session
 from mnet.export.verify import verify_bundle
 from tests.export.lora import lora_spec
 from tests.export.models import ConvNet, Normalized, image_spec
-from tests.export.ranker import GENERATED, PackFactory, Ranker, random_weights, ranker_spec
+from tests.export.ranker import GENERATED, PackFactory, Ranker, random_weights, ranker_bundle, ranker_spec
 
 EXACT = 1e-4
 
 
 @pytest.fixture(scope="module")
 def bundle(model: Ranker, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return export_bundle(ranker_spec(model), "executorch", tmp_path_factory.mktemp("executorch") / "bundle")
+    return ranker_bundle(tmp_path_factory, model, "executorch")
 
 
 def bindings(bundle: Bundle) -> list[BytesBinding]:

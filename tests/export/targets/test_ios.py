@@ -19,14 +19,14 @@ from mnet.export.lowering.spec import ExportSpec
 from mnet.export.session import open_session
 from mnet.export.verify import verify_bundle
 from tests.export.models import ConvNet, Normalized, Recurrent, image_spec
-from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec
+from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_bundle, ranker_spec
 
 SIZES = [16 * 16, 16, 16 * 16, 16]
 
 
 @pytest.fixture(scope="module")
 def bundle(model: Ranker, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return export_bundle(ranker_spec(model), "ios", tmp_path_factory.mktemp("ios") / "bundle")
+    return ranker_bundle(tmp_path_factory, model, "ios")
 
 
 @pytest.fixture(scope="module")

@@ -18,14 +18,14 @@ from mnet.export.lowering.target import Run
 from mnet.export.session import Session, open_session
 from mnet.export.verify import verify_bundle
 from tests.export.models import ConvNet, Normalized, image_spec
-from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec
+from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_bundle
 
 EXACT = 1e-4
 
 
 @pytest.fixture(scope="module")
 def bundle(model: Ranker, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return export_bundle(ranker_spec(model), "onnx", tmp_path_factory.mktemp("onnx") / "bundle")
+    return ranker_bundle(tmp_path_factory, model, "onnx")
 
 
 class Bare:

@@ -21,14 +21,14 @@ from mnet.export.format.slots import BytesBinding, find, patch, place, stored
 from mnet.export.lowering.spec import ExportSpec
 from mnet.export.session import open_session
 from tests.export.models import ConvNet, Normalized, Recurrent, Separable, image_spec
-from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_spec
+from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_bundle, ranker_spec
 
 EXACT = 1e-4
 
 
 @pytest.fixture(scope="module")
 def bundle(model: Ranker, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return export_bundle(ranker_spec(model), "tflite", tmp_path_factory.mktemp("tflite") / "bundle")
+    return ranker_bundle(tmp_path_factory, model, "tflite")
 
 
 def template(bundle: Bundle) -> bytes:
