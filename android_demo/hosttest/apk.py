@@ -1,7 +1,7 @@
 """The APK on a plain machine: resources, Kotlin, dex, native libraries, align, sign, verify.
 
 It shows that everything in it fits together. To install, build with Gradle: fbjni, which ExecuTorch's Android library
-needs beside it, comes from Maven alone.
+needs besides it, comes from Maven alone.
 """
 
 import shutil

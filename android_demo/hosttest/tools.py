@@ -117,7 +117,7 @@ def _fetch_one(
     sha256: str,
     target: Path,
 ) -> None:
-    """Download into an empty folder, check, unpack beside the target, and rename: a cut fetch leaves nothing."""
+    """Download into an empty folder, check, unpack next to the target, and rename: a cut fetch leaves nothing."""
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     (part / "download").mkdir(parents=True)

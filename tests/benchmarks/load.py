@@ -3,7 +3,7 @@
     python -m tests.benchmarks.load RUN BUNDLE --devices 1000
 
 The server is a real `mnet serve` process; the phones are connections of this one. Each keeps a long poll open
-and fetches every pack it is told of, checked against the SHA-256 in its release; signatures are not verified, to
+and fetches every pack it hears of, checked against the SHA-256 in its release; signatures are not verified, to
 leave the server its core. Bounded: `--devices` connections and a few for uploads, seconds a phase.
 """
 
@@ -91,12 +91,12 @@ async def _phases(server: ServerProcess, fleet: LightFleet, args: argparse.Names
     await asyncio.sleep(args.idle)
     rows.append(gauge.row("idle polls", []))
     gauge = Gauge(pid)
-    told, fetched = await _push(fleet, server.operator_key.read_text().strip())
-    rows += [gauge.row("push -> release", told), gauge.row("push -> pack", fetched)]
+    announced, fetched = await _push(fleet, server.operator_key.read_text().strip())
+    rows += [gauge.row("push -> release", announced), gauge.row("push -> pack", fetched)]
     gauge = Gauge(pid)
     chosen = [fleet.phones[n % len(fleet.phones)] for n in range(int(args.rate * args.seconds))]
     uploads = await _timed_uploads(fleet, chosen, args.rate)
-    rows.append(gauge.row(f"upload at {args.rate:g}/s -> release", [told for told, _ in uploads]))
+    rows.append(gauge.row(f"upload at {args.rate:g}/s -> release", [announced for announced, _ in uploads]))
     rows.append(gauge.row(f"upload at {args.rate:g}/s -> pack", [pack for _, pack in uploads]))
     return rows
 
@@ -111,8 +111,8 @@ async def _timed_uploads(
         if rate is not None:
             await asyncio.sleep(max(0.0, begin + turn / rate - time.perf_counter()))
         start = time.perf_counter()
-        told, fetched = await phone.reached(await fleet.upload(phone))
-        return told - start, fetched - start
+        announced, fetched = await phone.reached(await fleet.upload(phone))
+        return announced - start, fetched - start
 
     async with asyncio.timeout(PHASE_LIMIT_S):
         return await asyncio.gather(*(one(turn, phone) for turn, phone in enumerate(phones)))
@@ -126,7 +126,7 @@ async def _push(fleet: LightFleet, key: str) -> tuple[list[float], list[float]]:
         assert status == 202, answer
         versions = json.loads(answer)["versions"]
         times = await asyncio.gather(*(phone.reached(versions[phone.device]) for phone in fleet.phones))
-    return [told - start for told, _ in times], [fetched - start for _, fetched in times]
+    return [announced - start for announced, _ in times], [fetched - start for _, fetched in times]
 
 
 def main() -> int:

@@ -79,8 +79,8 @@ def upload_under(
     count: int,
     upload: Callable[[Device, int], httpx.Response],
 ) -> dict[str, list[int]]:
-    """`count` uploads of each device at once, `kill` amid them; the versions that each was told, which must rise."""
-    told: dict[str, list[int]] = {device.id: [] for device in devices}
+    """`count` uploads of each device at once, `kill` amid them; the versions that each got, which must rise."""
+    answered: dict[str, list[int]] = {device.id: [] for device in devices}
     some, failures = threading.Event(), list[BaseException]()
 
     def work(device: Device) -> None:
@@ -88,7 +88,7 @@ def upload_under(
             for turn in range(count):
                 answer = upload(device, turn)
                 assert answer.status_code == 202, answer.text
-                told[device.id].append(answer.json()["version"])
+                answered[device.id].append(answer.json()["version"])
                 if turn == count // 3:
                     some.set()
         except BaseException as error:
@@ -102,10 +102,10 @@ def upload_under(
     for thread in threads:
         thread.join()
     assert failures == []
-    for versions in told.values():
+    for versions in answered.values():
         assert len(versions) == count
         assert versions == sorted(set(versions))
-    return told
+    return answered
 
 
 def catch_up(device: Device, bundle: str, version: int) -> None:

@@ -1,4 +1,4 @@
-"""The thread beside the publisher: nothing that fails ends it, and it hands on what its devices may have."""
+"""The maintenance thread: nothing that fails ends it, and it hands on what its devices may have."""
 
 import asyncio
 import time

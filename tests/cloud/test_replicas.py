@@ -74,9 +74,9 @@ def test_a_replica_is_killed_under_load(shared: Shared, tiny_bundle: Path, stack
         except httpx.TransportError:
             return at(phone, https[1]).post(path, body)
 
-    told = upload_under(doomed.kill, devices, UPLOADS, upload)
+    answered = upload_under(doomed.kill, devices, UPLOADS, upload)
     for device in devices:
-        catch_up(at(device, https[1]), bundle.id, told[device.id][-1])
+        catch_up(at(device, https[1]), bundle.id, answered[device.id][-1])
 
 
 def test_a_phone_that_waits_at_one_replica_hears_of_the_other(
@@ -97,8 +97,8 @@ def test_a_phone_that_waits_at_one_replica_hears_of_the_other(
     # An operator's call reaches the fleet through any of them, and any tells what became of it.
     pushed = operator(https[1], servers[1]).post("/push", {}).json()
     assert device.release(bundle.id, after=version).version == pushed["versions"][device.id]
-    told = Caller(https[0], servers[0].operator_key.read_text().strip()).get("/audit").json()
-    assert told[0]["action"] == "pushed"
+    audit = Caller(https[0], servers[0].operator_key.read_text().strip()).get("/audit").json()
+    assert audit[0]["action"] == "pushed"
 
 
 def test_a_database_that_is_restarted_costs_retries_and_nothing_else(

@@ -110,7 +110,7 @@ def test_failed_self_tests_stop_it(database: Database, ledger: Ledger, rollouts:
     assert newest(ledger, reached[5]) == f"{reached[5]} v1"
     with pytest.raises(Conflict, match="stopped"):
         rollouts.extend(stage.rollout, 100)
-    # A phone that uploads goes on with a version of its own.
+    # A phone that uploads continues with a version of its own.
     version = ledger.add_context(DEVICES[15], [2])
     assert publish(ledger, DEVICES) == [DEVICES[15]]
     assert newest(ledger, DEVICES[15]) == f"{DEVICES[15]} v{version}"

@@ -25,7 +25,7 @@ WORKERS, DEVICES, UPLOADS = 2, 4, 15
 
 @contextmanager
 def fresh(server: ServerProcess) -> Iterator[httpx.Client]:
-    """A client that connects anew for each request, to whichever worker takes it."""
+    """A client with a new connection for each request, to whichever worker takes it."""
     limits = httpx.Limits(max_keepalive_connections=0)
     with httpx.Client(base_url=f"{server.url}/v1", timeout=60, limits=limits) as http:
         yield http
@@ -77,9 +77,9 @@ def test_a_worker_is_killed_under_load(
                     except httpx.TransportError:
                         continue
 
-            told = upload_under(lambda: os.kill(min(before), signal.SIGKILL), devices, UPLOADS, upload)
+            answered = upload_under(lambda: os.kill(min(before), signal.SIGKILL), devices, UPLOADS, upload)
             for device in devices:
-                catch_up(device, bundle.id, told[device.id][-1])
+                catch_up(device, bundle.id, answered[device.id][-1])
         until(lambda: len(workers(server)) == WORKERS, "another worker takes the place")
         assert len(workers(server) & before) == WORKERS - 1
         counted = (
@@ -110,7 +110,7 @@ def test_a_signal_reaches_every_worker_and_a_phone_hears_of_each(
         ]
         for poll in polls:
             poll.start()
-        until(lambda: metric(server, "mnet_waiting_devices") >= 1, "a poll is told by whoever is asked")
+        until(lambda: metric(server, "mnet_waiting_devices") >= 1, "any worker counts a poll")
         version = device.upload([3, 1, 4])
         for poll in polls:
             poll.join(60)

@@ -1,7 +1,7 @@
 """A thousand damaged files of each kind: read as what they now say, or refused in one line that names the file.
 
-A change that leaves a well-formed file (a digit for a digit) cannot be told from other data: what is read then must be
-what an independent reader reads in it.
+A change that leaves a well-formed file (a digit for a digit) looks like other data: what is read then must be what an
+independent reader reads in it.
 """
 
 import csv

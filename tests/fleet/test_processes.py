@@ -210,7 +210,7 @@ def test_a_phone_outlives_its_server_and_finds_it_again(
 
 
 def test_a_phone_starts_without_any_server(server: ServerProcess, tiny_bundle: Path, tmp_path: Path) -> None:
-    """It serves the default weights and goes on trying."""
+    """It serves the default weights and keeps trying."""
     arguments = ["--bundle", str(tiny_bundle), "--state", str(tmp_path), "--json"]
     arguments += ["--enrolment-key", str(server.enrolment_key), "--server", "http://127.0.0.1:1"]
     command = [sys.executable, "-m", "mnet.toolchain.cli", "device", *arguments]

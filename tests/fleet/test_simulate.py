@@ -1,4 +1,4 @@
-"""`mnet simulate` on a server of its own: a fault on the way, light phones beside, and what it leaves."""
+"""`mnet simulate` on a server of its own: a fault on the way, light phones at the same time, and what it leaves."""
 
 import json
 import subprocess

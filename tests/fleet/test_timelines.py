@@ -53,7 +53,7 @@ def test_after_the_drift_the_phone_goes_on_as_another_user_does() -> None:
         assert (new.user, new.start, own) == (old.user, old.start, old.items[: old.start + AFTER])
         (owner,) = {item // 100 for item in foreign}
         assert owner != old.user
-        assert [item % 100 for item in foreign] == list(range(4 + AFTER, 10)), "it goes on where they were"
+        assert [item % 100 for item in foreign] == list(range(4 + AFTER, 10)), "it continues where they were"
         owners.append(owner)
     assert sorted(owners) == [line.user for line in before], "everyone's turns are predicted once"
 

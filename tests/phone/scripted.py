@@ -43,7 +43,7 @@ class Cloud:
 
 
 class ScriptedClient(CloudClient):
-    """Answers what it is told to."""
+    """Answers what the script says."""
 
     def __init__(self, cloud: Cloud) -> None:
         super().__init__("http://127.0.0.1:1")

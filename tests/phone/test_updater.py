@@ -18,7 +18,7 @@ from mnet.toolchain.phone.updater import Updater
 
 
 class ScriptedPhone:
-    """An enrolled phone whose uploads and polls go as told: an exception is raised, all else is returned."""
+    """An enrolled phone whose uploads and polls go as scripted: an exception is raised, all else is returned."""
 
     def __init__(self, *script: Any, stop: threading.Event | None = None) -> None:
         """Where it is given, `stop` is set with the last step."""

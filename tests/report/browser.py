@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to over its pipe (the DevTools protocol): what a person would see and be told."""
+"""A headless Chromium, spoken to over its pipe (the DevTools protocol): what a person would see and hear."""
 
 import base64
 import itertools
@@ -99,13 +99,13 @@ class Tab:
         return json.loads(text)
 
     def _note(self, event: dict[str, Any]) -> None:
-        told = event.get("params", {})
+        params = event.get("params", {})
         if event["method"] == "Page.loadEventFired":
             self._loaded = True
         elif event["method"] == "Network.requestWillBeSent":
-            self.requests.append(told["request"]["url"])
+            self.requests.append(params["request"]["url"])
         elif event["method"] in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"):
-            self.complaints.append(json.dumps(told))
+            self.complaints.append(json.dumps(params))
 
 
 @contextmanager

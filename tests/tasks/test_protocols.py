@@ -1,4 +1,4 @@
-"""Splits: what is held back, from whom, and that no date is crossed."""
+"""Splits: what is held back, for which users, and that no date is crossed."""
 
 import numpy as np
 

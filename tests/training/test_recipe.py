@@ -76,7 +76,7 @@ def test_a_killed_run_goes_on_and_ends_where_an_unbroken_one_does(
         train_command("killed"), check=True, capture_output=True, text=True, env=ENVIRONMENT
     )
     assert "static: done before" in last.stderr
-    assert "metanetwork: goes on after its last finished epoch" in last.stderr
+    assert "metanetwork: resumes after its last finished epoch" in last.stderr
     assert load_run(out).fingerprint == load_run(small_run).fingerprint
 
 

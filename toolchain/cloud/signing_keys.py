@@ -18,7 +18,7 @@ from mnet.toolchain.durable import write_durably
 from mnet.toolchain.errors import UserError
 
 SIGNING = "signing.pem"
-# What the server states of its keys beside them: see `Stated`.
+# What the server states of its keys, in the same folder: see `Stated`.
 STATED = "stated.json"
 
 
@@ -76,7 +76,7 @@ class Stated:
             raise UserError(f"{path} cannot be read: {error}") from error
 
     def save(self, folder: Path) -> None:
-        """Keep it beside the keys; there is nothing secret in it."""
+        """Keep it in the folder of the keys; there is nothing secret in it."""
         write_durably(folder / STATED, json.dumps(asdict(self)).encode())
 
     def next(

@@ -18,7 +18,7 @@ SMOOTHING = 1.0
 class ImageContext(ContextEncoder):
     """Mean and spread over the images of what a CNN makes of each, then an MLP (Deep Sets, Zaheer et al. 2017).
 
-    Beside the CNN's features stand the image itself, very small, and the products of its mean colours, from which the
+    The CNN's features are joined by the image itself, very small, and the products of its mean colours, from which the
     covariance of a sensor's colours follows. Where it may look through a classifier that no phone runs, the vector ends
     with the logarithm of the class prior that EM makes of that one's soft predictions, and the classifier stays as it
     is. The vector is the same for any order of the images. An image is uint8 [3, H, W], not all of it black; a black

@@ -47,7 +47,7 @@ def export_run(
             it.
     """
     run, out = Path(run), Path(out)
-    load_target(target)  # an unknown one is told before anything slow
+    load_target(target)  # an unknown one is refused before anything slow
     dtype = find_pack_dtype(pack_dtype)
     base_dtype = find_base_dtype(quantize)
     stage("loading the run")

@@ -71,7 +71,7 @@ class ScorerFit(lightning.LightningModule):
         config = self.config
         # Lightning clips no gradients of a fused optimizer in mixed precision.
         optimizer = adamw(self.scorer, config, fused=self.trainer.precision == "32-true")
-        # Epochs differ by a batch or two, as each tiles the users anew; the schedule must not run out.
+        # Epochs differ by a batch or two, as each tiles the users another way; the schedule must not run out.
         steps = int(1.1 * self.trainer.estimated_stepping_batches) + 10
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, steps, pct_start=0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

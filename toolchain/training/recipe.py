@@ -168,8 +168,8 @@ class Stages:
             load_module(weights, model)
             self.metrics[name] = json.loads(done.read_text(encoding="utf-8"))
             return
-        goes_on = (folder / "last.ckpt").is_file()
-        self.console.print(f"{name}: {'goes on after its last finished epoch' if goes_on else 'starts'}")
+        resumes = (folder / "last.ckpt").is_file()
+        self.console.print(f"{name}: {'resumes after its last finished epoch' if resumes else 'starts'}")
         started = time.perf_counter()
         fitted = fit(scorer, splits, config, self.seed, folder, self.hardware)
         if fitted.best == fitted.most:

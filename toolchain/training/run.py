@@ -1,7 +1,7 @@
 """The run folder: what training leaves behind, and how the rest of the toolchain reads it.
 
 config.yaml              everything the run was made from
-facts.json               what the modules were told about the data, as the size of the catalogue
+facts.json               what modules must know of the data, as the size of the catalogue
 checkpoint.safetensors   the weights of each method under its name: `static.*`, `metanetwork.*`, ...
 metrics.json             validation metrics and seconds of each fit
 curves.csv, curves.png   loss and validation metric by epoch
@@ -42,7 +42,7 @@ class Run:
     Attributes:
         name: of the data set and model, as `movielens-100k/sasrec`.
         fingerprint: SHA-256 of the checkpoint, hex.
-        facts: what the modules were told about the data.
+        facts: what modules must know of the data.
         modules: what each method of the config has trained, by its name, in eval mode and with averaged weights.
     """
 
@@ -221,7 +221,7 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
     file = path / CHECKPOINT
     if not file.is_file():
         raise UserError(
-            f"{path} is not finished: there is no {CHECKPOINT}; the same mnet train command goes on with it"
+            f"{path} is not finished: there is no {CHECKPOINT}; rerun the same mnet train command to resume"
         )
     try:
         return load_file(file)

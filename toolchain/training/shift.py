@@ -40,7 +40,7 @@ class NoShiftError(UserError):
 def fit_shift(task: Task[Any], network: MetaNetwork, splits: Splits[Any]) -> Shift:
     """The policy for this network.
 
-    Raises NoShiftError where there can be none: the task does not say what a shift is to be told by, no phone of the
+    Raises NoShiftError where there can be none: the task does not say what a shift shows in, no phone of the
     validation data had a second chance to ask, or nothing differs between the times at which they could.
     """
     network.eval()
@@ -48,7 +48,7 @@ def fit_shift(task: Task[Any], network: MetaNetwork, splits: Splits[Any]) -> Shi
     vectors, devices, of_ids = [], [], None
     for batch in task.histories(splits, "validation", BATCH):
         if (seen := task.seen(network, batch)) is None:
-            raise NoShiftError(f"task {task.name} does not say what a shift is to be told by")
+            raise NoShiftError(f"task {task.name} does not say what a shift shows in")
         of_ids = seen.of_ids
         samples = seen.context if of_ids is None else of_ids[seen.context]
         for half_life, found in averages.items():

@@ -117,7 +117,7 @@ void time_alternatives(const Bundle& bundle, const Bytes& pack, const std::vecto
     tested_and_run(*load_forward(whole, manifest, {})->bind(0, {}));
     times.effect["whole_model"].push_back(since(start));
 
-    if (manifest.target != "executorch") return;  // elsewhere no weights lie beside the program
+    if (manifest.target != "executorch") return;  // elsewhere no weights lie next to the program
     start = Clock::now();
     const WeightPack read = read_pack(pack, manifest);
     tested_and_run(*load_split(bundle)->bind(read.version, read.parameters));

@@ -57,7 +57,7 @@ struct SwapTimes {
 
 /// Serves a bundle's model; safe to use from several threads.
 ///
-/// A swap prepares and tests a new snapshot beside the live one and publishes it by storing one pointer,
+/// A swap prepares and tests a new snapshot next to the live one and publishes it by storing one pointer,
 /// which every inference loads once: it sees the old weights or the new ones, never a mixture.
 class Session {
 public:

@@ -140,7 +140,7 @@ class ScreensTest {
         key.setText(server.enrolmentKey)
         draw(settings, "2-settings")
         settings.findViewById(R.id.save).performClick()
-        assertNull(demo.recommender) // it opens anew
+        assertNull(demo.recommender) // it opens again
     }
 
     private fun choose(main: Activity, rank: Int) {

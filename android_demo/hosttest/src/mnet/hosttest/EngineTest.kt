@@ -99,7 +99,7 @@ class EngineTest {
         }
 
     @Test
-    fun `inputs that do not fit are told, and the model goes on`() = controlling("inputs") { bundle, controller ->
+    fun `inputs that do not fit are named, and the model answers the next`() = controlling("inputs") { bundle, controller ->
         val inputs = bundle.golden.first().inputs
         val wrong = listOf(emptyList(), inputs.drop(1), inputs.map { Tensor.of(listOf(1), longArrayOf(0)) })
         for (given in wrong) {

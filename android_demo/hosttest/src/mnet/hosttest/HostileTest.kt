@@ -26,7 +26,7 @@ import org.junit.jupiter.api.BeforeEach
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.io.TempDir
 
-/** A phone and `tests/vectors/hostile_server.py`, a process that does whatever a seeded draw says until it is told to be honest. */
+/** A phone and `tests/vectors/hostile_server.py`, a process that does whatever a seeded draw says until it is asked to be honest. */
 class HostileTest {
     @TempDir
     lateinit var folder: File
@@ -75,7 +75,7 @@ class HostileTest {
     }
 
     @Test
-    fun `a poll beside an updater reports nothing wrong, and a reset waits for no network`() {
+    fun `a poll next to an updater reports nothing wrong, and a reset waits for no network`() {
         URL("$url/honest").readText()
         val events = ConcurrentLinkedQueue<PhoneEvent>()
         val phone = Phone(bundle, Machine.program(bundle), WeightStore(File(folder, "phone")), events::add)
