@@ -183,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._mutate(path, draw)
             return
         garbled = server.garbled[version]
-        lies = (
+        claims: tuple[dict[str, Any], ...] = (
             {"version": draw.choice((MAX_VERSION + 1, 10**400, -1))},
             {"device": "another"},
             {"bundle": "c" * 64},
@@ -192,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
             {"by": server.other},
             {"sha256": pack_digest(garbled), "size": len(garbled)},
         )
-        self._send(*self._answer(path, version, **draw.choice(lies)))
+        self._send(*self._answer(path, version, **draw.choice(claims)))
 
     def _mutate(self, path: str, draw: random.Random) -> None:
         if path.endswith("/devices"):

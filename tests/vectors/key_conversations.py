@@ -71,7 +71,7 @@ def rotations(server: Server) -> Iterator[Script]:
         "poll",
         "refused bad_signature",
         [server.asked(2, 2), "keys"],
-        {"release": answer(200, {"release": server.release(3)})} | {"keys": answers["keys"]},
+        {"release": answer(200, {"release": server.release(3)}), "keys": answers["keys"]},
     )
     script.step("restart", "done", [], stale=False)
     yield script
