@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from joserfc import jws as jose_jws
@@ -216,6 +217,7 @@ def test_a_secret_is_private_and_nothing_else_passes_for_one(tmp_path: Path) -> 
 
 
 def test_a_key_set_without_keys_is_no_key_set() -> None:
-    for wrong in ({}, {"keys": []}, {"keys": 3}, {"keys": [{"kty": "EC"}]}):
+    several: tuple[Any, ...] = ({}, {"keys": []}, {"keys": 3}, {"keys": [{"kty": "EC"}]})
+    for wrong in several:
         with pytest.raises(ValueError, match="Key Set"):
             load_public_keys(wrong)

@@ -52,7 +52,7 @@ def test_without_times_the_rows_are_in_order(tmp_path: Path) -> None:
     ("table", "reason"),
     [
         (TABLE.drop(columns="item"), "has no column item; it has price, user, time"),
-        (TABLE.assign(user=["eve", None, "eve", "bob"]), "line 3: there is no user"),
+        (TABLE.assign(user=pd.Series(["eve", None, "eve", "bob"])), "line 3: there is no user"),
         (TABLE.assign(time=["soon", "a", "b", "c"]), "line 2: time 'soon' is neither a number nor a date"),
         (TABLE[:0], "holds no interactions"),
     ],

@@ -66,7 +66,7 @@ def test_generated_parameters_are_its_own_and_move_every_logit(model: Model, his
     with torch.no_grad():
         for name in model.generated:
             parameter = model.get_parameter(name)
-            parameter += torch.randn_like(parameter)
+            parameter.add_(torch.randn_like(parameter))
     assert ((every_score(model, history(1, 2)) - before).abs() > 1e-6).all()
 
 

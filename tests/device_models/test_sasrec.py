@@ -40,7 +40,9 @@ def test_with_a_zero_head_it_is_the_published_model(model: SASRec) -> None:
     with torch.no_grad():
         model.head_out.weight.zero_()
     hidden = model.encode(history(1, 2))[:, -1]
-    torch.testing.assert_close(model.head(hidden), hidden @ model.encoder.item_embedding.weight[1:].T)
+    torch.testing.assert_close(
+        model.head(hidden), hidden @ model.get_parameter("encoder.item_embedding.weight")[1:].T
+    )
 
 
 def test_heads_must_divide_the_width() -> None:

@@ -87,7 +87,7 @@ def assert_same(model: nn.Module, x: Tensor, names: list[str], reference: nn.Mod
                 theirs if theirs is not None else zero.expand_as(mine) if mine is not None else zero,
                 atol=1e-4,
                 rtol=1e-3,
-                msg=lambda text, name=name: f"gradient of {name}: {text}",
+                msg=f"gradient of {name}",
             )
     assert any(not torch.allclose(a, b) for a, b in zip(expected, tensors(model(x)), strict=True))
 
@@ -240,7 +240,7 @@ def test_a_batch_that_does_not_fall_into_packs_is_refused() -> None:
     with pytest.raises(ValueError, match=r"shape \[4, 4\] does not fall into 3 packs"):
         stand_in(torch.randn(4, 4))
     pattern = Pattern(lambda m, x: x)
-    pattern.forward = lambda x, y: x @ y.T  # type: ignore[method-assign]
+    pattern.forward = lambda x, y: x @ y.T  # type: ignore[method-assign, assignment, misc]
     with pytest.raises(ValueError, match=r"tensors of 12 and of 6 rows.*for_all"):
         under(pattern, values_of(pattern, ["weight"]))(vector(4), torch.randn(6, 4))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -106,7 +106,7 @@ KINDS: dict[str, Callable[[], tuple[Kind, list[str]]]] = {
     "scale [8]": lambda: _bare(lambda kind, x: x * kind.value, 8),
     "size 1": lambda: _bare(lambda kind, x: x * kind.value, 1),
     "0-d": lambda: _bare(lambda kind, x: x * kind.value),
-    "position table": lambda: _bare(lambda kind, x: x + kind.value[: x.shape[1]], 6, 8),
+    "position table": lambda: _bare(lambda kind, x: x + cast(Tensor, kind.value)[: x.shape[1]], 6, 8),
     "class token": lambda: _bare(
         lambda kind, x: torch.cat([kind.value.expand(len(x), -1, -1), x], 1), 1, 1, 8
     ),

@@ -136,6 +136,7 @@ def test_the_interval_is_over_users_and_paired() -> None:
     # One user's gain does not become certain because the user has many queries.
     lucky = base + (users == 7) * 5.0
     gain = bootstrap_gain(users, base, lucky)
+    assert gain is not None
     assert gain["low"] == 0
     assert gain["high"] > 2 * gain["relative"] > 0
 
@@ -145,6 +146,8 @@ def test_the_interval_is_over_seeds_too() -> None:
     base = np.random.default_rng(0).random((3, 1000, 1))
     alike, apart = base * 1.1, base * np.array([1.0, 1.1, 1.2])[:, None, None]
     same, wide = (bootstrap_gains(users, base, ours)[0] for ours in (alike, apart))
+    assert same is not None
+    assert wide is not None
     assert same["high"] - same["low"] < 1e-9
     # Two of three seeds drawn alike are 4 of 9 resamples: the interval must reach their means.
     assert wide["low"] < 1.05 < wide["relative"] + 1 < 1.15 < 1 + wide["high"]
@@ -175,6 +178,7 @@ def test_less_error_is_a_gain_and_what_is_no_multiple_is_a_difference() -> None:
     assert gain_heading([reduced, None], "static") == "error reduction over static"
     for lower, better in ((False, 0.25), (True, -0.25)):
         gain = bootstrap_gain(users, -error, -error + better, lower=lower)
+        assert gain is not None
         assert gain["kind"] == "difference"
         assert [gain[key] for key in ("relative", "low", "high")] == pytest.approx([0.25] * 3)
         assert gain_heading([gain], "static") == "difference to static"

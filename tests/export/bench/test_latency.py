@@ -25,8 +25,8 @@ def test_the_stored_probes_are_eager_pytorchs_for_distinct_weights(
     assert len(stored.weights) == len(stored.probes) == 200
     for weights, probe in zip(stored.weights, stored.probes, strict=True):
         assert distance(packs.probe(weights), probe) < 1e-6
-    weights = [each["head_in.weight"] for each in stored.weights]
-    assert not any(torch.equal(one, other) for one, other in itertools.combinations(weights, 2))
+    heads = [each["head_in.weight"] for each in stored.weights]
+    assert not any(torch.equal(one, other) for one, other in itertools.combinations(heads, 2))
     for name, probe, pack in stored.packs_of_one(version=1):
         parameters = read_pack(pack, bundle.manifest).parameters
         moved = [each for each in parameters if torch.equal(parameters[each], bundle.default_weights[each])]
