@@ -26,7 +26,9 @@ def probe_vectors() -> Iterator[Vector]:
         right = {"probe": probe(outputs, scales), "verdict": "accepted"}
         return {"name": f"probe: {name}", "kind": "probe", "outputs": listed, **right, **changed}
 
-    waves = torch.sin(torch.arange(20_000) * 0.1).mul(64).round().div(64)  # few digits, in a file that git keeps
+    waves = (
+        torch.sin(torch.arange(20_000) * 0.1).mul(64).round().div(64)
+    )  # few digits, in a file that git keeps
     mixed = (
         torch.tensor([[True, False], [True, True]]),
         torch.tensor([0, 255, 7], dtype=torch.uint8),

@@ -22,7 +22,6 @@ from mnet.export.lowering.tracing import trace
 from mnet.export.session import open_session
 from mnet.export.verify import verify_bundle
 from tests.export.lora import lora_spec
-from tests.export.models import ConvNet, Normalized, image_spec
 from tests.export.ranker import GENERATED, PackFactory, Ranker, random_weights, ranker_bundle, ranker_spec
 
 EXACT = 1e-4
@@ -136,23 +135,6 @@ def test_a_parameter_outside_of_the_delegate_is_swapped_too(tmp_path: Path) -> N
         session.swap(packs.pack(weights, version))
         gc.collect()
         assert max_abs_error(session.run(bundle.golden.inputs[0]), [packs.expected(weights)]) < EXACT
-
-
-def test_generated_convolutions_are_swapped(tmp_path: Path) -> None:
-    model = ConvNet().eval()
-    bundle = export_bundle(image_spec(model, model.generated), "executorch", tmp_path / "b")
-    assert [slot.layout for slot in bundle.manifest.slots] == ["OHWI", "O", "IHWO", "O", "OI"]
-    packs, session = PackFactory(bundle, model), open_session(bundle)
-    for version in range(1, 6):
-        weights = random_weights(bundle, seed=version)
-        session.swap(packs.pack(weights, version))
-        assert max_abs_error(session.run(bundle.golden.inputs[0]), [packs.expected(weights)]) < EXACT
-
-
-def test_a_batch_norm_behind_a_generated_convolution_is_not_folded(tmp_path: Path) -> None:
-    model = Normalized().eval()
-    bundle = export_bundle(image_spec(model, model.generated), "executorch", tmp_path / "b")
-    assert verify_bundle(bundle).max_error < EXACT
 
 
 def test_factors_of_a_lora_are_swapped_and_encode_does_without_them(tmp_path: Path) -> None:

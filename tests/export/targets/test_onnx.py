@@ -10,14 +10,11 @@ from onnxruntime import InferenceSession, LoraAdapter, RunOptions
 from torch import Tensor
 
 import mnet.export.targets.onnx as onnx_target
-from mnet.export.exporter import export_bundle
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import BundleError, Reason, Refused
 from mnet.export.format.golden import max_abs_error
 from mnet.export.lowering.target import Run
 from mnet.export.session import Session, open_session
-from mnet.export.verify import verify_bundle
-from tests.export.models import ConvNet, Normalized, image_spec
 from tests.export.ranker import PackFactory, Ranker, random_weights, ranker_bundle
 
 EXACT = 1e-4
@@ -152,24 +149,6 @@ def test_a_session_refuses_a_swap_whose_adapter_is_partial(
         session.swap(packs.pack(random_weights(bundle, seed=1), version=1))
     assert caught.value.reason is Reason.SELF_TEST_FAILED
     assert torch.equal(session.run(bundle.golden.inputs[0])[0], before)
-
-
-def test_generated_convolutions_are_swapped(tmp_path: Path) -> None:
-    model = ConvNet().eval()
-    bundle = export_bundle(image_spec(model, model.generated), "onnx", tmp_path / "b")
-    assert [slot.layout for slot in bundle.manifest.slots] == ["OIHW", "O", "OIHW", "O", "OI"]
-    assert verify_bundle(bundle).output_change > 100 * EXACT
-    packs, session = PackFactory(bundle, model), open_session(bundle)
-    for version in range(1, 6):
-        weights = random_weights(bundle, seed=version)
-        session.swap(packs.pack(weights, version))
-        assert max_abs_error(session.run(bundle.golden.inputs[0]), [packs.expected(weights)]) < EXACT
-
-
-def test_a_batch_norm_behind_a_generated_convolution_is_not_folded(tmp_path: Path) -> None:
-    model = Normalized().eval()
-    bundle = export_bundle(image_spec(model, model.generated), "onnx", tmp_path / "b")
-    assert verify_bundle(bundle).max_error < EXACT
 
 
 def test_nothing_of_the_exporting_machine_is_in_the_files(bundle: Bundle) -> None:
