@@ -52,6 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--mutations", type=int, default=400, help="mutated requests, packs and releases")
     parser.addoption("--conversations", type=int, default=200, help="calls of a phone to a hostile server")
     parser.addoption("--screenshots", metavar="DIR", help="leave the pictures of the browser tests there")
+    parser.addoption("--phones", type=int, default=60, help="light phones of a cohort")
     parser.addoption("--kills", type=int, default=10, help="kill -9 of a phone at a random moment")
 
 

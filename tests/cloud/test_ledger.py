@@ -92,8 +92,8 @@ def test_a_device_sees_its_newest_release_only(ledger: Ledger) -> None:
     assert ledger.release_after("a", "bundle", 2) == "jws-bundle-a-3"
     assert ledger.release_after("a", "bundle", 3) is None
     assert ledger.release_after("a", "other", 0) is None
-    assert ledger.has_pack("a", "bundle-a3")
-    assert not ledger.has_pack("a", "bundle-b9")
+    assert ledger.pack_owner("a", "bundle-a3") is not None
+    assert ledger.pack_owner("a", "bundle-b9") is None
 
 
 def test_the_newest_two_releases_of_each_device_and_bundle_are_kept(ledger: Ledger) -> None:
@@ -101,8 +101,8 @@ def test_the_newest_two_releases_of_each_device_and_bundle_are_kept(ledger: Ledg
     assert ledger.add_releases([issued("a", 2), issued("b", 2)]).useless == []
     assert ledger.add_releases([issued("a", 5)]).useless == [("a", "bundle-a1")]
     assert ledger.add_releases([issued("a", 6), issued("a", 7, "other")]).useless == [("a", "bundle-a2")]
-    assert not ledger.has_pack("a", "bundle-a1")
-    assert ledger.has_pack("a", "other-a1")
+    assert ledger.pack_owner("a", "bundle-a1") is None
+    assert ledger.pack_owner("a", "other-a1") is not None
     assert ledger.named([("a", "bundle-a5"), ("a", "bundle-a1"), ("b", "bundle-a6")]) == {("a", "bundle-a5")}
     assert [(each["version"], each["bundle"]) for each in ledger.history("a")] == [
         (7, "other"),

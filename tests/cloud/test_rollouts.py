@@ -11,8 +11,9 @@ from mnet.toolchain.cloud.audit import Audit
 from mnet.toolchain.cloud.database import Database
 from mnet.toolchain.cloud.ledger import Issued, Ledger, Wanted
 from mnet.toolchain.cloud.registry import Registry
-from mnet.toolchain.cloud.rollouts import Conflict, Rollouts, share_at_least
+from mnet.toolchain.cloud.rollouts import Conflict, Rollouts
 from mnet.toolchain.cloud.tables import Device
+from mnet.toolchain.cloud.wilson import share_at_least
 from mnet.toolchain.contract.release import Release
 
 NOW = 1_700_000_000
@@ -247,7 +248,7 @@ def test_phones_that_reported_are_what_refusals_are_counted_against(
 def test_a_push_asks_for_some_devices_at_a_time(
     ledger: Ledger, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mnet.toolchain.cloud.rollouts._AT_ONCE", 7)
+    monkeypatch.setattr("mnet.toolchain.cloud.scope.AT_ONCE", 7)
     monkeypatch.setattr("mnet.toolchain.cloud.ledger._AT_ONCE", 7)
     stage = rollouts.start(None, 100, 0)
     assert stage.versions == dict.fromkeys(DEVICES, 2)

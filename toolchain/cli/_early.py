@@ -14,6 +14,14 @@ def check_path(path: Path | None) -> None:
         raise UserError(f"{path}: there is no such file or folder")
 
 
+def read_ids(path: Path) -> list[str]:
+    """The device ids in a file, one a line. Raises UserError for a file without any."""
+    ids = path.read_text(encoding="utf-8").split()
+    if not ids:
+        raise UserError(f"{path} names no device: one id a line")
+    return ids
+
+
 def check_runs(*runs: Path) -> None:
     """Raises UserError where a folder is not a run."""
     from mnet.toolchain.training.config import find_run

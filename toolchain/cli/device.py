@@ -20,6 +20,9 @@ def command(
     enrolment_key: Annotated[
         Path | None, typer.Option(help="The server's enrolment key file; needed at first start.")
     ] = None,
+    cohort: Annotated[
+        str | None, typer.Option(help="Cohort that the phone joins when it enrols, for packs pushed to it.")
+    ] = None,
     samples: Annotated[
         str,
         typer.Option(
@@ -66,6 +69,7 @@ def command(
         server,
         report,
         enrolment_key=key,
+        cohort=cohort,
         contexts=contexts,
         once=once,
         policy=request_policy(policy, loaded, state),

@@ -1,10 +1,11 @@
-"""`mnet push`: new weights for phones from the contexts that they last uploaded, or a file over the cable."""
+"""`mnet push`: new weights for phones, a pack or from the contexts that they last uploaded; or a file over a cable."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mnet.toolchain.cli._early import check_path, read_ids
 from mnet.toolchain.console import Printer
 
 PANEL = "Operate"
@@ -15,6 +16,18 @@ def command(
     operator_key: Annotated[Path | None, typer.Option(help="The server's operator key file.")] = None,
     device: Annotated[
         list[str] | None, typer.Option(help="Device id; repeatable. Default: every device.")
+    ] = None,
+    devices: Annotated[
+        Path | None, typer.Option(help="File with a device id in each line, instead of --device.")
+    ] = None,
+    cohort: Annotated[str | None, typer.Option(help="The devices of this cohort; see `mnet cohort`.")] = None,
+    pack: Annotated[
+        Path | None,
+        typer.Option(help="Push this pack as it is, as of `mnet pack`, to all that run its bundle."),
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option("--bundle", "-b", help="The pack's bundle, on whose runtime it is tested here first."),
     ] = None,
     percent: Annotated[
         float, typer.Option(min=0.01, max=100.0, help="Share of the devices to reach.")
@@ -32,10 +45,15 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Generate and release new weights for all phones, some, or a percentage; or send a file over adb.
+    """Release new weights for all phones, some, or a percentage: a pack, or generated ones; or send a file over adb.
 
-    Example: `mnet push --server URL --operator-key server/keys/operator.key --percent 5`
+    Examples: `mnet push --server URL --operator-key server/keys/operator.key --percent 5`
+
+    `mnet push --pack v2.pack --bundle bundles/mine --cohort de --server URL --operator-key server/keys/operator.key`
     """
+    check_path(pack)
+    check_path(devices)
+
     import dataclasses
     import json
 
@@ -51,11 +69,20 @@ def command(
         return
     if server is None or operator_key is None:
         raise UserError("give --server and --operator-key, or --adb")
-    if rollout is not None and device:
-        raise UserError("a roll-out keeps the devices that it was started for: leave out --device")
+    if rollout is not None and (device or devices or cohort or pack):
+        raise UserError(
+            "a roll-out keeps the pack and the devices that it was started for: leave out --pack, --device, --devices "
+            "and --cohort"
+        )
+    if (pack is None) != (bundle is None):
+        raise UserError(
+            "--pack and --bundle belong together: a pack is tested on its bundle before it is pushed"
+        )
+    chosen = [*(device or []), *(read_ids(devices) if devices else [])] or None
+    content = _tested(pack, bundle) if pack and bundle else None
     with Operator(server, read_key(operator_key)) as operator:
         if rollout is None:
-            pushed = operator.push(device, percent, stop_above / 100)
+            pushed = operator.push(chosen, percent, stop_above / 100, cohort=cohort, pack=content)
         else:
             pushed = operator.extend(rollout, percent)
     if as_json:
@@ -65,3 +92,18 @@ def command(
     for name, version in sorted(pushed.versions.items()):
         table.add_row(name, str(version))
     Printer().print(table)
+
+
+def _tested(pack: Path, bundle: Path) -> bytes:
+    """The bytes of a pack that the bundle's runtime takes here. UserError for one that it refuses."""
+    from mnet.export.format.bundle import Bundle
+    from mnet.export.format.errors import Refused
+    from mnet.export.session import open_session
+    from mnet.toolchain.errors import UserError
+
+    content = pack.read_bytes()
+    try:
+        open_session(Bundle.load(bundle)).swap(content)
+    except Refused as error:
+        raise UserError(f"{pack} is refused by its bundle, and is not pushed: {error}") from None
+    return content

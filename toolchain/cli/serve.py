@@ -11,17 +11,20 @@ PANEL = "Serve"
 
 
 def command(
-    run: Annotated[
-        list[Path],
-        typer.Argument(help="Run folder that `mnet train` wrote, or a folder of such; repeatable."),
-    ],
     bundle: Annotated[
         list[Path],
-        typer.Option("--bundle", "-b", help="Bundle of such a run, or a folder of bundles; repeatable."),
+        typer.Option("--bundle", "-b", help="Bundle, or a folder of bundles; repeatable."),
     ],
     state: Annotated[
         Path, typer.Option(help="Folder for keys, database and packs; created at the first start.")
     ],
+    run: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Run folder that `mnet train` wrote, or a folder of such; repeatable. Without any, nothing is "
+            "generated: operators push packs."
+        ),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.")] = 8765,
     workers: Annotated[
@@ -50,7 +53,7 @@ def command(
     log: Annotated[Literal["text", "json"], typer.Option(help="Format of the log on stderr.")] = "text",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line when ready.")] = False,
 ) -> None:
-    """Serve bundles: phones enrol, upload contexts and fetch the weights generated for them.
+    """Serve bundles: phones enrol, upload contexts and fetch the weights generated for them, or pushed to them.
 
     SIGHUP reloads runs, bundles and keys without dropping a request; SIGTERM finishes the requests in progress.
 
@@ -72,7 +75,7 @@ def command(
     with listen(host, port) as listener:
         server_state = ServerState.open(state)
         settings = Settings(
-            runs=tuple(run),
+            runs=tuple(run or ()),
             bundles=tuple(bundle),
             state=server_state,
             workers=workers,

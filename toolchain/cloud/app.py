@@ -38,7 +38,7 @@ def create_app(service: Service) -> FastAPI:
     silent: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
     app = FastAPI(title="mnet", version="1", lifespan=lifespan, telemetry=silent)
     app.state.service = service
-    app.add_middleware(BodyLimit, limit=service.limits.body_bytes)
+    app.add_middleware(BodyLimit, limit=service.limits.body_bytes, pack_limit=service.limits.pack_bytes)
     app.add_middleware(MeasuredRequests, metrics=service.metrics)
     app.add_exception_handler(RequestValidationError, _invalid)
     for outage in OUTAGE:

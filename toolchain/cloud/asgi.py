@@ -46,26 +46,30 @@ class MeasuredRequests:
 
 
 class BodyLimit:
-    """ASGI middleware: 413 for a body over `limit` bytes, declared or sent, as JSON where Starlette's is text."""
+    """ASGI middleware: 413 for a body over `limit` bytes, declared or sent, as JSON where Starlette's is text.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    A pack that an operator stores may have `pack_limit` bytes; its handler reads nothing of another caller's.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, pack_limit: int) -> None:
         self._app = app
-        self._limit = limit
+        self._limits = {True: pack_limit, False: limit}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received = 0
+        received, is_pack = 0, scope.get("method") == "PUT" and scope["path"].startswith("/v1/packs/")
+        limit = self._limits[is_pack]
 
         async def limited() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._limit:
+            if received > limit:
                 raise too_long
             return message
 
-        too_long = HTTPException(413, f"the body is over {self._limit} bytes")
+        too_long = HTTPException(413, f"the body is over {limit} bytes")
         declared = dict(scope.get("headers", ())).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > self._limit:
+        if declared.isdigit() and int(declared) > limit:
             await JSONResponse({"detail": too_long.detail}, 413)(scope, receive, send)
         else:
             await self._app(scope, limited, send)

@@ -8,12 +8,15 @@ from typing import Annotated
 
 from fastapi import Depends, HTTPException, Path
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from mnet.toolchain.cloud.service import Service, ServiceOf
 
 DEVICE_ID = re.compile("[0-9A-Za-z_]{1,64}")
 DeviceId = Annotated[str, Path(pattern=f"^{DEVICE_ID.pattern}$")]
+COHORT_NAME = "^[0-9A-Za-z_.-]{1,64}$"
+CohortName = Annotated[str, Field(pattern=COHORT_NAME)]
 bearer = HTTPBearer(description="A device's token, the enrolment key or the operator key")
 Credentials = Annotated[HTTPAuthorizationCredentials, Depends(bearer)]
 

@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mnet.export.format.packs import pack_digest
-from mnet.toolchain.cloud.generation import ROWS_OF_MANY, load_generators
+from mnet.toolchain.cloud.generation import ROWS_OF_MANY, PackGenerator, load_generators
 from mnet.toolchain.cloud.publishing import RELEASE_LIFETIME_S
 from mnet.toolchain.cloud.signing_keys import load_signing_key
 from mnet.toolchain.contract.release import Release, sign_release
+from mnet.toolchain.errors import UserError
 from mnet.toolchain.object_store import ObjectStore
 
 ROWS_A_PART = 1024
@@ -70,8 +71,10 @@ class Worker:
     """Makes the parts of units; the model is loaded once for all of them."""
 
     def __init__(self, job: Job) -> None:
-        generators = load_generators([Path(job.run)], [Path(job.bundle)], ROWS_OF_MANY)
-        (self._generator,) = generators.values()
+        (generator,) = load_generators([Path(job.run)], [Path(job.bundle)], ROWS_OF_MANY).values()
+        if not isinstance(generator, PackGenerator):
+            raise UserError(f"bundle {job.bundle} was exported from no run: nothing generates packs for it")
+        self._generator = generator
         self._key = load_signing_key(Path(job.signing_key))
         self._issued_at = job.issued_at
         self._store = ObjectStore(job.out)

@@ -30,19 +30,23 @@ LARGEST = 65_504.0
 
 def load_generators(
     runs: Sequence[Path], bundles: Sequence[Path], rows: int = ROWS
-) -> "dict[str, PackGenerator]":
+) -> "dict[str, ServedBundle]":
     """A generator for each bundle, by its id; each path is a run or bundle, or a folder of some.
 
-    Raises UserError or BundleError for what cannot be read, and for a bundle that comes from none of the runs.
+    A bundle that was exported from no run, and any where there are no runs, is served without one. Raises UserError or
+    BundleError for what cannot be read, and for a bundle that comes from a run that is none of these.
     """
     loaded = [load_run(path) for path in _found(runs, CONFIG)]
     by_fingerprint = {run.fingerprint: run for run in loaded}
-    generators = {}
+    served: dict[str, ServedBundle] = {}
     for path in _found(bundles, MANIFEST_FILE):
         bundle = Bundle.load(path)
-        run = by_fingerprint.get(bundle.manifest.model.metadata.get("generator", ""), loaded[0])
-        generators[bundle.id] = PackGenerator(run, bundle, rows)
-    return generators
+        generator = bundle.manifest.model.metadata.get("generator")
+        if generator is None or not loaded:
+            served[bundle.id] = ServedBundle(bundle)
+        else:
+            served[bundle.id] = PackGenerator(by_fingerprint.get(generator, loaded[0]), bundle, rows)
+    return served
 
 
 def _found(paths: Sequence[Path], marker: str) -> list[Path]:
@@ -81,7 +85,30 @@ def readable_context(task: Task[Any], samples: Sequence[Any] | None) -> Tensor:
     return context
 
 
-class PackGenerator:
+class ServedBundle:
+    """A bundle without a run: operators push packs for it, and nothing is generated."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle_id = bundle.id
+        self._bundle = bundle
+
+    def checked(self, pack: bytes) -> None:
+        """Raise Refused for what a device of the bundle would refuse before it runs it."""
+        read_pack(pack, self._bundle.manifest)
+
+    def renumbered(self, pack: bytes | None, version: int) -> bytes:
+        """The weights of an earlier pack of the same bundle, or the default weights for None, as `version`."""
+        old = read_pack(self._bundle.default_pack() if pack is None else pack, self._bundle.manifest)
+        return write_pack(
+            narrowed(old.parameters, self._bundle.manifest.pack_dtypes),
+            bundle_id=self.bundle_id,
+            version=version,
+            generator=old.generator,
+            probe=old.probe,
+        )
+
+
+class PackGenerator(ServedBundle):
     """A run's MetaNetwork, writing packs for one bundle that was exported from it, `rows` in a forward pass.
 
     Raises UserError if the bundle comes from another checkpoint: its base layers would not fit the head.
@@ -94,10 +121,9 @@ class PackGenerator:
                 f"bundle {bundle.id[:12]} was exported from checkpoint {str(exported_from)[:12]}, "
                 f"the run holds {run.fingerprint[:12]}: export the run again"
             )
-        self.bundle_id = bundle.id
+        super().__init__(bundle)
         self._rows = rows
         self._run = run
-        self._bundle = bundle
         self._golden = bundle.golden.inputs[0]
         network = run.metanetwork
         self._on_device = with_base(network.device_model, network.generated, bundle.manifest.model.base_dtype)
@@ -117,17 +143,6 @@ class PackGenerator:
             some = slice(start, start + self._rows)
             packs += self._pass(contexts[some], versions[some])
         return packs
-
-    def renumbered(self, pack: bytes | None, version: int) -> bytes:
-        """The weights of an earlier pack of the same bundle, or the default weights for None, as `version`."""
-        old = read_pack(self._bundle.default_pack() if pack is None else pack, self._bundle.manifest)
-        return write_pack(
-            narrowed(old.parameters, self._bundle.manifest.pack_dtypes),
-            bundle_id=self.bundle_id,
-            version=version,
-            generator=old.generator,
-            probe=old.probe,
-        )
 
     def _pass(self, contexts: Sequence[Sequence[Any]], versions: Sequence[int]) -> list[bytes]:
         """The packs of up to `rows` contexts, in one forward pass of exactly as many."""

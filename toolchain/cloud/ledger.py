@@ -10,10 +10,23 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, false, func, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    delete,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    union,
+    update,
+)
 
 from mnet.toolchain.cloud import queries
 from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.pack_store import SHARED
 from mnet.toolchain.cloud.tables import Context, Device, IssuedRelease, Rollout
 from mnet.toolchain.contract.release import Release
 
@@ -28,7 +41,8 @@ class Wanted:
     """A release that a device waits for.
 
     `restores` is None for one from `samples`; else the newest version whose weights may come back, the pack of
-    which is `sha256` (None: the bundle's default weights). `rollout` is what the release is part of.
+    which is `sha256` (None: the bundle's default weights), `shared` or not. `pack` is the SHA-256 of the pack that an
+    operator pushed. `rollout` is what the release is part of.
     """
 
     device: str
@@ -38,15 +52,18 @@ class Wanted:
     restores: int | None
     sha256: str | None
     rollout: int | None
+    shared: bool = False
+    pack: str | None = None
 
 
 @dataclass(frozen=True)
 class Issued:
-    """A signed release, with the roll-out that asked for it."""
+    """A signed release, with the roll-out that asked for it, and whether its pack is stored for many devices."""
 
     release: Release
     jws: str
     rollout: int | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,10 +182,18 @@ class Ledger:
         with self._database.reading() as connection:
             return connection.scalar(queries.RELEASE_AFTER, asked)
 
-    def has_pack(self, device: str, sha256: str) -> bool:
-        """Whether a kept release of this device names this pack."""
+    def pack_owner(self, device: str, sha256: str) -> str | None:
+        """Under which name a pack is stored that a kept release of this device names; None if there is none."""
+        asked = {"device": device, "sha256": sha256}
         with self._database.reading() as connection:
-            return connection.scalar(queries.HAS_PACK, {"device": device, "sha256": sha256}) is not None
+            shared = connection.scalar(queries.PACK_IS_SHARED, asked)
+        return None if shared is None else SHARED if shared else device
+
+    def last_pack(self, device: str, bundle: str) -> tuple[str, bool, int | None] | None:
+        """SHA-256 of the pack that a device's newest release for a bundle names, if it is shared, and its roll-out."""
+        with self._database.reading() as connection:
+            row = connection.execute(queries.LAST_PACK, {"device": device, "bundle": bundle}).one_or_none()
+        return None if row is None else (row.sha256, row.shared, row.rollout)
 
     def named(self, packs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of these packs, by device and SHA-256, that a kept release names."""
@@ -225,7 +250,9 @@ class Ledger:
                 delete(Context).where(Context.device.in_(devices), Context.uploaded_at <= before)
             )
             connection.execute(
-                update(Device).where(Device.id.in_(devices), Device.restores.is_(None)).values(pending=False)
+                update(Device)
+                .where(Device.id.in_(devices), Device.restores.is_(None), ~_awaits_a_pushed_pack())
+                .values(pending=False)
             )
         return len(devices)
 
@@ -237,6 +264,10 @@ def locked_devices(connection: Connection, devices: Collection[str]) -> dict[str
     )
     rows = connection.execute(query.with_for_update(key_share=True))
     return {device: (version, pending) for device, version, pending in rows}
+
+
+def _awaits_a_pushed_pack() -> ColumnElement[bool]:
+    return select(Rollout.id).where(Rollout.id == Device.rollout, Rollout.pack.is_not(None)).exists()
 
 
 def _over(connection: Connection, rollouts: Collection[int | None]) -> set[int]:
@@ -268,6 +299,7 @@ def _rows(issued: Sequence[Issued]) -> _Rows:
             "expires_at": each.release.expires_at,
             "jws": each.jws,
             "rollout": each.rollout,
+            "shared": each.shared,
         }
         for each in issued
     }
@@ -276,7 +308,14 @@ def _rows(issued: Sequence[Issued]) -> _Rows:
 def _named(connection: Connection, packs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
     of = IssuedRelease.device, IssuedRelease.sha256
     query = select(*of).where(tuple_(*of).in_(list(packs)), IssuedRelease.jws.is_not(None))
-    return set(connection.execute(query).tuples())
+    found = set(connection.execute(query).tuples())
+    if shared := [sha256 for owner, sha256 in packs if owner == SHARED]:
+        released = select(IssuedRelease.sha256).where(
+            IssuedRelease.shared, IssuedRelease.sha256.in_(shared), IssuedRelease.jws.is_not(None)
+        )
+        pushed = select(Rollout.pack).where(Rollout.pack.in_(shared), Rollout.state == queries.RUNNING)
+        found |= {(SHARED, sha256) for sha256 in connection.scalars(union(released, pushed))}
+    return found
 
 
 def _key(issued: Issued) -> tuple[str, str, int]:

@@ -2,26 +2,56 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 
-from mnet.toolchain.cloud.auth import DEVICE_ID, DeviceId, operator
+from mnet.export.format.errors import Refused
+from mnet.export.format.packs import pack_digest, unpack
+from mnet.toolchain.cloud.auth import COHORT_NAME, DEVICE_ID, CohortName, DeviceId, operator
+from mnet.toolchain.cloud.pack_store import SHARED
 from mnet.toolchain.cloud.rollouts import Conflict, Stage
+from mnet.toolchain.cloud.scope import SharedPack
 from mnet.toolchain.cloud.service import Service, ServiceOf
 
 Percent = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+DeviceIds = Annotated[list[Annotated[str, Field(pattern=f"^{DEVICE_ID.pattern}$")]], Field(min_length=1)]
 RolloutId = Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class PushRequest(BaseModel):
-    """Which devices to push to (all that have uploaded a context, without a list), and what share of them first.
+    """Which devices to push to, those of a list, of a cohort, or all, and what share of them first.
 
-    The roll-out stops by itself when three phones or more, and surely more than the share `stop_above`, refuse it.
+    With a `pack`, by its SHA-256, each that runs its bundle gets that one; without, each that has uploaded a context
+    gets new weights from it. The roll-out stops by itself when three phones or more, and surely more than the share
+    `stop_above`, refuse it.
     """
 
-    devices: list[Annotated[str, Field(pattern=f"^{DEVICE_ID.pattern}$")]] | None = Field(None, min_length=1)
+    devices: DeviceIds | None = None
+    cohort: CohortName | None = None
+    pack: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     percent: Percent = 100.0
     stop_above: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.01
+
+
+class Stored(BaseModel):
+    """A pack that is ready to be pushed, and the bundle that it is for."""
+
+    sha256: str
+    bundle: str
+    size: int
+
+
+class Members(BaseModel):
+    """Devices that join a cohort, and leave the one that they were in."""
+
+    devices: DeviceIds
+
+
+class Joined(BaseModel):
+    """The version that each device gets which the newest pack pushed to the cohort, or to all, has not reached."""
+
+    versions: dict[str, int]
 
 
 class ExtendRequest(BaseModel):
@@ -64,11 +94,62 @@ def _queued(service: Service, stage: Stage) -> Pushed:
 
 @router.post("/push", status_code=202)
 def push(service: ServiceOf, body: PushRequest) -> Pushed:
-    """Start a roll-out: generate and release again from the devices' last contexts."""
+    """Start a roll-out: of a pack, or of what is generated again from the devices' last contexts."""
     try:
-        return _queued(service, service.rollouts.start(body.devices, body.percent, body.stop_above))
+        pack = None if body.pack is None else SharedPack(body.pack, _bundle_of(service, body.pack))
+        started = service.rollouts.start(
+            body.devices, body.percent, body.stop_above, cohort=body.cohort, pack=pack
+        )
     except LookupError as error:
         raise HTTPException(404, str(error)) from error
+    return _queued(service, started)
+
+
+@router.put("/packs/{sha256}", status_code=201)
+async def store_pack(
+    service: ServiceOf, request: Request, sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
+) -> Stored:
+    """Store a pack, to be pushed: once, for however many devices. One that nobody pushes is deleted in an hour.
+
+    422 for what a device of its bundle would refuse by looks; 409 if the bundle is not served here.
+    """
+    data = await request.body()
+    if pack_digest(data) != sha256:
+        raise HTTPException(422, "the body is not the pack of this SHA-256")
+    try:
+        bundle = unpack(data)[0].bundle
+        if bundle not in service.publisher.generators:
+            raise HTTPException(409, f"bundle {bundle} is not served here")
+        service.publisher.generators[bundle].checked(data)
+    except Refused as error:
+        raise HTTPException(422, str(error)) from error
+    await run_in_threadpool(service.packs.put_all, [(SHARED, data)])
+    return Stored(sha256=sha256, bundle=bundle, size=len(data))
+
+
+def _bundle_of(service: Service, sha256: str) -> str:
+    try:
+        return unpack(service.packs.read(SHARED, sha256))[0].bundle
+    except FileNotFoundError:
+        raise LookupError(f"pack {sha256} is not stored here: send it first") from None
+
+
+@router.put("/cohorts/{cohort}")
+def join(service: ServiceOf, cohort: Annotated[str, Path(pattern=COHORT_NAME)], body: Members) -> Joined:
+    """Make devices members of a cohort; they get the newest pack that was pushed to it."""
+    try:
+        service.registry.join(cohort, body.devices)
+    except LookupError as error:
+        raise HTTPException(404, str(error)) from error
+    versions = service.rollouts.reach(body.devices)
+    service.publisher.queue(versions, later=True)
+    return Joined(versions=versions)
+
+
+@router.get("/cohorts")
+def cohorts(service: ServiceOf) -> dict[str, int]:
+    """Every cohort, and how many devices it has."""
+    return service.registry.cohorts()
 
 
 @router.get("/rollouts/{rollout}")

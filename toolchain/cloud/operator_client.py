@@ -1,5 +1,6 @@
 """The operator's side of the HTTP contract: one method a call; each raises UserError where the server will not."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,11 +27,32 @@ class Operator(HttpClient):
         self._key = key
 
     def push(
-        self, devices: list[str] | None = None, percent: float = 100.0, stop_above: float = 0.01
+        self,
+        devices: list[str] | None = None,
+        percent: float = 100.0,
+        stop_above: float = 0.01,
+        *,
+        cohort: str | None = None,
+        pack: bytes | None = None,
     ) -> Pushed:
-        """Generate and release again for `percent` of these devices, or of all; stop when more than a share refuses."""
-        body = {"devices": devices, "percent": percent, "stop_above": stop_above}
+        """Release for `percent` of these devices, of a cohort, or of all: a pack or, without one, what is generated
+        from the last context of each. The roll-out stops when more than a share refuses.
+        """
+        body: dict[str, Any] = {"devices": devices, "percent": percent, "stop_above": stop_above}
+        if cohort is not None:
+            body["cohort"] = cohort
+        if pack is not None:
+            body["pack"] = hashlib.sha256(pack).hexdigest()
+            self._ask("PUT", f"/packs/{body['pack']}", content=pack)
         return self._pushed("/push", body)
+
+    def join(self, cohort: str, devices: list[str]) -> dict[str, int]:
+        """Make devices members of a cohort; returns the version of its pack that each will get."""
+        return dict(self._ask("PUT", f"/cohorts/{cohort}", json={"devices": devices})["versions"])
+
+    def cohorts(self) -> dict[str, int]:
+        """Every cohort, and how many devices it has."""
+        return dict(self._ask("GET", "/cohorts"))
 
     def extend(self, rollout: int, percent: float) -> Pushed:
         """Reach a larger share of a roll-out's devices."""

@@ -6,21 +6,27 @@ from collections.abc import Collection, Iterator, Sequence
 from mnet.export.format.packs import pack_digest
 from mnet.toolchain.object_store import ObjectStore
 
-PackName = tuple[str, str]  # device and SHA-256
+PackName = tuple[str, str]  # whose it is, and SHA-256
+SHARED = "shared"  # in place of a device: a pack that many have
 
 _NAME = re.compile(r"([0-9A-Za-z_]+)-([0-9a-f]{64})\.safetensors")
-_FIRST = "0123456789abcdef"  # of a device id
+_FIRST = "0123456789abcdefs"  # of a device id, and of SHARED
 
 
 class PackStore:
-    """Packs by device and SHA-256, written once. No two devices share one, so that each is deleted without a look."""
+    """Packs by device and SHA-256, written once. Of generated ones no two devices share one, so that each is deleted
+    without a look; what an operator pushed to many is stored once under SHARED, and deleted when no release names it.
+    """
 
     def __init__(self, url: str) -> None:
         """Open `url`, e.g. `file:///var/lib/mnet/packs` or `s3://bucket/packs`; UserError where that fails."""
         self._objects = ObjectStore(url)
 
     def put_all(self, packs: Sequence[tuple[str, bytes]]) -> list[str]:
-        """Keep some packs, each of a device; they survive a power loss once this returns. Returns their SHA-256s."""
+        """Keep some packs, each of a device or SHARED; they survive a power loss once this returns.
+
+        Returns their SHA-256s.
+        """
         digests = [pack_digest(data) for _, data in packs]
         self._objects.write(
             {_name(device, sha256): data for (device, data), sha256 in zip(packs, digests, strict=True)}

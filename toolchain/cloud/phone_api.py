@@ -19,6 +19,7 @@ from mnet.export.format.packs import MAX_VERSION
 from mnet.toolchain.cloud.auth import (
     AnyDevice,
     ByOperator,
+    CohortName,
     DeviceId,
     OwnDevice,
     enroller,
@@ -40,9 +41,10 @@ BundleId = Annotated[str, Field(pattern=BUNDLE_ID)]
 
 
 class EnrolRequest(BaseModel):
-    """A phone asks to be known, with the bundle that it runs."""
+    """A phone asks to be known, with the bundle that it runs, and the cohort that it belongs to, if any."""
 
     bundle: BundleId
+    cohort: CohortName | None = None
 
 
 class Enrolment(BaseModel):
@@ -133,7 +135,8 @@ def enrol(service: ServiceOf, body: EnrolRequest) -> Enrolment:
     token = f"{device}.{secrets.token_urlsafe(32)}"
     keyring = service.publisher.keyring
     stated = keyring.stated
-    service.registry.enrol(device, hash_token(token), body.bundle, stated.number)
+    service.registry.enrol(device, hash_token(token), body.bundle, stated.number, body.cohort)
+    service.publisher.queue(service.rollouts.reach([device]))
     roots = None if stated.roots is None else asdict(stated.roots)
     return Enrolment(
         device=device, token=token, keys=keyring.jwks, number=stated.number, epoch=stated.epoch, roots=roots
@@ -156,7 +159,7 @@ def install(service: ServiceOf, device: OwnDevice, body: Bundles) -> Bundles:
         service.registry.install(device.device, body.bundles)
     except LookupError as error:  # erased since its token was looked at
         raise not_authorised() from error
-    service.publisher.queue([device.device])
+    service.publisher.queue([device.device, *service.rollouts.reach([device.device])])
     return body
 
 
@@ -245,9 +248,10 @@ def pack(
 ) -> Response:
     """The bytes of a pack that a release of the calling device names; an interrupted download resumes by `Range`."""
     try:
-        if not service.ledger.has_pack(caller.device, sha256):
+        owner = service.ledger.pack_owner(caller.device, sha256)
+        if owner is None:
             raise FileNotFoundError
-        data = service.packs.read(caller.device, sha256)
+        data = service.packs.read(owner, sha256)
     except FileNotFoundError as error:  # or two newer releases came since the look
         raise HTTPException(404, "no such pack") from error
     headers = {"Cache-Control": "private, immutable, max-age=31536000", "Accept-Ranges": "bytes"}

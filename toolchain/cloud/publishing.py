@@ -4,18 +4,18 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 from mnet.toolchain.cloud.database import OUTAGE
-from mnet.toolchain.cloud.generation import PackGenerator
+from mnet.toolchain.cloud.generation import PackGenerator, ServedBundle
 from mnet.toolchain.cloud.ledger import Issued, Ledger, Wanted
 from mnet.toolchain.cloud.logs import where
 from mnet.toolchain.cloud.long_polls import Published
 from mnet.toolchain.cloud.metrics import Metrics
-from mnet.toolchain.cloud.pack_store import PackStore
+from mnet.toolchain.cloud.pack_store import SHARED, PackStore
 from mnet.toolchain.cloud.registry import Registry
 from mnet.toolchain.cloud.signing_keys import Keyring
 from mnet.toolchain.contract.keys import signer
@@ -30,7 +30,7 @@ WINDOW_S = 0.003
 RETRY_S = 60.0  # until a context that failed is tried again
 PAUSE_S = 1.0  # after a batch that failed for no known reason
 
-Generators = Mapping[str, PackGenerator]  # by the id of the bundle that each writes packs for
+Generators = Mapping[str, ServedBundle]  # by the id of the bundle that each writes packs for
 
 log = logging.getLogger(__name__)
 
@@ -118,10 +118,11 @@ class Publisher:
         Raises ValueError if the task cannot read the samples, LookupError if no bundle of the device is served here.
         """
         generators = self.generators
-        served = [generators[bundle] for bundle in self._registry.bundles(device) if bundle in generators]
-        if not served:
+        served = [generators.get(bundle) for bundle in self._registry.bundles(device)]
+        generating = [each for each in served if isinstance(each, PackGenerator)]
+        if not generating:
             raise LookupError("this server generates for none of the bundles that the device runs")
-        for generator in served:
+        for generator in generating:
             generator.check(samples)
         version = self._ledger.add_context(device, samples)
         self.queue([device])
@@ -198,14 +199,11 @@ class Publisher:
             bundle: list(some)
             for bundle, some in groupby(sorted(wanted, key=lambda w: w.bundle), lambda w: w.bundle)
         }
-        packs = [
-            (each, pack)
-            for bundle, some in by_bundle.items()
-            for each, pack in zip(some, self._make(generators[bundle], some), strict=True)
-        ]
-        digests = self._packs.put_all([(each.device, pack) for each, pack in packs])
+        packs = [made for bundle, some in by_bundle.items() for made in self._make(generators[bundle], some)]
+        digests = self._packs.put_all([(owner, pack) for _, owner, pack in packs])
         issued = [
-            self._sign(each, len(pack), sha256) for (each, pack), sha256 in zip(packs, digests, strict=True)
+            self._sign(each, len(pack), sha256, shared=owner == SHARED)
+            for (each, owner, pack), sha256 in zip(packs, digests, strict=True)
         ]
         added = self._ledger.add_releases(issued)
         took_s = time.perf_counter() - start
@@ -220,22 +218,40 @@ class Publisher:
         versions = [f"{each.release.device} version {each.release.version}" for each in added.published]
         log.info("released %d in %.1f ms: %s", len(versions), took_s * 1e3, ", ".join(versions))
 
-    def _make(self, generator: PackGenerator, wanted: Sequence[Wanted]) -> list[bytes]:
-        """The packs of one bundle, in order: generated together, but for those that bring earlier weights back."""
-        fresh = [each for each in wanted if each.restores is None]
-        generated = iter(
-            generator.packs([each.samples or [] for each in fresh], [each.version for each in fresh])
-        )
-        return [
-            next(generated) if each.restores is None else self._restore(generator, each) for each in wanted
-        ]
+    def _make(self, generator: ServedBundle, wanted: Sequence[Wanted]) -> Iterator[tuple[Wanted, str, bytes]]:
+        """The packs of one bundle, and under whose name each is stored: one that many get is made and stored once.
 
-    def _restore(self, generator: PackGenerator, wanted: Wanted) -> bytes:
-        """An earlier pack as a new version, or the default weights where there is none."""
-        old = None if wanted.sha256 is None else self._packs.read(wanted.device, wanted.sha256)
-        return generator.renumbered(old, wanted.version)
+        Fresh ones are generated together. A bundle without a run gives again what its devices have.
+        """
+        generates = isinstance(generator, PackGenerator)
+        wanted = [each if generates or each.pack else self._again(each) for each in wanted]
+        fresh = [each for each in wanted if each.restores is None and each.pack is None]
+        if isinstance(generator, PackGenerator) and fresh:
+            samples, versions = [each.samples or [] for each in fresh], [each.version for each in fresh]
+            packs = generator.packs(samples, versions)
+            yield from zip(fresh, (each.device for each in fresh), packs, strict=True)
+        made: dict[tuple[str, str | None, int], bytes] = {}
+        for each in wanted:
+            if each.restores is None and each.pack is None:
+                continue
+            sha256 = each.pack or each.sha256
+            own = each.pack is None and each.sha256 is not None and not each.shared
+            owner = each.device if own else SHARED
+            key = owner, sha256, each.version
+            if key not in made:
+                old = None if sha256 is None else self._packs.read(owner, sha256)
+                made[key] = generator.renumbered(old, each.version)
+            yield each, owner, made[key]
 
-    def _sign(self, wanted: Wanted, size: int, sha256: str) -> Issued:
+    def _again(self, wanted: Wanted) -> Wanted:
+        """The same with the newest weights that the device was given, or the default ones, where none are named."""
+        if wanted.restores is not None:
+            return wanted
+        last = self._ledger.last_pack(wanted.device, wanted.bundle)
+        sha256, shared, rollout = last or (None, False, None)
+        return replace(wanted, restores=wanted.version, sha256=sha256, shared=shared, rollout=rollout)
+
+    def _sign(self, wanted: Wanted, size: int, sha256: str, *, shared: bool) -> Issued:
         now = int(time.time())
         release = Release(
             device=wanted.device,
@@ -246,4 +262,4 @@ class Publisher:
             issued_at=now,
             expires_at=now + RELEASE_LIFETIME_S,
         )
-        return Issued(release, sign_release(self.keyring.signing, release), wanted.rollout)
+        return Issued(release, sign_release(self.keyring.signing, release), wanted.rollout, shared)

@@ -50,6 +50,12 @@ def stands(release: Any) -> ColumnElement[bool]:
     return ~over.correlate(release).exists()
 
 
+_asked_by = aliased(Rollout)  # what asked for the version that a device waits for
+# A pushed pack is for one bundle; what else the device runs gets again what it has.
+_RESTORES = case(
+    (_asked_by.pack.is_not(None) & (_asked_by.bundle != Installation.bundle), Device.version - 1),
+    else_=Device.restores,
+)
 _restored, _candidate = aliased(IssuedRelease), aliased(IssuedRelease)
 # Looked for again at each turn: the roll-out of the one first chosen may be over by now.
 _RESTORED_VERSION = (
@@ -57,11 +63,11 @@ _RESTORED_VERSION = (
     .where(
         _candidate.device == Device.id,
         _candidate.bundle == Installation.bundle,
-        _candidate.version <= Device.restores,
+        _candidate.version <= _RESTORES,
         _candidate.jws.is_not(None),
         stands(_candidate),
     )
-    .correlate(Device, Installation)
+    .correlate(Device, Installation, _asked_by)
     .scalar_subquery()
 )
 WANTED = (
@@ -70,12 +76,15 @@ WANTED = (
         Installation.bundle,
         Device.version,
         Context.samples,
-        Device.restores,
+        _RESTORES,
         _restored.sha256,
-        case((Device.restores.is_not(None), _restored.rollout), else_=Device.rollout),
+        case((_RESTORES.is_not(None), _restored.rollout), else_=Device.rollout),
+        func.coalesce(_restored.shared, False),
+        case((_RESTORES.is_(None), _asked_by.pack)),
     )
     .join(Installation, Installation.device == Device.id)
     .outerjoin(Context, Context.device == Device.id)
+    .outerjoin(_asked_by, _asked_by.id == Device.rollout)
     .outerjoin(
         _restored,
         (_restored.device == Device.id)
@@ -85,7 +94,7 @@ WANTED = (
     .where(
         Device.id.in_(_DEVICES),
         Device.pending == true(),
-        or_(Device.restores.is_not(None), Context.device.is_not(None)),
+        or_(Device.restores.is_not(None), Context.device.is_not(None), _asked_by.pack.is_not(None)),
         ~_GIVEN,
     )
 )
@@ -128,13 +137,24 @@ RELEASE_AFTER = (
     .order_by(IssuedRelease.version.desc())
     .limit(1)
 )
-HAS_PACK = (
-    select(IssuedRelease.version)
+PACK_IS_SHARED = (
+    select(IssuedRelease.shared)
     .where(
         IssuedRelease.device == _DEVICE,
         IssuedRelease.sha256 == bindparam("sha256"),
         IssuedRelease.jws.is_not(None),
     )
+    .limit(1)
+)
+LAST_PACK = (
+    select(IssuedRelease.sha256, IssuedRelease.shared, IssuedRelease.rollout)
+    .where(
+        IssuedRelease.device == _DEVICE,
+        IssuedRelease.bundle == bindparam("bundle"),
+        IssuedRelease.jws.is_not(None),
+        stands(IssuedRelease),
+    )
+    .order_by(IssuedRelease.version.desc())
     .limit(1)
 )
 NEWS = (

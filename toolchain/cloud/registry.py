@@ -24,6 +24,7 @@ from mnet.toolchain.cloud.queries import owed
 from mnet.toolchain.cloud.tables import Context, Device, Installation, IssuedRelease
 
 # Every request runs these: building a statement costs more than SQLite takes to answer it.
+_AT_ONCE = 1000  # devices in one statement
 _DEVICE: BindParameter[str] = bindparam("device")
 _KNOWN = select(Device.token_sha256, Device.bundle, Device.keys).where(Device.id == _DEVICE)
 _BUNDLES = select(Installation.bundle).where(Installation.device == _DEVICE).order_by(Installation.bundle)
@@ -56,12 +57,35 @@ class Registry:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def enrol(self, device: str, token_sha256: str, bundle: str, keys: int = 0) -> None:
+    def enrol(
+        self, device: str, token_sha256: str, bundle: str, keys: int = 0, cohort: str | None = None
+    ) -> None:
         """Make a new device known, which runs one bundle and knows the server's keys of statement number `keys`."""
         values = {"id": device, "token_sha256": token_sha256, "bundle": bundle, "keys": keys}
+        values["cohort"] = cohort
         with self._database.writing() as connection:
             connection.execute(insert(Device).values(values))
             connection.execute(insert(Installation).values(device=device, bundle=bundle))
+
+    def join(self, cohort: str, devices: Sequence[str]) -> None:
+        """Make these devices members of a cohort, and of no other. Raises LookupError, and does nothing, if one is
+        not known.
+        """
+        wanted, known = sorted(set(devices)), set[str]()
+        with self._database.writing() as connection:
+            for start in range(0, len(wanted), _AT_ONCE):
+                some = wanted[start : start + _AT_ONCE]
+                joined = update(Device).where(Device.id.in_(some)).values(cohort=cohort).returning(Device.id)
+                known |= set(connection.scalars(joined))
+            if missing := [device for device in wanted if device not in known]:
+                raise LookupError(f"there is no device {', '.join(missing[:10])}")
+            audit.note(connection, "operator", "joined", cohort=cohort, devices=len(wanted))
+
+    def cohorts(self) -> dict[str, int]:
+        """Every cohort, and how many devices it has."""
+        query = select(Device.cohort, func.count()).where(Device.cohort.is_not(None)).group_by(Device.cohort)
+        with self._database.reading() as connection:
+            return {str(name): count for name, count in connection.execute(query.order_by(Device.cohort))}
 
     def known(self, device: str) -> Known | None:
         """What is known of a device; None for one that is not enrolled."""

@@ -1,7 +1,5 @@
 """An operator's pushes: to some devices or a growing share of all, stopped by what phones report, and rolled back."""
 
-import hashlib
-import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,12 +27,13 @@ from mnet.toolchain.cloud import audit
 from mnet.toolchain.cloud.database import Database
 from mnet.toolchain.cloud.ledger import locked_devices
 from mnet.toolchain.cloud.queries import RUNNING, stands
-from mnet.toolchain.cloud.tables import Context, Device, IssuedRelease, Rollout
+from mnet.toolchain.cloud.scope import Scope, SharedPack, due_packs, in_scope, place, some, version_for_all
+from mnet.toolchain.cloud.tables import Device, IssuedRelease, Rollout
+from mnet.toolchain.cloud.wilson import share_at_least
 
 STOPPED, ROLLED_BACK = "stopped", "rolled back"
 TAKEN = "taken"
 REFUSING_AT_LEAST = 3  # devices: one or two may be broken by themselves
-Z = 1.96  # of a standard normal distribution, 95 % is within
 # What a phone refuses for these reasons is bad for every phone; the rest happens on the way, as a cut or a wrong clock.
 BLAMED = (
     Reason.WRONG_BUNDLE,
@@ -46,7 +45,6 @@ BLAMED = (
     Reason.NOT_FINITE,
     Reason.SELF_TEST_FAILED,
 )
-_AT_ONCE = 1000  # devices in one transaction: uploads wait for no more
 _PAUSE_S = 0.001
 
 
@@ -68,24 +66,48 @@ class Rollouts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def start(self, devices: Sequence[str] | None, percent: float, stop_above: float) -> Stage:
-        """Ask for new weights, from the last context, for `percent` of these devices or of all that have one.
+    def start(
+        self,
+        devices: Sequence[str] | None,
+        percent: float,
+        stop_above: float,
+        *,
+        cohort: str | None = None,
+        pack: SharedPack | None = None,
+    ) -> Stage:
+        """Ask for new weights for `percent` of these devices, of a cohort, or of all: from the last context of each
+        that has one or, with a `pack`, that one for each that runs its bundle.
 
         A device that is owed something already, as for an upload, keeps that, and its version. The roll-out stops by
         itself when surely more than `stop_above` (a share) of the phones refuse it. Raises LookupError, and does
-        nothing, if one of `devices` never uploaded a context.
+        nothing, if one of `devices` never uploaded a context, or does not run the pack's bundle.
         """
         chosen = list(dict.fromkeys(devices)) if devices is not None else None
+        scope = Scope(chosen, cohort, pack and pack.bundle)
         with self._database.writing() as connection:
-            known = _with_context(connection, chosen)
+            known = in_scope(connection, scope)
             if missing := sorted(set(chosen or ()) - set(known)):
-                raise LookupError(f"no context was ever uploaded by {', '.join(missing[:10])}")
-            values = {"devices": chosen, "percent": percent, "stop_above": stop_above, "state": RUNNING}
+                lack = (
+                    "no context was ever uploaded by" if pack is None else "the pack's bundle is not run by"
+                )
+                raise LookupError(f"{lack} {', '.join(missing[:10])}")
+            values: dict[str, Any] = {"percent": percent, "stop_above": stop_above, "state": RUNNING}
+            values |= {"devices": chosen, "cohort": cohort}
+            if pack is not None:
+                version = version_for_all(connection, pack.bundle)
+                values |= {"pack": pack.sha256, "bundle": pack.bundle, "version": version}
             rollout = connection.scalar(insert(Rollout).values(**values).returning(Rollout.id))
             assert rollout is not None
-            scope = "all" if chosen is None else len(chosen)
-            audit.note(connection, "operator", "pushed", rollout=rollout, devices=scope, percent=percent)
-        return self._ask(rollout, (device for device in known if _place(rollout, device) < percent))
+            audit.note(
+                connection,
+                "operator",
+                "pushed",
+                rollout=rollout,
+                devices="all" if chosen is None else len(chosen),
+                percent=percent,
+                **{name: values[name] for name in ("cohort", "pack") if values.get(name)},
+            )
+        return self._ask(rollout, (device for device in known if place(rollout, device) < percent))
 
     def extend(self, rollout: int, percent: float) -> Stage:
         """Ask for the devices between the share reached and `percent`; Conflict unless it is running."""
@@ -96,10 +118,27 @@ class Rollouts:
             connection.execute(
                 update(Rollout).where(Rollout.id == rollout).values(percent=max(percent, found.percent))
             )
-            known = _with_context(connection, found.devices)
+            known = in_scope(connection, Scope(found.devices, found.cohort, found.bundle))
             audit.note(connection, "operator", "extended", rollout=rollout, percent=percent)
-        due = (device for device in known if found.percent <= _place(rollout, device) < percent)
+        due = (device for device in known if found.percent <= place(rollout, device) < percent)
         return self._ask(rollout, due)
+
+    def reach(self, devices: Sequence[str]) -> dict[str, int]:
+        """Ask for the newest pack that was pushed to everyone or to their cohort, for devices that are new there.
+
+        Returns the version that each device reached by it will get.
+        """
+        with self._database.reading() as connection:
+            due = due_packs(connection, devices)
+        by_rollout: dict[int, list[str]] = {}
+        for device, rollout in {
+            device: rollout for device, rollout, percent in reversed(due) if place(rollout, device) < percent
+        }.items():
+            by_rollout.setdefault(rollout, []).append(device)
+        versions: dict[str, int] = {}
+        for rollout, reached in by_rollout.items():
+            versions |= self._ask(rollout, sorted(reached)).versions
+        return versions
 
     def roll_back(self, rollout: int) -> Stage:
         """Give each device whose newest weights this brought the ones before them, as a new version.
@@ -115,9 +154,9 @@ class Rollouts:
             devices = list(connection.scalars(reached.order_by(IssuedRelease.device)))
             audit.note(connection, "operator", "rolled back", rollout=rollout, devices=len(devices))
         versions: dict[str, int] = {}
-        for some in _some(devices):
+        for each in some(devices):
             with self._turn() as connection:
-                versions |= _restore(connection, rollout, some)
+                versions |= _restore(connection, rollout, each)
         return Stage(rollout, versions)
 
     def status(self, rollout: int) -> dict[str, Any]:
@@ -161,11 +200,12 @@ class Rollouts:
     def _ask(self, rollout: int, devices: Iterable[str]) -> Stage:
         """Raise the version of these devices, sorted by id, for as long as the roll-out is running."""
         versions: dict[str, int] = {}
-        for some in _some(devices):
+        for each in some(devices):
             with self._turn() as connection:
-                if _locked(connection, rollout).state != RUNNING:
+                found = _locked(connection, rollout)
+                if found.state != RUNNING:
                     break
-                versions |= _ask(connection, rollout, some)
+                versions |= _ask(connection, rollout, each, found.version)
         return Stage(rollout, versions)
 
     @contextmanager
@@ -176,25 +216,9 @@ class Rollouts:
             yield connection
 
 
-def _place(rollout: int, device: str) -> float:
-    """Where a device stands in a roll-out, 0 to 100: in each another order, so that it is not always the same first."""
-    digest = hashlib.sha256(f"{rollout}:{device}".encode()).digest()
-    return int.from_bytes(digest[:4]) / 2**32 * 100
-
-
-def _some(devices: Iterable[str]) -> Iterator[list[str]]:
-    some: list[str] = []
-    for device in devices:
-        some.append(device)
-        if len(some) == _AT_ONCE:
-            yield some
-            some = []
-    if some:
-        yield some
-
-
 def _locked(connection: Connection, rollout: int) -> Any:
-    columns = Rollout.percent, Rollout.stop_above, Rollout.state, Rollout.devices
+    of = Rollout
+    columns = of.percent, of.stop_above, of.state, of.devices, of.cohort, of.bundle, of.version
     row = connection.execute(
         select(*columns).where(Rollout.id == rollout).with_for_update(key_share=True)
     ).one_or_none()
@@ -203,26 +227,19 @@ def _locked(connection: Connection, rollout: int) -> Any:
     return row
 
 
-def _with_context(connection: Connection, devices: Sequence[str] | None) -> list[str]:
-    """Those of these devices, or all, that have uploaded a context, sorted."""
-    if devices is None:
-        return list(connection.scalars(select(Context.device).order_by(Context.device)))
-    found: list[str] = []
-    for some in _some(sorted(devices)):
-        found += connection.scalars(select(Context.device).where(Context.device.in_(some)))
-    return sorted(found)
+def _ask(connection: Connection, rollout: int, devices: Sequence[str], least: int | None) -> dict[str, int]:
+    """Raise the version of those of these devices that are owed nothing, to `least` where that is higher.
 
-
-def _ask(connection: Connection, rollout: int, devices: Sequence[str]) -> dict[str, int]:
-    """Raise the version of those of these devices that are owed nothing; returns the version that each is due."""
+    Returns the version that each is due.
+    """
+    next_version = Device.version + 1
+    version = next_version if least is None else case((next_version < least, least), else_=next_version)
     locked = locked_devices(connection, devices)
     free = or_(Device.pending == false(), Device.rollout.is_not(None))
     asked = (
         update(Device)
         .where(Device.id.in_(list(locked)), free)
-        .values(
-            version=Device.version + 1, pending=True, wanted_at=time.time(), restores=None, rollout=rollout
-        )
+        .values(version=version, pending=True, wanted_at=time.time(), restores=None, rollout=rollout)
         .returning(Device.id, Device.version)
     )
     versions = {device: version for device, (version, _) in locked.items()}
@@ -281,13 +298,3 @@ def _stop_if_bad(connection: Connection, rollout: int) -> bool:
     _cancel(connection, rollout)
     audit.note(connection, "server", "stopped", rollout=rollout, refused=refused, reported=reported)
     return True
-
-
-def share_at_least(some: int, of: int) -> float:
-    """The lower bound of Wilson's 95 % interval: the share in a population of which `some` of `of` were met.
-
-    E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927) 209-212.
-    """
-    share, z2 = some / of, Z**2
-    spread = Z * math.sqrt(share * (1 - share) / of + z2 / (4 * of**2))
-    return (share + z2 / (2 * of) - spread) / (1 + z2 / of)

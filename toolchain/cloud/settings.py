@@ -14,6 +14,7 @@ class Limits:
     """What a caller may ask for; the rates hold for each server process by itself."""
 
     body_bytes: int = 256 * 1024
+    pack_bytes: int = 256 * 1024 * 1024  # that an operator stores
     context: int = 1000  # samples
     uploads_a_minute: int = 120  # of one device
 

@@ -32,11 +32,13 @@ class Device(Base):
     rollout: Mapped[int | None] = mapped_column(ForeignKey("rollouts.id"))
     enrolled_at: Mapped[float] = mapped_column(default=time.time)
     keys: Mapped[int] = mapped_column(default=0)  # the number of the statement of keys that it has learnt
+    cohort: Mapped[str | None]  # the devices that share the packs pushed to them
     __table_args__ = (
         Index(
             "devices_pending", wanted_at, sqlite_where=pending == true(), postgresql_where=pending == true()
         ),
         Index("devices_rollout", rollout),
+        Index("devices_cohort", "cohort"),
     )
 
 
@@ -60,7 +62,8 @@ class Context(Base):
 class IssuedRelease(Base):
     """One signed release. `id` rises in the order of commits; `jws` is None once its pack is deleted.
 
-    `outcome` is what the device reported: "taken", or the name of the reason for which it refused.
+    `outcome` is what the device reported: "taken", or the name of the reason for which it refused. A `shared` pack is
+    stored once for all devices whose releases name it.
     """
 
     __tablename__ = "releases"
@@ -74,6 +77,7 @@ class IssuedRelease(Base):
     expires_at: Mapped[int] = mapped_column(_LONG)
     jws: Mapped[str | None]
     outcome: Mapped[str | None]
+    shared: Mapped[bool] = mapped_column(default=False)
     __table_args__ = (
         UniqueConstraint("device", "bundle", "version", name="one_release_a_version"),
         {"sqlite_autoincrement": True},  # an id is never used again, so that no news is missed
@@ -81,11 +85,19 @@ class IssuedRelease(Base):
 
 
 class Rollout(Base):
-    """An operator's push, to a growing share of the devices; `devices` is None for all that have a context."""
+    """An operator's push, to a growing share of some devices: those of a list, of a cohort, or all.
+
+    With a `pack` (its SHA-256), they get that one: all that run its `bundle`, as `version` where theirs is lower, so
+    that its bytes are the same for all. Without, each gets new weights from its last context, if it has one.
+    """
 
     __tablename__ = "rollouts"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     devices: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    cohort: Mapped[str | None]
+    pack: Mapped[str | None]
+    bundle: Mapped[str | None]
+    version: Mapped[int | None]
     percent: Mapped[float]
     stop_above: Mapped[float]
     state: Mapped[str]

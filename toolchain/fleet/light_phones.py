@@ -105,12 +105,13 @@ class LightFleet:
         finally:
             self._uploaders.put_nowait(connection)
 
-    async def enrol(self, count: int, key: str) -> None:
-        """Enrol `count` phones."""
+    async def enrol(self, count: int, key: str, cohort: str | None = None) -> None:
+        """Enrol `count` phones, in a cohort if one is given."""
+        body = {"bundle": self._bundle} | ({} if cohort is None else {"cohort": cohort})
 
         async def one() -> None:
             async with self.uploading() as connection:
-                status, answer = await connection.call("POST", "/v1/devices", key, {"bundle": self._bundle})
+                status, answer = await connection.call("POST", "/v1/devices", key, body)
             assert status == 201, answer
             known = json.loads(answer)
             self.phones.append(LightPhone(known["device"], known["token"]))
@@ -138,6 +139,16 @@ class LightFleet:
             return
         _, fetched = await phone.reached(version)
         self.upload_to_fetched_s.append(fetched - start)
+
+    async def report_all(self, version: int, outcome: str) -> None:
+        """Have every phone that fetched this version report the same outcome, as phones do that judge packs."""
+
+        async def one(phone: LightPhone) -> None:
+            body = {"version": version, "outcome": outcome}
+            async with self.uploading() as connection:
+                await connection.call("POST", f"/v1/devices/{phone.device}/reports", phone.token, body)
+
+        await asyncio.gather(*(one(phone) for phone in self.phones if version in phone.fetched))
 
     async def follow(self, phone: LightPhone) -> None:
         """Poll and fetch until cancelled; errors are counted and retried."""

@@ -97,10 +97,12 @@ class ServerProcess(JsonProcess):
     """`mnet serve`; ready when constructed, with its `url` and the files of its two keys."""
 
     def __init__(
-        self, run: Path, bundle: Path, state: Path, port: int = 0, options: Sequence[str] = ()
+        self, run: Path | None, bundle: Path, state: Path, port: int = 0, options: Sequence[str] = ()
     ) -> None:
+        """Without a run, nothing is generated."""
         state.mkdir(parents=True, exist_ok=True)
-        arguments = ["serve", str(run), "--bundle", str(bundle), "--state", str(state), "--port", str(port)]
+        arguments = ["serve", "--bundle", str(bundle), "--state", str(state), "--port", str(port)]
+        arguments += [] if run is None else [str(run)]
         super().__init__([*arguments, *options], state / "server.log")
         try:
             ready = self.next_event("ready", timeout_s=180.0)

@@ -37,9 +37,10 @@ class Newest:
 class CloudClient(HttpClient):
     """What a phone asks of its server."""
 
-    def enrol(self, enrolment_key: str, bundle: str) -> Identity:
+    def enrol(self, enrolment_key: str, bundle: str, cohort: str | None = None) -> Identity:
         """Become known to the server as a phone that runs `bundle`."""
-        answer = self.call("POST", "/devices", enrolment_key, json={"bundle": bundle})
+        body = {"bundle": bundle} if cohort is None else {"bundle": bundle, "cohort": cohort}
+        answer = self.call("POST", "/devices", enrolment_key, json=body)
         with contract():
             return Identity.checked({**answer, "bundle": bundle, "retired": {"keys": []}})
 

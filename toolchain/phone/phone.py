@@ -119,9 +119,9 @@ class Phone:
         """
         return max(self.version, self._newest_seen - 1)
 
-    def enrol(self, client: CloudClient, enrolment_key: str) -> None:
-        """Become known to the server, and pin its keys. Raises Offline or Denied."""
-        identity = client.enrol(enrolment_key, self._bundle.id)
+    def enrol(self, client: CloudClient, enrolment_key: str, cohort: str | None = None) -> None:
+        """Become known to the server, in this cohort if one is given, and pin its keys. Raises Offline or Denied."""
+        identity = client.enrol(enrolment_key, self._bundle.id, cohort)
         self._store.save_identity(identity)
         self._identity = identity
         self._staleness.start_a_day()

@@ -32,6 +32,7 @@ class Updater:
         report: Report,
         *,
         enrolment_key: str | None,
+        cohort: str | None = None,
         contexts: Iterable[Context] = (),
         once: bool = False,
         policy: RequestPolicy | None = None,
@@ -40,6 +41,7 @@ class Updater:
         self._server = server
         self._report = report
         self._enrolment_key = enrolment_key
+        self._cohort = cohort
         self._contexts = deque(contexts)
         self._once = once
         self._policy = policy or Every(1)
@@ -82,7 +84,7 @@ class Updater:
         """The one next thing to do; returns whether all is done."""
         if not self._phone.enrolled:
             assert self._enrolment_key is not None
-            self._phone.enrol(client, self._enrolment_key)
+            self._phone.enrol(client, self._enrolment_key, self._cohort)
         elif self._contexts and (self._awaited is None or self._waited_s > PATIENCE_S):
             return self._chance(client)
         else:

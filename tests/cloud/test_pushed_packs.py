@@ -1,0 +1,156 @@
+"""A server without a run: an operator's pack for a cohort of light phones, stored once, and a bad one that stops."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.packs import pack_digest
+from mnet.export.modules import make_pack
+from mnet.toolchain.cloud.operator_client import Operator
+from mnet.toolchain.cloud.signing_keys import read_key
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.fleet.light_phones import LightFleet, Trouble, room_for
+from mnet.toolchain.fleet.processes import ServerProcess
+from mnet.toolchain.phone.client import CloudClient
+from mnet.toolchain.phone.phone import Phone
+from mnet.toolchain.phone.updater import Updater
+from tests.export.conftest import Mnet, mnet
+
+__all__ = ["mnet"]
+
+
+@pytest.fixture(scope="module")
+def served(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess(None, tiny_bundle, tmp_path_factory.mktemp("server") / "state") as process:
+        yield process
+
+
+@pytest.fixture
+def operator(served: ServerProcess) -> Iterator[Operator]:
+    with Operator(served.url, read_key(served.operator_key)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def pack(bundle: Bundle) -> bytes:
+    torch.manual_seed(0)
+    weights = {name: value + 0.1 * torch.randn_like(value) for name, value in bundle.default_weights.items()}
+    return make_pack(bundle, weights, version=1)
+
+
+@pytest.fixture(scope="module")
+def bad(bundle: Bundle) -> bytes:
+    """Of the right form; the probe is another one."""
+    return bundle.pack(bundle.golden.weights, 1, "bad", [1.0] * 16)
+
+
+@asynccontextmanager
+async def fleet(
+    served: ServerProcess, bundle: Bundle, count: int, cohort: str | None
+) -> AsyncIterator[LightFleet]:
+    """Light phones that poll."""
+    async with LightFleet(served.url, bundle.id, [1, 2, 3], seed=0) as phones:
+        await phones.enrol(count, Path(served.enrolment_key).read_text().strip(), cohort)
+        polls = [asyncio.create_task(phones.follow(phone)) for phone in phones.phones]
+        yield phones
+        for poll in polls:
+            poll.cancel()
+        await asyncio.gather(*polls, return_exceptions=True)
+
+
+def stored(served: ServerProcess) -> list[Path]:
+    return sorted((Path(served.operator_key).parent.parent / "packs").glob("*.safetensors"))
+
+
+def test_a_cohort_of_phones_fetches_one_stored_pack_and_a_real_phone_runs_it(
+    served: ServerProcess,
+    bundle: Bundle,
+    pack: bytes,
+    operator: Operator,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    count = request.config.getoption("--phones")
+    room_for(count)
+
+    async def follow() -> None:
+        async with fleet(served, bundle, count, "de") as phones, asyncio.timeout(300):
+            with pytest.raises(Trouble, match="409"):
+                await phones.upload(phones.phones[0])
+            start = time.perf_counter()
+            pushed = await asyncio.to_thread(operator.push, cohort="de", pack=pack)
+            assert len(pushed.versions) == count
+            await asyncio.gather(*(phone.reached(1) for phone in phones.phones))
+            print(f"{count} phones: all fetched {time.perf_counter() - start:.1f} s after the push")
+            assert not phones.errors
+
+    asyncio.run(follow())
+    assert [path.name for path in stored(served)] == [f"shared-{pack_digest(pack)}.safetensors"]
+    assert operator.cohorts() == {"de": count}
+    phone = Phone(bundle, tmp_path / "phone", lambda *_, **__: None)
+    key = read_key(served.enrolment_key)
+    updater = Updater(phone, served.url, lambda *_, **__: None, enrolment_key=key, cohort="de", once=True)
+    updater.run(threading.Event())
+    assert phone.version == 1
+    assert len(stored(served)) == 1, "who enrols later gets the same bytes"
+
+
+def test_a_bad_pack_stops_by_itself(
+    served: ServerProcess, bundle: Bundle, bad: bytes, operator: Operator, request: pytest.FixtureRequest
+) -> None:
+    count = request.config.getoption("--phones")
+
+    async def follow() -> None:
+        async with fleet(served, bundle, count, "fr") as phones, asyncio.timeout(300):
+            pushed = await asyncio.to_thread(operator.push, cohort="fr", percent=20, pack=bad)
+            (version,) = set(pushed.versions.values())
+            reached = [phone for phone in phones.phones if phone.device in pushed.versions]
+            assert 3 <= len(reached) < count / 2
+            await asyncio.gather(*(phone.reached(version) for phone in reached))
+            await phones.report_all(version, "self_test_failed")
+            status = await asyncio.to_thread(operator.status, pushed.rollout)
+            assert (status["state"], status["outcomes"]) == ("stopped", {"self_test_failed": len(reached)})
+            with pytest.raises(UserError, match="stopped"):
+                await asyncio.to_thread(operator.extend, pushed.rollout, 100)
+            assert sum(bool(phone.fetched) for phone in phones.phones) == len(reached)
+
+    asyncio.run(follow())
+
+
+def test_the_command_tests_a_pack_before_it_pushes_it(
+    mnet: Mnet,
+    served: ServerProcess,
+    tiny_bundle: Path,
+    bundle: Bundle,
+    pack: bytes,
+    bad: bytes,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "good.pack").write_bytes(pack)
+    (tmp_path / "bad.pack").write_bytes(bad)
+    server = ["--server", served.url, "--operator-key", served.operator_key]
+    code, _, stderr = mnet("push", "--pack", tmp_path / "bad.pack", "--bundle", tiny_bundle, *server)
+    assert (code, "self_test_failed" in stderr) == (2, True)
+    with CloudClient(served.url) as client:
+        device = client.enrol(read_key(served.enrolment_key), bundle.id).device
+    ids = tmp_path / "ids.txt"
+    ids.write_text(f"{device}\n")
+    given = ["--pack", tmp_path / "good.pack", "--bundle", tiny_bundle, "--devices", ids]
+    code, stdout, _ = mnet("push", *given, *server, "--json")
+    assert (code, device in stdout) == (0, True)
+    code, stdout, _ = mnet("cohort", "it", "--devices", ids, *server, "--json")
+    assert (code, '"it": 1' in stdout) == (0, True)
+    for arguments, said in (
+        (["--pack", tmp_path / "good.pack"], "--pack and --bundle belong together"),
+        (["--rollout", "1", "--cohort", "de"], "leave out"),
+        (["--devices", tmp_path / "none"], "no such file"),
+    ):
+        code, _, stderr = mnet("push", *arguments, *server)
+        assert (code, said in stderr) == (2, True), stderr
