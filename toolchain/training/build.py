@@ -1,7 +1,7 @@
 """From a config to the task, the data and the modules that it describes."""
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -91,17 +91,28 @@ def generated_names(config: Config, device_model: nn.Module) -> tuple[str, ...]:
     A name with `*`, `?` or `[` stands for all parameters that it matches, in the model's order. UserError for none.
     """
     chosen = config.metanetwork.generated if config.metanetwork else None
+    wanted: tuple[str, ...] = chosen or tuple(getattr(device_model, "generated", ()))
+    return _matched("metanetwork.generated", wanted, device_model)
+
+
+def _matched(key: str, patterns: Sequence[str], device_model: nn.Module) -> tuple[str, ...]:
     own = [name for name, _ in device_model.named_parameters()]
     names: list[str] = []
-    wanted: tuple[str, ...] = chosen or tuple(getattr(device_model, "generated", ()))
-    for pattern in wanted:
+    for pattern in patterns:
         found = fnmatch.filter(own, pattern) if any(sign in pattern for sign in "*?[") else [pattern]
         if not found:
-            raise UserError(
-                f"metanetwork.generated: no parameter is called {pattern}; the model has {', '.join(own)}"
-            )
+            raise UserError(f"{key}: no parameter is called {pattern}; the model has {', '.join(own)}")
         names += [name for name in found if name not in names or name == pattern]
     return tuple(names)
+
+
+def _freeze(device_model: nn.Module, patterns: Sequence[str]) -> None:
+    """Have these parameters keep their values in a fit."""
+    for name in _matched("metanetwork.freeze", patterns, device_model):
+        try:
+            device_model.get_parameter(name).requires_grad_(False)
+        except AttributeError:
+            raise UserError(f"metanetwork.freeze: no parameter is called {name}") from None
 
 
 def _build_metanetwork(task: Task[Any], config: Config, direct: bool) -> MetaNetwork:
@@ -109,6 +120,7 @@ def _build_metanetwork(task: Task[Any], config: Config, direct: bool) -> MetaNet
     assert settings
     device_model = task.device_model(config.model)
     names = generated_names(config, device_model)
+    _freeze(device_model, settings.freeze)
     encoder = task.context_encoder(settings.context)
     if config.cloud and isinstance(encoder, ImageContext):
         encoder.look_through(task.device_model(config.cloud.model))

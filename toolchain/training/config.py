@@ -62,6 +62,21 @@ class FitConfig(Strict):
         return -(-epochs // every) * every, every
 
 
+class StaticConfig(FitConfig):
+    """The device model alone: its fit, or the weights that it has already."""
+
+    checkpoint: Path | None = Field(
+        None,
+        description="Trained weights of the device model, safetensors or a state dict: without `steps` and `epochs` it "
+        "is taken as it is, with them the fit starts from it.",
+    )
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is nothing to fit."""
+        return self.checkpoint is not None and not (self.steps or self.epochs)
+
+
 class CloudConfig(Strict):
     """A larger model of the same task, which a cloud could run: the headroom above the device model."""
 
@@ -103,6 +118,10 @@ class MetaNetworkConfig(Strict):
     generated: tuple[str, ...] | None = Field(
         None,
         description="Names of the parameters to generate, or patterns as `head.*`; null: those that the model names.",
+    )
+    freeze: tuple[str, ...] = Field(
+        (),
+        description="Parameters of its device model that keep the values they start with, or patterns as `encoder.*`.",
     )
     start: Literal["scratch", "static"] = Field(
         "scratch", description="Where its device model starts: fresh, or from the trained static one."
@@ -148,7 +167,7 @@ class Config(Strict):
     model: Part = Field(
         description="The device model: a built-in name or `package.module:Class`, and its keys."
     )
-    static: FitConfig = Field(description="The fit of the device model alone.")
+    static: StaticConfig = Field(description="The fit of the device model alone, or its `checkpoint`.")
     cloud: CloudConfig | None = Field(None, description="The cloud model.")
     distillation: DistillationConfig | None = Field(None, description="The device model distilled from it.")
     fine_tuning: FineTuningConfig | None = Field(None, description="Fine-tuning on the device.")
@@ -173,6 +192,10 @@ class Config(Strict):
     def _fits_together(self) -> "Config":
         if self.distillation and not self.cloud:
             raise ValueError("distillation: there is no cloud model to learn from; add a cloud section")
+        if self.static.is_finished and self.world:
+            raise ValueError(
+                "world: it is taught by a device model that is fitted as `static` says, not a checkpoint"
+            )
         if self.direct and not self.metanetwork:
             raise ValueError(
                 "direct: it takes its context encoder from the metanetwork section, which is missing"

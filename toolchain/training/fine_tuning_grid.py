@@ -10,7 +10,7 @@ from mnet.toolchain.tasks import Task
 from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.training.build import generated_names
 from mnet.toolchain.training.config import Config
-from mnet.toolchain.training.scorers import FineTunedScorer
+from mnet.toolchain.training.scorers import FineTunedScorer, Scorer
 
 BATCH = 64
 # How often the grid may grow by one rate or number of steps at the edge where its best trial lies.
@@ -35,7 +35,7 @@ def tune(
         for rate, count in new:
             console.print(f"fine-tuning: {count} steps at {rate:.1e}")
             scorer = FineTunedScorer(task, static.eval(), names, rate, count)
-            values[rate, count] = _validate(scorer, splits, metric)
+            values[rate, count] = validated(scorer, splits, metric)
         best = max if task.higher_is_better else min
         rate, count = best(values, key=lambda trial: values[trial])
         if widening == WIDENINGS or not _widen(rates, steps, rate, count):
@@ -63,6 +63,7 @@ def _widen(rates: list[float], steps: list[int], rate: float, count: int) -> boo
 
 
 @torch.no_grad()
-def _validate(scorer: FineTunedScorer, splits: Splits[Any], metric: str) -> float:
+def validated(scorer: Scorer, splits: Splits[Any], metric: str) -> float:
+    """The metric on validation."""
     values = [scorer.task.scores(scorer(batch), batch)[metric] for batch in splits.validation(BATCH)]
     return float(torch.cat(values).mean())

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.training.config import FitConfig
@@ -37,6 +37,14 @@ class ScorerFit(lightning.LightningModule):
         self.splits = splits
         self.config = config
         self.seed = seed
+        # Their statistics belong to the weights that are frozen.
+        self._frozen_norms = [
+            layer
+            for layer in scorer.modules()
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm)
+            and [*layer.parameters()]
+            and not any(parameter.requires_grad for parameter in layer.parameters())
+        ]
 
     @property
     def epoch_seed(self) -> int:
@@ -50,6 +58,8 @@ class ScorerFit(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # Not in on_train_epoch_start: the first epoch after a resume goes by without it.
+        for norm in self._frozen_norms:  # train mode comes back after each validation
+            norm.eval()
         if batch_idx == 0:
             torch.manual_seed(self.epoch_seed + 1_000_003 * self.global_rank)
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.metanetwork.context_images import ImageContext
+from mnet.toolchain.own_module import fill, read_state
 from mnet.toolchain.tasks import Task, find_task
 from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.training.build import (
@@ -34,9 +35,9 @@ from mnet.toolchain.training.build import (
     kept,
     load_data,
 )
-from mnet.toolchain.training.config import Config, FitConfig
+from mnet.toolchain.training.config import Config, FitConfig, StaticConfig
 from mnet.toolchain.training.curves import write_curves
-from mnet.toolchain.training.fine_tuning_grid import tune
+from mnet.toolchain.training.fine_tuning_grid import tune, validated
 from mnet.toolchain.training.fit import fit
 from mnet.toolchain.training.generator_sizes import forms_table
 from mnet.toolchain.training.hardware import DEFAULT_HARDWARE, Hardware
@@ -97,6 +98,8 @@ def train(
             start_from(modules[STATIC], modules[name])
         if name in (DIRECT, GENERATED) and CLOUD in modules:
             look_through(modules[CLOUD], modules[name])
+        if name == STATIC and config.static.checkpoint is not None:
+            fill(modules[STATIC], read_state(config.static.checkpoint), config.static.checkpoint)
         lightning.seed_everything(config.seed, verbose=False)
         trained = training_scorer(name, trained_as, config, modules)
         stages.run(name, modules[name], trained, splits, settings)
@@ -168,6 +171,12 @@ class Stages:
             load_module(weights, model)
             self.metrics[name] = json.loads(done.read_text(encoding="utf-8"))
             return
+        if isinstance(config, StaticConfig) and config.is_finished:
+            self.console.print(f"{name}: {config.checkpoint} as it is")
+            metric = scorer.task.metrics[0]
+            value = validated(scorer.eval(), splits, metric)
+            self._keep(name, model, {metric: value, "seconds": 0.0})
+            return
         resumes = (folder / "last.ckpt").is_file()
         self.console.print(f"{name}: {'resumes after its last finished epoch' if resumes else 'starts'}")
         started = time.perf_counter()
@@ -176,9 +185,13 @@ class Stages:
             self.console.print(
                 f"{name}: the last of {fitted.most} epochs was the best; more steps may make it better"
             )
-        save_modules(weights, model=model)
-        self.metrics[name] = {
-            scorer.task.metrics[0]: fitted.value,
-            "seconds": round(time.perf_counter() - started, 1),
-        }
-        write_json(done, self.metrics[name])
+        seconds = round(time.perf_counter() - started, 1)
+        self._keep(name, model, {scorer.task.metrics[0]: fitted.value, "seconds": seconds})
+
+    def _keep(self, name: str, model: nn.Module, metrics: dict[str, float]) -> None:
+        """Note that a fit is finished."""
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        save_modules(folder / "best.safetensors", model=model)
+        self.metrics[name] = metrics
+        write_json(folder / "done.json", metrics)
