@@ -3,7 +3,7 @@
 import fnmatch
 import inspect
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten_with_path
 
+from mnet.export.adapters import adapter_metadata
 from mnet.export.exporter import Stage, export_bundle
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import BundleError
@@ -84,7 +85,7 @@ def export_module(
         inputs=inputs,
         input_names=names,
         output_names=_output_names(model, inputs[0]),
-        metadata=dict(metadata or {}),
+        metadata={**adapter_metadata(model), **(metadata or {})},
         binding=binding,
         pack_dtype=find_pack_dtype(pack_dtype),
         base_dtype=find_base_dtype(quantize),
@@ -108,7 +109,8 @@ def make_pack(
             `module`, a whole state dict is taken too, if all that is not generated is as in the module.
         version: a device takes a pack only if its version is higher than that of the pack in use; the default is 0.
         module: the module that the bundle was exported from. The probe is what it answers in eager PyTorch. Without it,
-            the probe is what the bundle's own runtime answers here, which `verify` has compared with eager PyTorch.
+            the probe is what the bundle's own runtime answers here, once that has given the stored outputs of eager
+            PyTorch for the default and the golden weights.
         generator: where the weights come from, for people: the hash of a checkpoint, for example.
 
     Returns:
@@ -126,12 +128,7 @@ def make_pack(
         weights = _generated_only(module, weights, names)
     dtypes = manifest.pack_dtypes
     parameters = rounded(check_parameters(weights, manifest.slots), dtypes)
-    sample = bundle.golden.inputs[0]
-    if module is None:
-        program = load_program(bundle.path / manifest.model.program, manifest)
-        outputs: Sequence[Tensor] = program.bind(parameters)(sample)
-    else:
-        outputs = _eager(module, bundle, parameters)
+    outputs = answers(bundle, module)(parameters, bundle.golden.inputs[0])
     if not all(output.isfinite().all() for output in outputs):
         raise ValueError("an output is not finite under these weights")
     return bundle.pack(parameters, version, generator, bundle.probe(outputs))
@@ -153,24 +150,48 @@ def matched_parameters(module: nn.Module, patterns: Sequence[str]) -> tuple[str,
     return (*(name for name in known if name in found), *rows)
 
 
-def _eager(module: nn.Module, bundle: Bundle, parameters: Mapping[str, Tensor]) -> Sequence[Tensor]:
-    """What the module answers to golden sample 0. BundleError if it is not the bundle's."""
-    manifest, inputs = bundle.manifest, bundle.golden.inputs[0]
-    names = tuple(info.name for info in manifest.inputs)
-    model = with_base(_as_exported(module, parameters), list(parameters), manifest.model.base_dtype)
+Answers = Callable[[Mapping[str, Tensor], Sequence[Tensor]], Sequence[Tensor]]
+
+
+def answers(bundle: Bundle, module: nn.Module | None = None) -> Answers:
+    """What gives the outputs under any weights for any inputs: the module in eager PyTorch, or the bundle's runtime.
+
+    Raises BundleError for a module that is not the bundle's, and for a runtime that does not give the golden outputs.
+    """
+    golden, scales = bundle.golden, bundle.manifest.scales
+    if module is not None:
+        given = _eager(module, bundle)
+        known, tolerance = [(bundle.default_weights, golden.default)], TOLERANCE
+    else:
+        given = _on_runtime(bundle)
+        known = [(bundle.default_weights, golden.default), (golden.weights, golden.swapped)]
+        tolerance = bundle.manifest.golden.tolerance
+    for weights, expected in known:
+        found = given(weights, golden.inputs[0])
+        if len(found) != len(expected[0]) or relative_error(found, expected[0], scales) > tolerance:
+            raise BundleError(
+                "the bundle's runtime does not give the bundle's golden outputs here"
+                if module is None
+                else "the bundle was not exported from this module: under the default weights it gives other outputs"
+            )
+    return given
+
+
+def _on_runtime(bundle: Bundle) -> Answers:
+    program = load_program(bundle.path / bundle.manifest.model.program, bundle.manifest)
+    return lambda weights, inputs: program.bind(weights)(inputs)
+
+
+def _eager(module: nn.Module, bundle: Bundle) -> Answers:
+    manifest = bundle.manifest
+    parameters, names = list(bundle.default_weights), tuple(info.name for info in manifest.inputs)
+    model = with_base(_as_exported(module, parameters), parameters, manifest.model.base_dtype)
     if set(names) <= set(inspect.signature(module.forward).parameters):
         _by_position(model, names)
-    reference = Reference(model)
-    was = reference.outputs(bundle.default_weights, inputs)
-    expected = bundle.golden.default[0]
-    if len(was) != len(expected) or relative_error(was, expected, manifest.scales) > TOLERANCE:
-        raise BundleError(
-            "the bundle was not exported from this module: under the default weights it gives other outputs"
-        )
-    return reference.outputs(parameters, inputs)
+    return Reference(model).outputs
 
 
-def _as_exported(module: nn.Module, parameters: Mapping[str, Tensor]) -> nn.Module:
+def _as_exported(module: nn.Module, parameters: Sequence[str]) -> nn.Module:
     """The module with the rows that were reserved at its export, as far as it does not have them, as parameters."""
     reserve = {}
     for table, start, stop in filter(None, map(table_rows, parameters)):
@@ -178,7 +199,7 @@ def _as_exported(module: nn.Module, parameters: Mapping[str, Tensor]) -> nn.Modu
         if whole is not None and table.endswith("weight") and start == len(whole):
             reserve[table] = stop - start
     grown, _ = with_reserve(module, reserve)
-    return with_rows(grown, list(parameters))
+    return with_rows(grown, parameters)
 
 
 def _generated_only(

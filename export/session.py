@@ -20,10 +20,14 @@ from mnet.export.targets import load_program
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One version of the weights, ready to run. It never changes, so an inference belongs to one version."""
+    """One version of the weights, ready to run. It never changes, so an inference belongs to one version.
+
+    `name` is that of weights that were loaded to be switched to; None for those that were swapped in.
+    """
 
     version: int
     run: Run
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,9 @@ class Session:
 
     A swap prepares and tests a new snapshot while the live one serves, and publishes it by assigning one reference,
     which every inference reads once: it sees the old weights or the new ones, never a mixture.
+
+    Several packs, such as adapters, can be resident: `load` tests one and keeps it, `use` switches to it by the same
+    assignment. Each holds what the runtime needs for one version; how many there are is the app's to bound.
     """
 
     def __init__(self, bundle: Bundle, program: Program, parameters: Mapping[str, Tensor]) -> None:
@@ -57,7 +64,8 @@ class Session:
         self._bundle = bundle
         self._program = program
         self._swapping = threading.Lock()
-        self._live = Snapshot(0, program.bind(parameters))
+        self._live = self._swapped = Snapshot(0, program.bind(parameters))
+        self._resident: dict[str, Snapshot] = {}
         golden, manifest = bundle.golden, bundle.manifest
         for inputs, expected in zip(golden.inputs, golden.default, strict=True):
             if not relative_error(self.run(inputs), expected, manifest.scales) <= manifest.golden.tolerance:
@@ -93,7 +101,7 @@ class Session:
         """Check, self-test and publish a weight pack.
 
         Args:
-            pack: the bytes of a weight pack for this bundle, of a higher version than the live one.
+            pack: the bytes of a weight pack for this bundle, of a higher version than the last one swapped in.
 
         Returns:
             How long each part took, in seconds.
@@ -102,20 +110,58 @@ class Session:
             Refused: with the reason; the current weights continue to serve.
         """
         with self._swapping:
-            clock = [time.perf_counter()]
-            new = read_pack(pack, self._bundle.manifest)
-            if new.version <= self.version:
-                raise Refused(
-                    Reason.STALE_VERSION, f"the pack is version {new.version}, {self.version} is being served"
-                )
-            clock.append(time.perf_counter())
-            run = self._program.bind(new.parameters)
-            clock.append(time.perf_counter())
-            self._self_test(run, new.probe)
-            clock.append(time.perf_counter())
-            self._live = Snapshot(new.version, run)
-            clock.append(time.perf_counter())
-        return SwapTimes(*(end - start for start, end in pairwise(clock)))
+            new, clock = self._tested(pack, self._swapped.version, None)
+            self._live = self._swapped = new
+            return _times(clock)
+
+    def load(self, name: str, pack: bytes) -> SwapTimes:
+        """Check and self-test a weight pack and keep it under a name, for `use`; what serves stays as it is.
+
+        Args:
+            name: by which the app calls these weights, e.g. the language of an adapter.
+            pack: the bytes of a weight pack for this bundle, of a higher version than the one of this name.
+
+        Returns:
+            How long each part took, in seconds.
+
+        Raises:
+            Refused: with the reason; nothing changes.
+        """
+        with self._swapping:
+            former = self._resident.get(name)
+            new, clock = self._tested(pack, -1 if former is None else former.version, name)
+            self._resident[name] = new
+            return _times(clock)
+
+    def use(self, name: str | None) -> None:
+        """Serve the weights that were loaded under a name, from the next inference on; None: those last swapped in.
+
+        It costs one assignment. Raises LookupError for a name that is not loaded.
+        """
+        if name is not None and name not in self._resident:
+            raise LookupError(
+                f"no weights are loaded as {name!r}; there are {', '.join(self._resident) or 'none'}"
+            )
+        self._live = self._swapped if name is None else self._resident[name]
+
+    def unload(self, name: str) -> None:
+        """Forget the weights of a name; where they serve, they do so until the next `use` or `swap`."""
+        self._resident.pop(name, None)
+
+    def _tested(self, pack: bytes, newer_than: int, name: str | None) -> tuple[Snapshot, list[float]]:
+        """A snapshot of a pack that passed all checks, and the clock before and after each. Raises Refused."""
+        clock = [time.perf_counter()]
+        new = read_pack(pack, self._bundle.manifest)
+        if new.version <= newer_than:
+            raise Refused(
+                Reason.STALE_VERSION, f"the pack is version {new.version}, {newer_than} is being served"
+            )
+        clock.append(time.perf_counter())
+        run = self._program.bind(new.parameters)
+        clock.append(time.perf_counter())
+        self._self_test(run, new.probe)
+        clock.append(time.perf_counter())
+        return Snapshot(new.version, run, name), clock
 
     def _self_test(self, run: Run, probe: Sequence[float]) -> None:
         """Catch a runtime that serves old weights: it must give what eager PyTorch gave for this pack."""
@@ -127,6 +173,10 @@ class Session:
             raise Refused(Reason.SELF_TEST_FAILED, "an output is not finite under the new weights")
         if not distance(self._bundle.probe(outputs), probe) <= self._bundle.manifest.golden.tolerance:
             raise Refused(Reason.SELF_TEST_FAILED, "the outputs are not those of the pack's weights")
+
+
+def _times(clock: list[float]) -> SwapTimes:
+    return SwapTimes(*(end - start for start, end in pairwise([*clock, time.perf_counter()])))
 
 
 def open_session(bundle: Bundle, threads: int = 1) -> Session:

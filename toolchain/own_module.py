@@ -8,7 +8,7 @@ import hashlib
 import pickle
 import re
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,7 +76,7 @@ def load_module(reference: str, weights: Path | None = None) -> "nn.Module":
     if not isinstance(made, nn.Module):
         raise UserError(f"{reference} gives a {type(made).__name__}, not a torch.nn.Module")
     if weights is not None:
-        _fill(made, read_state(weights), weights)
+        fill(made, read_state(weights), weights)
     return made.eval()
 
 
@@ -121,10 +121,17 @@ def export_own(
     target: str,
     out: Path,
     stage: Callable[[str], None] = lambda _: None,
+    *,
+    lora: Path | None = None,
     **options: Any,
 ) -> "Bundle":
-    """Export the module that `load_module` gives, with the examples of `load_examples`; else as `export_module`."""
+    """Export the module that `load_module` gives, with the examples of `load_examples`; else as `export_module`.
+
+    With `lora`, a folder of PEFT, its adapter is put into the module, and unless more is named its factors are what is
+    generated.
+    """
     stage("loading the module")
+    from mnet.export.adapters import Adapter, inject
     from mnet.export.modules import export_module
 
     module = load_module(reference, weights)
@@ -132,6 +139,9 @@ def export_own(
     if weights is not None:
         metadata["weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()
     examples = load_examples(example, inputs, module)
+    if lora is not None:
+        adapter = Adapter.read(lora)
+        generated = [*generated, *inject(module, adapter.config, adapter.tensors)]
     return export_module(
         module,
         generated=generated,
@@ -182,19 +192,18 @@ def read_state(path: Path) -> "dict[str, Tensor]":
     return held
 
 
-def fitted(module: "nn.Module", state: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
-    """`state` with the names of the module: without a prefix that a wrapper put before every one of them."""
-    known = module.state_dict().keys()
+def fitted(known: Collection[str], state: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """`state` by the `known` names: without a prefix that a wrapper put before every one of its names."""
     for prefix in _PREFIXES:
-        if state and not known & state.keys() and all(name.startswith(prefix) for name in state):
-            return fitted(module, {name.removeprefix(prefix): value for name, value in state.items()})
+        if state and not state.keys() & known and all(name.startswith(prefix) for name in state):
+            return fitted(known, {name.removeprefix(prefix): value for name, value in state.items()})
     return dict(state)
 
 
-def _fill(module: "nn.Module", given: "Mapping[str, Tensor]", path: Path) -> None:
+def fill(module: "nn.Module", given: "Mapping[str, Tensor]", path: Path) -> None:
     """Load a state dict; UserError that names what is missing, unknown or of another shape."""
-    state = fitted(module, given)
     known = module.state_dict(keep_vars=True)
+    state = fitted(known, given)
     # A tensor that two names share stands in a safetensors file once.
     there = {id(known[name]) for name in state if name in known}
     missing = [name for name, value in known.items() if name not in state and id(value) not in there]

@@ -32,6 +32,10 @@ def command(
         list[str] | None,
         typer.Option(help="Parameters of the module that packs replace, e.g. `head.*`; repeatable."),
     ] = None,
+    lora: Annotated[
+        Path | None,
+        typer.Option(help="A folder of PEFT: its LoRA adapter is put in, and packs replace its factors."),
+    ] = None,
     example: Annotated[
         str | None,
         typer.Option(help="The module's inputs: `package.module:function`, or a safetensors file."),
@@ -67,7 +71,7 @@ def command(
 
     `mnet export nets:build --weights best.safetensors --generated 'head.*' --example nets:example --target onnx -o b`
     """
-    own = _check(what, weights, generated, example, input_, into)
+    own = _check(what, weights, generated, lora, example, input_, into)
     check_targets(target)
 
     import json
@@ -78,7 +82,16 @@ def command(
             from mnet.toolchain.own_module import export_own
 
             bundle = export_own(
-                what, weights, generated or [], example, input_ or [], target, out, stages.stage, **options
+                what,
+                weights,
+                generated or [],
+                example,
+                input_ or [],
+                target,
+                out,
+                stages.stage,
+                lora=lora,
+                **options,
             )
         else:
             from mnet.toolchain.attached.android_app import put_into_app
@@ -117,6 +130,7 @@ def _check(
     what: str,
     weights: Path | None,
     generated: list[str] | None,
+    lora: Path | None,
     example: str | None,
     inputs: list[str] | None,
     into: Path | None,
@@ -125,22 +139,25 @@ def _check(
     from mnet.toolchain.own_module import input_shape, is_reference
 
     if Path(what).exists() or not is_reference(what):
-        if weights or generated or example or inputs:
+        if weights or generated or lora or example or inputs:
             raise UserError(
-                "--weights, --generated, --example and --input are for a module of your own, package.module:build; "
-                "a run has its own"
+                "--weights, --generated, --lora, --example and --input are for a module of your own, "
+                "package.module:build; a run has its own"
             )
         check_runs(Path(what))
         return False
     if into is not None:
         raise UserError("--into is for a run, whose data the Android demo shows")
-    if not generated:
-        raise UserError("give --generated, the parameters that packs replace, e.g. --generated 'head.*'")
+    if not (generated or lora):
+        raise UserError(
+            "give --generated, the parameters that packs replace, e.g. --generated 'head.*', or --lora and an adapter"
+        )
     if (example is None) == (not inputs):
         raise UserError("give --example, a function or a safetensors file, or each --input by its shape")
     for text in inputs or []:
         input_shape(text)
     check_path(weights)
+    check_path(lora)
     if example is not None and not is_reference(example):
         check_path(Path(example))
     return True
