@@ -81,12 +81,12 @@ def test_weights_come_from_safetensors_and_from_checkpoints(
 
 
 def test_a_tensor_that_two_names_share_stands_in_a_file_once(tmp_path: Path) -> None:
-    from tests.export.lora import CausalTransformer
+    from tests.export.adapters import CausalTransformer
 
     state = CausalTransformer().state_dict()
     del state["head.weight"]
     safetensors.torch.save_file(state, tmp_path / "tied.safetensors")
-    found = load_module("tests.export.lora:CausalTransformer", tmp_path / "tied.safetensors")
+    found = load_module("tests.export.adapters:CausalTransformer", tmp_path / "tied.safetensors")
     assert torch.equal(found.get_parameter("head.weight"), state["tokens.weight"])
 
 

@@ -3,14 +3,10 @@
 The whole table is docs/kinds.md, which `python -m tests.export.kinds_table` writes.
 """
 
-from pathlib import Path
-
 import pytest
 
-from mnet.export.exporter import export_bundle
 from tests.export.kinds import KINDS
 from tests.export.kinds_table import COLUMNS, PAGE, RIGHT, exported, read, trained, written
-from tests.export.lora import lora_spec
 
 BY_NAME = {kind.name: kind for kind in KINDS}
 
@@ -39,13 +35,6 @@ def test_packs_at_once_compute_what_each_computes_by_itself(name: str) -> None:
 )
 def test_a_target_computes_what_eager_pytorch_does(target: str, name: str) -> None:
     assert exported(BY_NAME[name], target) == RIGHT
-
-
-@pytest.mark.parametrize("target", ["android", "onnx", "tflite", "ios"])
-def test_factors_of_a_lora_are_swapped(target: str, tmp_path: Path) -> None:
-    """Of a causal transformer with tied embeddings; alpha / r is a constant that exporters like to multiply out."""
-    bundle = export_bundle(lora_spec(), target, tmp_path / "b")
-    assert len(bundle.manifest.slots) == 8
 
 
 def test_the_page_has_every_kind() -> None:

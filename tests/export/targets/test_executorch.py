@@ -21,7 +21,6 @@ from mnet.export.lowering.spec import ExportSpec
 from mnet.export.lowering.tracing import trace
 from mnet.export.session import open_session
 from mnet.export.verify import verify_bundle
-from tests.export.lora import lora_spec
 from tests.export.ranker import GENERATED, PackFactory, Ranker, random_weights, ranker_bundle, ranker_spec
 
 EXACT = 1e-4
@@ -135,17 +134,6 @@ def test_a_parameter_outside_of_the_delegate_is_swapped_too(tmp_path: Path) -> N
         session.swap(packs.pack(weights, version))
         gc.collect()
         assert max_abs_error(session.run(bundle.golden.inputs[0]), [packs.expected(weights)]) < EXACT
-
-
-def test_factors_of_a_lora_are_swapped_and_encode_does_without_them(tmp_path: Path) -> None:
-    """PEFT casts the input to the factors' dtype; a traced graph asserts that, and asserts kept factors in `encode`."""
-    spec = lora_spec()
-    bundle = export_bundle(spec, "executorch", tmp_path / "b")
-    split._Method((bundle.path / "model.pte").read_bytes(), "encode")
-    packs, session = PackFactory(bundle, spec.model), open_session(bundle)
-    weights = random_weights(bundle, seed=1)
-    session.swap(packs.pack(weights, 1))
-    assert max_abs_error(session.run(bundle.golden.inputs[0]), [packs.expected(weights)]) < EXACT
 
 
 class Ignoring(Ranker):
