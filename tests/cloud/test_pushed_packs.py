@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.packs import pack_digest
-from mnet.export.modules import make_pack
+from mnet.export.modules import export_module, make_pack
 from mnet.toolchain.cloud.operator_client import Operator
 from mnet.toolchain.cloud.signing_keys import read_key
 from mnet.toolchain.errors import UserError
@@ -27,8 +28,18 @@ __all__ = ["mnet"]
 
 
 @pytest.fixture(scope="module")
-def served(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(None, tiny_bundle, tmp_path_factory.mktemp("server") / "state") as process:
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Of a module of somebody's own."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
+    out = tmp_path_factory.mktemp("own") / "bundle"
+    return export_module(module, generated=["2.*"], example=[torch.randn(1, 4)], target="onnx", out=out)
+
+
+@pytest.fixture(scope="module")
+def served(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess(None, bundle.path, tmp_path_factory.mktemp("server") / "state") as process:
         yield process
 
 
@@ -127,7 +138,6 @@ def test_a_bad_pack_stops_by_itself(
 def test_the_command_tests_a_pack_before_it_pushes_it(
     mnet: Mnet,
     served: ServerProcess,
-    tiny_bundle: Path,
     bundle: Bundle,
     pack: bytes,
     bad: bytes,
@@ -136,13 +146,13 @@ def test_the_command_tests_a_pack_before_it_pushes_it(
     (tmp_path / "good.pack").write_bytes(pack)
     (tmp_path / "bad.pack").write_bytes(bad)
     server = ["--server", served.url, "--operator-key", served.operator_key]
-    code, _, stderr = mnet("push", "--pack", tmp_path / "bad.pack", "--bundle", tiny_bundle, *server)
+    code, _, stderr = mnet("push", "--pack", tmp_path / "bad.pack", "--bundle", bundle.path, *server)
     assert (code, "self_test_failed" in stderr) == (2, True)
     with CloudClient(served.url) as client:
         device = client.enrol(read_key(served.enrolment_key), bundle.id).device
     ids = tmp_path / "ids.txt"
     ids.write_text(f"{device}\n")
-    given = ["--pack", tmp_path / "good.pack", "--bundle", tiny_bundle, "--devices", ids]
+    given = ["--pack", tmp_path / "good.pack", "--bundle", bundle.path, "--devices", ids]
     code, stdout, _ = mnet("push", *given, *server, "--json")
     assert (code, device in stdout) == (0, True)
     code, stdout, _ = mnet("cohort", "it", "--devices", ids, *server, "--json")
