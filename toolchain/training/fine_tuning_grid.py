@@ -63,7 +63,7 @@ def _widen(rates: list[float], steps: list[int], rate: float, count: int) -> boo
 
 
 @torch.no_grad()
-def validated(scorer: Scorer, splits: Splits[Any], metric: str) -> float:
+def validated(scorer: Scorer | FineTunedScorer, splits: Splits[Any], metric: str) -> float:
     """The metric on validation."""
     values = [scorer.task.scores(scorer(batch), batch)[metric] for batch in splits.validation(BATCH)]
     return float(torch.cat(values).mean())
