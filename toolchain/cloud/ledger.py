@@ -10,30 +10,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    delete,
-    false,
-    func,
-    insert,
-    or_,
-    select,
-    tuple_,
-    union,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, delete, false, func, insert, or_, select, update
 
 from mnet.toolchain.cloud import queries
 from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.issued import Issued, already_given, ended, insert_new, key_of, named_packs, rows_of
 from mnet.toolchain.cloud.pack_store import SHARED
 from mnet.toolchain.cloud.tables import Context, Device, IssuedRelease, Rollout
-from mnet.toolchain.contract.release import Release
 
 WAITS_AT_MOST_S = 7 * 24 * 3600
 _AT_ONCE = 1000  # contexts deleted in one transaction
-
-_Rows = dict[tuple[str, str, int], dict[str, Any]]  # by device, bundle and version
 
 
 @dataclass(frozen=True)
@@ -54,16 +40,6 @@ class Wanted:
     rollout: int | None
     shared: bool = False
     pack: str | None = None
-
-
-@dataclass(frozen=True)
-class Issued:
-    """A signed release, with the roll-out that asked for it, and whether its pack is stored for many devices."""
-
-    release: Release
-    jws: str
-    rollout: int | None = None
-    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,20 +104,20 @@ class Ledger:
         Left out are those that another replica was quicker with (its packs have the same bytes), those of a roll-out
         that is over, and those of devices that were erased meanwhile.
         """
-        rows = _rows(issued)
+        rows = rows_of(issued)
         devices = sorted({device for device, _, _ in rows})
         with self._database.releasing() as connection:
-            over = _over(connection, {row["rollout"] for row in rows.values()})
+            over = ended(connection, {row["rollout"] for row in rows.values()})
             # Locked, so that what is installed at this moment is not taken for released.
             known = locked_devices(connection, devices)
-            given = _already_given(connection, rows)
+            given = already_given(connection, rows)
             new = {
                 key: row
                 for key, row in rows.items()
                 if key[0] in known and key not in given and row["rollout"] not in over
             }
-            useless = _insert(connection, rows, new, devices)
-        return Added([each for each in issued if _key(each) in new], useless)
+            useless = insert_new(connection, rows, new, devices)
+        return Added([each for each in issued if key_of(each) in new], useless)
 
     def import_releases(self, issued: Sequence[Issued]) -> Added:
         """Publish releases that were made elsewhere, as the newest of their devices, all or none.
@@ -149,7 +125,7 @@ class Ledger:
         Left out are those of devices that are not known, that wait for a release, or that have been given that version
         for that bundle or a newer one.
         """
-        rows = _rows(issued)
+        rows = rows_of(issued)
         devices = sorted({device for device, _, _ in rows})
         with self._database.releasing() as connection:
             # Locked, so that an upload at this moment gets the version after.
@@ -158,7 +134,7 @@ class Ledger:
                 for device, (version, pending) in locked_devices(connection, devices).items()
                 if not pending
             }
-            given = _already_given(connection, rows)
+            given = already_given(connection, rows)
             new = {
                 key: row
                 for key, row in rows.items()
@@ -170,8 +146,8 @@ class Ledger:
             if newest:
                 imported = [{"of": device, "version": version} for device, version in newest.items()]
                 connection.execute(queries.SET_VERSION, imported)
-            useless = _insert(connection, rows, new, devices)
-        return Added([each for each in issued if _key(each) in new], useless)
+            useless = insert_new(connection, rows, new, devices)
+        return Added([each for each in issued if key_of(each) in new], useless)
 
     def release_after(self, device: str, bundle: str, version: int) -> str | None:
         """The newest release of a device for a bundle as JWS, if it is newer than `version`; it may have expired.
@@ -198,7 +174,7 @@ class Ledger:
     def named(self, packs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of these packs, by device and SHA-256, that a kept release names."""
         with self._database.reading() as connection:
-            return _named(connection, packs)
+            return named_packs(connection, packs)
 
     def newest_id(self) -> int:
         """The id of the newest release of all; 0 without any."""
@@ -268,66 +244,3 @@ def locked_devices(connection: Connection, devices: Collection[str]) -> dict[str
 
 def _awaits_a_pushed_pack() -> ColumnElement[bool]:
     return select(Rollout.id).where(Rollout.id == Device.rollout, Rollout.pack.is_not(None)).exists()
-
-
-def _over(connection: Connection, rollouts: Collection[int | None]) -> set[int]:
-    """Those of these roll-outs that are over; the others run until the transaction ends."""
-    named = sorted(rollout for rollout in rollouts if rollout is not None)
-    if not named:
-        return set()
-    query = select(Rollout.id, Rollout.state).where(Rollout.id.in_(named)).order_by(Rollout.id)
-    rows = connection.execute(query.with_for_update(read=True))
-    return {rollout for rollout, state in rows if state != queries.RUNNING}
-
-
-def _already_given(
-    connection: Connection, wanted: Collection[tuple[str, str, int]]
-) -> set[tuple[str, str, int]]:
-    key = IssuedRelease.device, IssuedRelease.bundle, IssuedRelease.version
-    return set(connection.execute(select(*key).where(tuple_(*key).in_(list(wanted)))).tuples())
-
-
-def _rows(issued: Sequence[Issued]) -> _Rows:
-    """A row of the table for each, by its unique key."""
-    return {
-        _key(each): {
-            "device": each.release.device,
-            "bundle": each.release.bundle,
-            "version": each.release.version,
-            "sha256": each.release.sha256,
-            "issued_at": each.release.issued_at,
-            "expires_at": each.release.expires_at,
-            "jws": each.jws,
-            "rollout": each.rollout,
-            "shared": each.shared,
-        }
-        for each in issued
-    }
-
-
-def _named(connection: Connection, packs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-    of = IssuedRelease.device, IssuedRelease.sha256
-    query = select(*of).where(tuple_(*of).in_(list(packs)), IssuedRelease.jws.is_not(None))
-    found = set(connection.execute(query).tuples())
-    if shared := [sha256 for owner, sha256 in packs if owner == SHARED]:
-        released = select(IssuedRelease.sha256).where(
-            IssuedRelease.shared, IssuedRelease.sha256.in_(shared), IssuedRelease.jws.is_not(None)
-        )
-        pushed = select(Rollout.pack).where(Rollout.pack.in_(shared), Rollout.state == queries.RUNNING)
-        found |= {(SHARED, sha256) for sha256 in connection.scalars(union(released, pushed))}
-    return found
-
-
-def _key(issued: Issued) -> tuple[str, str, int]:
-    return issued.release.device, issued.release.bundle, issued.release.version
-
-
-def _insert(connection: Connection, rows: _Rows, new: _Rows, devices: Sequence[str]) -> list[tuple[str, str]]:
-    """Insert those of the rows that are `new`; returns the packs of no use: superseded, or left out."""
-    if new:
-        connection.execute(insert(IssuedRelease), list(new.values()))
-    connection.execute(queries.DONE, {"devices": devices})
-    left_out = {(row["device"], row["sha256"]) for key, row in rows.items() if key not in new}
-    useless = list(left_out - _named(connection, left_out)) if left_out else []
-    superseded = connection.execute(queries.FORGET_SUPERSEDED, {"devices": devices})
-    return [*useless, *superseded.tuples()]
