@@ -59,3 +59,29 @@ def test_what_is_served_is_from_one_session_and_made_before_it(visits: Interacti
     ]
     assert packs.known.tolist() == [0, 2, 2, 5, 6]
     assert packs.history[1, 1].tolist() == [1, 2, 3], "the phone itself knows its latest items"
+
+
+def test_packs_in_training_are_as_old_as_at_their_first_target(visits: Interactions) -> None:
+    """Many packs share a row of items: each is generated from its part of it, which ends before its session."""
+    split = Split(np.array([6, 8]), np.array([6, 8]), np.array([6, 8]))
+    windows = Windows(
+        visits,
+        split,
+        ranking="all",
+        refresh=1,
+        context_length=4,
+        history=3,
+        times=pack_times(visits, "session", pause=1800),
+    )
+    known = dict(zip(range(1, 9), [0, 0, 2, 2, 2, 5, 6, 6], strict=True))
+    for seed in range(8):  # every phase of the stretches
+        (packs,) = windows.training(100, seed)
+        for target, row, cut, upto in zip(packs.target[:, 0], packs.row, packs.cut, packs.known, strict=True):
+            context = [item for item in packs.context[row, : cut + 1].tolist() if item]
+            first = 0 if target <= 6 else 6
+            assert upto == known[int(target)]
+            expected = list(range(first + 1, known[int(target)] + 1))
+            assert context == expected[len(expected) - len(context) :]
+        assert len(packs.target) >= 7, (
+            "what knows less than its row reaches back may be left out, and no more"
+        )

@@ -112,14 +112,15 @@ class Windows:
     def training(self, batch_size: int, seed: int) -> DataLoader[PackWindows]:
         """One epoch: every user's training rows, tiled from a random phase into stretches of T targets.
 
-        Packs that have `times` are cut as in evaluation, in another order each epoch.
+        With `times` each pack is as old as at its first target. Those that read the world's state are cut one by one,
+        as in evaluation, in another order each epoch.
         """
         rng = np.random.default_rng(seed)
         generator = torch.Generator().manual_seed(seed)
-        if self.times and self.trains_packs:
+        if self.times and self.trends:
             rows = self._served(self.since, self.split.validation)
-            # Batches in any order; with the world's state, neighbours in time stay in one batch and share it.
-            pieces = np.array_split(rows, max(1, len(rows) // (batch_size if self.trends else 1)))
+            # Batches in any order; neighbours in time stay in one and share the world's state.
+            pieces = np.array_split(rows, max(1, len(rows) // batch_size))
             rows = np.concatenate([pieces[piece] for piece in rng.permutation(len(pieces))])
             return _loader(rows, batch_size, lambda rows: self._training(rows, self.refresh, generator))
         stretch = self.context_length
@@ -132,12 +133,15 @@ class Windows:
         order = rng.permutation(len(first))
         # The last pack of a stretch knows all but its last k items, the others less, by their cuts.
         known = first + stretch - self.refresh
+        if self.times and self.trains_packs:
+            known = self.times.known[np.minimum(first + stretch, self.split.validation[user]) - 1]
         rows = np.stack([first, self.starts[user], self.split.validation[user], user, known], axis=1)[order]
         return _loader(rows, batch_size, lambda rows: self._training(rows, stretch, generator))
 
     def _training(self, rows: Tensor, targets: int, generator: torch.Generator) -> PackWindows:
         negatives = draw_items(self.n_items, self.negatives, generator) if self.negatives else None
-        return self._cut(rows, targets, self.refresh if self.shared_windows else 1, negatives)
+        per_window = self.refresh if self.shared_windows else 1
+        return self._cut(rows, targets, per_window, self.times if self.trains_packs else None, negatives)
 
     def validation(self, batch_size: int) -> DataLoader[PackWindows]:
         """Every user up to `VALIDATION_USERS`; of more, as many by chance, always the same."""
@@ -153,7 +157,7 @@ class Windows:
         """Every user's rows from `begins` to `ends`, a new pack every k of them, or as `times` has it."""
 
         def cut(rows: Tensor) -> PackWindows:
-            packs = self._cut(rows, self.refresh, 1)
+            packs = self._cut(rows, self.refresh, 1, self.times)
             return packs._replace(sample=self._sample(packs))
 
         return _loader(self._served(begins, ends), batch_size, cut)
@@ -173,7 +177,12 @@ class Windows:
         return served
 
     def _cut(
-        self, rows: Tensor, targets: int, per_window: int, negatives: Tensor | None = None
+        self,
+        rows: Tensor,
+        targets: int,
+        per_window: int,
+        times: PackTimes | None,
+        negatives: Tensor | None = None,
     ) -> PackWindows:
         """`rows` int64 [B, 5]: first target, the user's first row, one past the last that may be seen, user, and one
         past the last that the context may hold.
@@ -183,24 +192,29 @@ class Windows:
         target = self._items_at(position, low, high)
         if self.ranking == "unseen":
             target = target * self.new[position.clamp(0, len(self.new) - 1)]
-        context = known[:, None] + torch.arange(-self.context_length, 0)
-        row, pack = (target != 0).any(dim=2).nonzero(as_tuple=True)
+        row, tile = (target != 0).any(dim=2).nonzero(as_tuple=True)
+        begin = position[row, tile, 0]
+        if times:
+            begin = begin.clamp(low[row], high[row] - 1)
+        own_known = torch.from_numpy(times.known)[begin] if times else begin
         # In training a row can hold many cuts, the last one at its end; in evaluation it holds just this.
-        before_end = (target.shape[1] - 1 - pack) * self.refresh
+        cut = self.context_length - 1 - (known[row] - own_known)
+        # What knows less than its row reaches back is left out; other epochs begin their rows elsewhere.
+        kept = cut >= 0
+        row, tile, begin = row[kept], tile[kept], begin[kept]
+        target, position = target[row, tile], position[row, tile]
         world, moment = (
-            self.trends.before(self.times.made[position[row, pack, 0].numpy()])
-            if self.trends and self.times
-            else (None, None)
+            self.trends.before(times.made[begin.numpy()]) if self.trends and times else (None, None)
         )
-        position = position[row, pack]
+        context = known[:, None] + torch.arange(-self.context_length, 0)
         history = position[:, per_window - 1 :: per_window, None] + torch.arange(-self.history, 0)
         return PackWindows(
             context=self._items_at(context, low, high),
             row=row,
-            cut=self.context_length - 1 - before_end,
-            known=known[row] - before_end,
+            cut=cut[kept],
+            known=own_known[kept],
             history=self._items_at(history, low[row], high[row]),
-            target=target[row, pack],
+            target=target,
             position=position,
             first_seen=self._first_seen(user, negatives),
             user=user,
