@@ -148,19 +148,34 @@ class Windows:
         users = np.random.default_rng(SEED).permutation(len(self.starts))[:VALIDATION_USERS]
         chosen = np.isin(np.arange(len(self.starts)), users)
         ends = np.where(chosen, self.split.test, self.split.validation)
-        return self._serving(self.split.validation, ends, batch_size)
+        return self._serving(self.split.validation, ends, batch_size, alike=not self.trends)
 
     def test(self, batch_size: int) -> DataLoader[PackWindows]:
         return self._serving(self.split.test, self.split.end, batch_size)
 
-    def _serving(self, begins: IntArray, ends: IntArray, batch_size: int) -> DataLoader[PackWindows]:
-        """Every user's rows from `begins` to `ends`, a new pack every k of them, or as `times` has it."""
+    def _serving(
+        self, begins: IntArray, ends: IntArray, batch_size: int, alike: bool = False
+    ) -> DataLoader[PackWindows]:
+        """Every user's rows from `begins` to `ends`, a new pack every k of them, or as `times` has it.
+
+        A batch is as wide as its longest pack; with `alike`, packs that are as long as each other come together.
+        """
 
         def cut(rows: Tensor) -> PackWindows:
             packs = self._cut(rows, self.refresh, 1, self.times)
+            width = 1 + max((packs.target != 0).any(dim=0).nonzero().flatten().tolist(), default=0)
+            packs = packs._replace(
+                history=packs.history[:, :width],
+                target=packs.target[:, :width],
+                position=packs.position[:, :width],
+            )
             return packs._replace(sample=self._sample(packs))
 
-        return _loader(self._served(begins, ends), batch_size, cut)
+        served = self._served(begins, ends)
+        if alike:
+            length = np.minimum(served[:, 2] - served[:, 0], self.refresh)
+            served = served[np.argsort(length, kind="stable")]
+        return _loader(served, batch_size, cut)
 
     def _served(self, begins: IntArray, ends: IntArray) -> IntArray:
         """The rows of `_cut` for every user's rows from `begins` to `ends`; with the world's state, in time order."""
