@@ -3,10 +3,12 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from mnet.toolchain.report.frontier import frontier_sections
 from mnet.toolchain.report.measured import measured_page
 from mnet.toolchain.training.evaluate import evaluate
 from tests.cli.test_mistakes import assert_mistake, mnet
@@ -90,6 +92,36 @@ def test_each_kind_of_figures_has_its_section(tmp_path: Path) -> None:
         "batch: ratio above 1.05 nowhere",
     ):
         assert text in html
+
+
+def test_quality_against_cost_is_drawn_for_models_of_one_data_set() -> None:
+    def evaluation(model: str, generator: str, static: float, pushed: float) -> dict[str, Any]:
+        values = {"static": static, "metanetwork": pushed, "cloud": 0.2, "popularity": 0.01}
+        metrics = {method: {"ndcg@10": {"mean": mean, "std": None}} for method, mean in values.items()}
+        return {
+            "dataset": "films",
+            "model": model,
+            "generators": [generator],
+            "equal_cost": "static",
+            "metrics": metrics,
+        }
+
+    def bench(generator: str, size: int, us: float) -> dict[str, Any]:
+        inference = {"baked_p50_us": us, "swappable_p50_us": us + 1}
+        sizes = {"program_bytes": size + 100, "baked_program_bytes": size}
+        return {"generator": generator, "target": "android", "inference": inference, **sizes}
+
+    evaluations = [evaluation("small", "a", 0.1, 0.12), evaluation("large", "b", 0.15, 0.16)]
+    benches = [bench("a", 1000, 10.0), bench("b", 9000, 50.0)]
+    (section,) = frontier_sections(evaluations, [*benches, bench("of no run here", 1, 1.0)])
+    assert section.tables[0].rows == [
+        ["small", "static", "1,000", "10.0", "0.1000"],
+        ["small", "metanetwork", "1,100", "11.0", "0.1200"],
+        ["large", "static", "9,000", "50.0", "0.1500"],
+        ["large", "metanetwork", "9,100", "51.0", "0.1600"],
+    ]
+    assert len(section.figures) == 2
+    assert not frontier_sections(evaluations, benches[:1]), "one device model is no frontier"
 
 
 @pytest.mark.parametrize("folder", ["", "none"])

@@ -22,6 +22,9 @@ def command(
 ) -> None:
     """Write one self-contained HTML page of quality, cost, and the command behind each figure.
 
+    With two device models or more of a data set, each as an evaluated run and its bundle, it draws quality against
+    bytes and microseconds on the device.
+
     Example: `mnet report runs/ml runs/ml-ablation bundles/ml -o report.html`
     """
     from mnet.export.bench.latency import bench_bundle
@@ -38,6 +41,9 @@ def command(
         benches = [bench_bundle(bundle, swaps, lambda: progress.advance(task)) for bundle in bundles]
     for bench, bundle in zip(benches, bundles, strict=True):
         bench.memory = measure_memory(bundle)
-    benched = [(bench, bench.report(bundle)) for bench, bundle in zip(benches, bundles, strict=True)]
+    benched = [
+        (bench, bench.report(bundle) | {"generator": bundle.manifest.model.metadata.get("generator")})
+        for bench, bundle in zip(benches, bundles, strict=True)
+    ]
     out.write_text(measured_page(runs, benched).html(), encoding="utf-8")
     typer.echo(f"report: {out}")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -61,6 +61,29 @@ def lines(
             axes.axvline(mark, color=_INK, linestyle="--", linewidth=1)
         if logarithmic:
             axes.set_xscale("log", base=2)
+        axes.legend()
+
+    return _svg(draw, x, y)
+
+
+class Point(NamedTuple):
+    """A value `y` at `x` (any unit, named by the axes), with an error bar of `error` to either side."""
+
+    x: float
+    y: float
+    error: float = 0.0
+
+
+def points(series: Mapping[str, Sequence[Point]], *, x: str, y: str, ceiling: float | None = None) -> str:
+    """Points of at most as many kinds as PALETTE has colours; `ceiling` draws a dashed horizontal line. Returns SVG."""
+    assert len(series) <= len(PALETTE)
+
+    def draw(axes: Axes) -> None:
+        for (label, found), colour in zip(series.items(), PALETTE, strict=False):
+            at, values, errors = zip(*found, strict=True)
+            axes.errorbar(at, values, errors, fmt="o", color=colour, label=label, capsize=3)
+        if ceiling is not None:
+            axes.axhline(ceiling, color=_INK, linestyle="--", linewidth=1)
         axes.legend()
 
     return _svg(draw, x, y)

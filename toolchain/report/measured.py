@@ -13,6 +13,7 @@ from mnet.export.bench.latency_tables import bench_table
 from mnet.export.bench.matrix import COLUMNS, cell_texts
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.report.figures import Line, bars, histograms, lines
+from mnet.toolchain.report.frontier import frontier_sections
 from mnet.toolchain.report.page import Card, Page, Section, Table
 from mnet.toolchain.training.bootstrap import gain_text
 from mnet.toolchain.training.evaluate import figure_text, seeds_text
@@ -40,7 +41,11 @@ def measured_page(folders: Sequence[Path], benched: Sequence[Benched]) -> Page:
             "What that gains, and what it costs."
         ),
         cards=[*_quality_cards(evaluation), *_bench_cards(benched)],
-        sections=[*sections, *bench_sections(benched)],
+        sections=[
+            *sections,
+            *frontier_sections(evaluations, [report for _, report in benched]),
+            *bench_sections(benched),
+        ],
     )
 
 

@@ -30,7 +30,8 @@ Values = dict[str, FloatArray]
 def evaluate(paths: Sequence[Path], console: Console, methods: str = "all") -> dict[str, Any]:
     """Test every run in `paths`; leave `evaluation.json` and `evaluation.png` in the first of them.
 
-    Returns `task, dataset, model, settings, seeds, queries, equal_cost`, the method that gains are over; `metrics`
+    Returns `task, dataset, model, settings, seeds`, the checkpoints' fingerprints as `generators`, `queries`,
+    `equal_cost`, the method that gains are over; `metrics`
     {method: {metric: {mean, std}}}, std null of a single seed; `gain` {method: {metric: {relative, low, high, p} |
     null}} over the equal-cost method, and `gain_over_static` the same over the static model. Raises UserError when
     the runs are not seeds of one config.
@@ -47,6 +48,7 @@ def evaluate(paths: Sequence[Path], console: Console, methods: str = "all") -> d
         "model": config.model.name,
         "settings": config.task.settings,
         "seeds": [run.config.seed for run in runs],
+        "generators": [run.fingerprint for run in runs],
         "queries": len(owners),
         "equal_cost": config.equal_cost,
         "metrics": {
