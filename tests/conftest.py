@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from mnet.toolchain.fleet.processes import ServerProcess
+from tests.mnet_command import Mnet
 from tests.once import made_once
 from tests.skipped import pytest_sessionfinish, pytest_terminal_summary
 from tests.slow import pytest_collection_modifyitems, pytest_configure
@@ -66,6 +67,12 @@ def _one_thread() -> None:
 def _no_terminal() -> None:
     """The workers of pytest-xdist have the width of a terminal in the environment; what is tested here has none."""
     os.environ.pop("COLUMNS", None)
+
+
+@pytest.fixture
+def mnet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Mnet:
+    """The command, in this process: `code, out, err = mnet("verify", bundle)`."""
+    return Mnet(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import json
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import safetensors.torch
@@ -13,10 +13,9 @@ from torch import Tensor, nn
 import mnet as public
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.own_module import input_shape, load_examples, load_module, read_state
-from tests.export.conftest import Mnet, mnet
 from tests.export.strangers import MobileNet
+from tests.mnet_command import Mnet
 
-__all__ = ["mnet"]
 BUILD = "tests.export.strangers:MobileNet"
 
 
@@ -126,12 +125,12 @@ def test_examples_are_a_function_a_file_or_drawn(tmp_path: Path) -> None:
     module = MobileNet()
     assert len(load_examples(f"{__name__}:several", [], module)) == 2
     assert len(load_examples(f"{__name__}:one_tensor", [], module)[0]) == 1
-    (first,), (again,) = (load_examples(f"{__name__}:example", [], module) for _ in range(2))
+    first, again = (cast(Any, load_examples(f"{__name__}:example", [], module)[0]) for _ in range(2))
     assert torch.equal(first["image"], again["image"])
     safetensors.torch.save_file(example(), tmp_path / "e.safetensors")
-    (stored,) = load_examples(str(tmp_path / "e.safetensors"), [], module)
+    (stored,) = cast(Any, load_examples(str(tmp_path / "e.safetensors"), [], module))
     assert stored["image"].shape == (1, 3, 16, 16)
-    drawn = load_examples(None, ["image:float32[1,3,16,16]", "ids:int64[1,200]<30"], module)
+    drawn: Any = load_examples(None, ["image:float32[1,3,16,16]", "ids:int64[1,200]<30"], module)
     assert [{name: (each.dtype, each.shape) for name, each in some.items()} for some in drawn] == [
         {"image": (torch.float32, (1, 3, 16, 16)), "ids": (torch.int64, (1, 200))}
     ] * 2

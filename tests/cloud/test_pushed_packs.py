@@ -22,9 +22,7 @@ from mnet.toolchain.fleet.processes import ServerProcess
 from mnet.toolchain.phone.client import CloudClient
 from mnet.toolchain.phone.phone import Phone
 from mnet.toolchain.phone.updater import Updater
-from tests.export.conftest import Mnet, mnet
-
-__all__ = ["mnet"]
+from tests.mnet_command import Mnet
 
 
 @pytest.fixture(scope="module")

@@ -1,19 +1,25 @@
 """The demo, small but whole: real processes, the real runtime, and a report that says what happened."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from mnet.toolchain.demo.story import tell
+from mnet.toolchain.cli.app import main
 from mnet.toolchain.training.run import load_run
 
 
 @pytest.fixture(scope="module")
 def story(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demo")
-    tell(load_run(tiny_run).config, out, devices=3, console=Console(quiet=True))
+    config = load_run(tiny_run).config
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mnet.toolchain.cli.demo.read_settings", lambda *_: config)
+        patch.setattr(sys, "argv", ["mnet", "demo", "--users", "3", "--out", str(out)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert not ended.value.code
     return out
 
 

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.markdown import ROOT, blocks, command_lines, files
-from tests.export.conftest import Mnet, mnet
-
-__all__ = ["mnet"]
+from tests.mnet_command import Mnet
 
 
 def test_every_command(mnet: Mnet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

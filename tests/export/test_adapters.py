@@ -16,7 +16,7 @@ from mnet.toolchain.errors import UserError
 from mnet.toolchain.own_module import export_own
 from mnet.toolchain.own_pack import own_pack
 from tests.export.adapters import LENGTH, build, write_adapter
-from tests.export.conftest import Mnet
+from tests.mnet_command import Mnet
 
 peft = pytest.importorskip("peft", reason="PEFT, which injects LoRA, is not installed")
 

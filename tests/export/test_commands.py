@@ -10,8 +10,8 @@ import pytest
 from mnet.export.exporter import export_bundle
 from mnet.export.format.bundle import Bundle
 from mnet.export.targets import target_names
-from tests.export.conftest import Mnet
 from tests.export.ranker import Ranker, ranker_spec
+from tests.mnet_command import Mnet
 
 
 @pytest.fixture

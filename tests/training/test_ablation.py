@@ -1,5 +1,6 @@
 """The ablation: each variant is what it says, and its figures are what they say."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from mnet.toolchain.training.config import load_config
 from mnet.toolchain.training.run import load_run
 from mnet.toolchain.training.scorers import GeneratedScorer
 from mnet.toolchain.training.successive_releases import ReleasedScorer, top_columns, without_newest
+from tests.mnet_command import Mnet
 
 QUIET = Console(quiet=True)
 
@@ -29,11 +31,12 @@ def test_a_variant_has_its_parts_and_no_others(config_file: Path) -> None:
 
 
 def test_the_report_has_every_variant_and_smoothing_halves_the_steps(
-    config_file: Path, tmp_path: Path
+    mnet: Mnet, config_file: Path, tmp_path: Path
 ) -> None:
-    overrides = ["metanetwork.fit.epochs=2"]
-    report = ablate(load_config(str(config_file), overrides), tmp_path / "ablation", QUIET)
-    rows = report["variants"]
+    short = ("--set", "metanetwork.fit.epochs=2")
+    code, out, _ = mnet("ablate", config_file, *short, "--out", tmp_path / "ablation", "--json")
+    rows = json.loads(out)["variants"]
+    assert code == 0
     assert list(rows) == list(VARIANTS)
     for row in rows.values():
         assert len(row["curve"]) == 2
@@ -54,7 +57,7 @@ def test_each_release_of_a_device_keeps_its_share_of_the_one_before(small_run: P
     data = load_data(run.config)
     scorer = GeneratedScorer(run.task, run.metanetwork)
     smoothed = ReleasedScorer(scorer, 0.5)
-    device, last = -1, {}
+    device, last = -1, dict[str, torch.Tensor]()
     for batch in build_task(run.config, run.facts).splits(data, run.static).test(7):
         expected = []
         for pack, owner in enumerate(run.task.devices(batch).tolist()):

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.training.recipe import train
-from mnet.toolchain.training.room import room, room_rows
+from mnet.toolchain.training.room import room_rows
 from mnet.toolchain.training.run import load_run
+from tests.mnet_command import Mnet
 from tests.tasks.images import grey_images
 from tests.training.test_on_device import config
 
@@ -42,10 +43,12 @@ def test_labelled_images_are_of_the_devices_own_kind(run: Path) -> None:
 
 
 def test_an_oracle_that_may_change_everything_learns_the_devices_images(
-    run: Path, monkeypatch: pytest.MonkeyPatch
+    mnet: Mnet, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mnet.toolchain.training.room.JUDGED", 20)
-    report = room(run, 2, 64, QUIET)
+    code, out, _ = mnet("room", run, "--devices", 2, "--samples", 64, "--json")
+    report = json.loads(out)
+    assert code == 0
     parts = ["last layer", "first layer", "what the run generates", "all"]
     assert list(report["values"]) == ["static", "static, true prior", *parts]
     assert list(report["gain"]) == parts

@@ -110,7 +110,8 @@ def _adaptation(run: Run, splits: Splits[Any], rounds: int, console: Console) ->
     devices = {}
     for count in DEVICES:
         spent: dict[str, list[float]] = {"generation_ms": [], "fine_tuning_ms": []}
-        batches = _rounds(splits.test(count), rounds)
+        # A batch of users without a test holds no pack.
+        batches = _rounds((each for each in splits.test(count) if len(run.task.devices(each))), rounds)
         for batch in track(batches, f"adapting {count}", total=rounds + 1, console=console):
             packs = len(run.task.devices(batch))
             for name, method in zip(spent, (generate, tune), strict=True):

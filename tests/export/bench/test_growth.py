@@ -9,7 +9,7 @@ from mnet.export.bench.growth import KB, MB, Point, against_the_rule, knees, mea
 from mnet.export.bench.growth_tables import COLUMNS, growth_table, knee_lines, plot_growth
 from mnet.export.bench.latency import bench_bundle
 from mnet.export.format.errors import BundleError
-from tests.export.conftest import Mnet
+from tests.mnet_command import Mnet
 
 # Rows as `measure_point` makes them, of two bindings: as inputs the ratio grows and one point is noise.
 RATIOS = {"input": (1.06, 1.04, 1.2, 2.0), "bytes": (1.01, 1.0, 0.99, 1.02)}
