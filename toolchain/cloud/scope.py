@@ -1,4 +1,4 @@
-"""Whom a roll-out is for: the devices of a list, of a cohort, or all; and which pack a newcomer is due."""
+"""Which devices a roll-out is for: those of a list, of a cohort, or all; and which pack a newcomer is due."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
