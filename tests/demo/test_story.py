@@ -1,12 +1,23 @@
 """The demo, small but whole: real processes, the real runtime, and a report that says what happened."""
 
 import json
+<<<<<<< HEAD
 import sys
+=======
+import shutil
+>>>>>>> dd9a2da (Let a demo wait for phones that are at work, leave what is done when it is interrupted, and claim what its intervals hold)
 from pathlib import Path
 
 import pytest
 
+<<<<<<< HEAD
 from mnet.toolchain.cli.app import main
+=======
+from mnet.toolchain.demo.page import _headline
+from mnet.toolchain.demo.story import tell
+from mnet.toolchain.errors import UserError
+from mnet.toolchain.fleet.processes import ServerProcess, SimulateProcess
+>>>>>>> dd9a2da (Let a demo wait for phones that are at work, leave what is done when it is interrupted, and claim what its intervals hold)
 from mnet.toolchain.training.run import load_run
 
 
@@ -39,3 +50,37 @@ def test_the_page_needs_nothing_from_elsewhere(story: Path) -> None:
     assert "<svg" in page
     for outside in ("<script", "<link", "src=", "@import", "url(http"):
         assert outside not in page
+
+
+def test_a_phone_that_dies_leaves_a_report_of_what_was_done_and_a_way_to_resume(
+    story: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dying(SimulateProcess):
+        """The second process of phones is killed at once."""
+
+        def __init__(
+            self, server: ServerProcess, run: Path, bundle: Path, log: Path, skip: int, devices: int
+        ) -> None:
+            super().__init__(server, run, bundle, log, skip, devices)
+            if skip:
+                self.process.kill()
+
+    out = shutil.copytree(story, tmp_path / "demo")
+    monkeypatch.setattr("mnet.toolchain.demo.story.SimulateProcess", Dying)
+    config = load_run(out / "run").config
+    with pytest.raises(UserError, match=r"ended with -9 .* rerun the same command to resume"):
+        tell(config, out, devices=4, console=Console(quiet=True))
+    report = json.loads((out / "report.json").read_text())
+    assert 1 <= report["devices"] <= 2
+    assert "interrupted" in report["note"]
+    assert report["note"] in (out / "report.html").read_text()
+
+
+def test_headlines_claim_no_more_than_the_figures() -> None:
+    def page(low: float, quick: bool = False) -> str:
+        gain = {"kind": "gain", "relative": 0.1, "low": low, "high": 0.3, "p": 0.1}
+        return _headline({"quick": quick, "devices": 8, "quality": {"after the drift": {"gain": gain}}})
+
+    assert page(0.02) == "The model follows its user"
+    assert page(-0.02) == "8 phones show no gain after the drift"
+    assert page(0.02, quick=True) == "The whole loop runs on this machine"

@@ -59,7 +59,7 @@ def test_a_phone_swaps_in_what_its_photos_give(
     file = tmp_path / "contexts.jsonl"
     file.write_text("\n".join(json.dumps(context) for context in contexts))
     with PhoneProcess(image_server, bundle.path, tmp_path / "phone", samples=str(file), once=True) as phone:
-        phone.next_event("stopped", timeout_s=300.0)
+        phone.next_event("stopped", silence_s=300.0)
     assert [event["event"] for event in phone.events if event["event"] in ("uploaded", "refused")] == [
         "uploaded"
     ] * 3

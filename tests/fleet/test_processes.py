@@ -82,7 +82,7 @@ def test_soak_every_output_belongs_to_one_version(
     with PhoneProcess(
         server, tiny_bundle, tmp_path / "phone", samples=samples, once=True, period_s=0
     ) as phone:
-        phone.next_event("stopped", timeout_s=60 + swaps)
+        phone.next_event("stopped", silence_s=60 + swaps)
     swapped = [event for event in phone.events if event["event"] == "swapped"]
     inferred = [event for event in phone.events if event["event"] == "inferred"]
     assert [event["version"] for event in swapped] == list(range(1, swaps + 1))

@@ -86,7 +86,7 @@ def test_a_stranger_is_served_and_swapped(task: str, model: str, target: str, tm
         ServerProcess(path, bundle.path, tmp_path / "server") as server,
         PhoneProcess(server, bundle.path, tmp_path / "phone", samples=str(contexts), once=True) as phone,
     ):
-        phone.next_event("stopped", timeout_s=240.0)
+        phone.next_event("stopped", silence_s=240.0)
         events: list[dict[str, Any]] = list(phone.events)
     assert not [event for event in events if event["event"] == "refused"]
     assert [event["version"] for event in events if event["event"] == "swapped"] == [1, 2, 3]

@@ -7,6 +7,7 @@ import typer
 
 from mnet.toolchain.cli._settings import read_settings
 from mnet.toolchain.console import Printer, text_table
+from mnet.toolchain.errors import UserError
 
 PANEL = "Train"
 
@@ -19,16 +20,22 @@ def command(
         str | None, typer.Option(help="`NAME=PATH`: real data, e.g. `movielens-100k=u.data`.")
     ] = None,
     users: Annotated[int, typer.Option(min=2, help="How many users to replay on host phones.")] = 240,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Show that it works, in a minute: few users, and no claim of a gain."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
 ) -> None:
     """Run the whole story on this machine: train, export, serve, push, hot-swap; write report.html.
 
-    It needs no network and no data.
+    It needs no network and no data, and takes about four minutes on two quiet cores. Rerun to resume.
 
     Example: `mnet demo --data movielens-100k=ml-100k`
     """
     name = data.partition("=")[0] if data else "synthetic-drift"
-    config = read_settings(f"{name}/sasrec", [data] if data else None)
+    if quick and data:
+        raise UserError("--quick is for the made-up data; leave out --data, or --quick")
+    config = read_settings(f"{name}/sasrec", [data] if data else None, ["data.users=200"] if quick else [])
 
     import json
 
@@ -38,7 +45,11 @@ def command(
     from mnet.toolchain.demo.story import tell
 
     console = Printer(stderr=True)
-    report = tell(config, out, users, console)
+    console.print(
+        "Trains two models, exports and times an Android bundle, starts a server, and replays users on host phones: "
+        f"about {'one minute' if quick else 'four minutes'} on two quiet cores. Rerun to resume."
+    )
+    report = tell(config, out, min(users, 24) if quick else users, console, quick)
     if as_json:
         print(json.dumps(report))
         return
@@ -52,4 +63,6 @@ def command(
     cost.add_row("upload to swapped, p50", f"{push['upload_to_swap_ms']['p50']:.0f} ms")
     for table in (quality, cost):
         Printer().print(table)
+    if report["note"]:
+        Printer().print(report["note"])
     Printer().print(f"report: {out / 'report.html'}")

@@ -50,11 +50,13 @@ class SyntheticDrift:
     seed: int = 7
 
 
-def load_synthetic_drift(path: Path | None = None) -> Interactions:
-    """The data set as its defaults describe it. Raises UserError for any path."""
+def load_synthetic_drift(path: Path | None = None, users: int = SyntheticDrift.users) -> Interactions:
+    """The data set as its defaults describe it, with so many users. Raises UserError for any path."""
     if path is not None:
         raise UserError(f"synthetic-drift is made up on the spot and reads no file; drop {path}")
-    return draw_synthetic_drift(SyntheticDrift())
+    if type(users) is not int or not 20 <= users <= 100_000:
+        raise UserError(f"synthetic-drift: data.users is a number from 20 to 100000, not {users!r}")
+    return draw_synthetic_drift(SyntheticDrift(users=users))
 
 
 def draw_synthetic_drift(spec: SyntheticDrift) -> Interactions:

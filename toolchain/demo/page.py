@@ -10,27 +10,46 @@ from mnet.toolchain.report.measured import device_cards, inference_figure
 from mnet.toolchain.report.page import Card, Page, Section, Table
 from mnet.toolchain.training.bootstrap import gain_text
 
-NAMES = {"static": "static model", "first": "first push kept", "live": "swapped at every push"}
+NAMES = {
+    "static": "static model",
+    "default": "default pack",
+    "first": "first push kept",
+    "live": "swapped at every push",
+}
 STRETCH = 5
 
 
-def demo_page(findings: Findings, bench: Bench, report: dict[str, Any]) -> Page:
-    """The report page of one demo; `report` is what `report.json` holds."""
-    return Page(
-        title="The model follows its user",
-        lead=(
+def demo_page(report: dict[str, Any], bench: Bench | None, findings: Findings | None) -> Page:
+    """The report page of one demo; `report` is what `report.json` holds. What was not reached is None."""
+    lead = f"{report['model']} on {report['dataset']}."
+    if findings:
+        lead = (
             f"{report['model']} on {report['dataset']}: {report['devices']} host phones on the real "
             "ExecuTorch runtime uploaded what their users did lately, and hot-swapped the weights that the "
             "cloud generated."
-        ),
-        cards=_cards(report),
-        sections=(
-            _quality(findings, report),
-            _inference(bench, report),
-            _push(findings, report),
+        )
+    return Page(
+        title=_headline(report) if findings else "An unfinished demo",
+        lead=f"{lead} {report['note']}".strip(),
+        cards=_cards(report) if findings else (),
+        sections=[
+            *([_quality(findings, report)] if findings else []),
+            *([_inference(bench, report)] if bench else []),
+            *([_push(findings, report)] if findings else []),
             _method(),
-        ),
+        ],
     )
+
+
+def _headline(report: dict[str, Any]) -> str:
+    """What the figures say, and no more: a gain is one only where its interval lies above zero."""
+    if report["quick"]:
+        return "The whole loop runs on this machine"
+    phase, quality = list(report["quality"].items())[-1]
+    gain = quality["gain"]
+    if gain is not None and gain["low"] > 0:
+        return "The model follows its user"
+    return f"{report['devices']} phones show no gain {phase}"
 
 
 def quality_rows(report: dict[str, Any]) -> list[list[str]]:
@@ -47,17 +66,22 @@ def quality_header(report: dict[str, Any]) -> list[str]:
 
 
 def _cards(report: dict[str, Any]) -> list[Card]:
-    phase, quality = list(report["quality"].items())[-1]
     bench, push = report["bench"], report["push"]
+    phases = {} if report["quick"] else report["quality"]
     return [
-        Card(
-            gain_text(quality["gain"]).partition(" ")[0],
-            f"{report['metric'].upper()} against the static model, {phase}",
-        ),
+        *(_gain_card(report["metric"].upper(), phase, quality) for phase, quality in phases.items()),
         *device_cards(bench),
         Card(f"{push['payload_bytes'] / 1024:.1f} KiB", "one push"),
         Card(f"{push['upload_to_swap_ms']['p50']:.0f} ms", "from upload to swapped, on loopback"),
     ]
+
+
+def _gain_card(metric: str, phase: str, quality: dict[str, Any]) -> Card:
+    gain = quality["gain"]
+    value, _, interval = gain_text(gain).partition(" ")
+    if gain is not None and gain["low"] <= 0 <= gain["high"]:
+        value = "no difference shown"
+    return Card(value, f"{metric} against the static model, {phase}; 95 % {interval}")
 
 
 def quality_figure(findings: Findings, report: dict[str, Any]) -> str:
@@ -72,6 +96,7 @@ def quality_figure(findings: Findings, report: dict[str, Any]) -> str:
         x=f"interactions since the {'drift' if drifts else 'training date'}",
         y=report["metric"].upper(),
         mark=0 if drifts else None,
+        from_zero=True,
     )
 
 
@@ -80,8 +105,9 @@ def _quality(findings: Findings, report: dict[str, Any]) -> Section:
         title="What it gains",
         text=(
             f"{report['metric'].upper()} of {report['questions']}, over the same "
-            "interactions: by the static model trained alone, and on the phones under the first push and under "
-            "the newest one. Bands show one standard error over users."
+            "interactions: by the static model trained alone, and on the phones under the default pack that they were "
+            "shipped with, under the first push and under the newest one. What the default pack gains is better "
+            "training; what comes on top of it is personal. Bands show one standard error over users."
         ),
         tables=[Table(quality_header(report), quality_rows(report))],
         figures=[quality_figure(findings, report)],

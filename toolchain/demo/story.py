@@ -8,12 +8,14 @@ from typing import Any
 
 from rich.console import Console
 
-from mnet.export.bench.latency import bench_bundle
+from mnet.export.bench.latency import Bench, bench_bundle
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.manifest import MANIFEST_FILE
 from mnet.toolchain.console import Bars
 from mnet.toolchain.demo.findings import Findings
 from mnet.toolchain.demo.page import demo_page, quality_figure
 from mnet.toolchain.errors import UserError
-from mnet.toolchain.fleet.processes import Event, ServerProcess, SimulateProcess
+from mnet.toolchain.fleet.processes import Event, ProcessEnded, ServerProcess, SimulateProcess
 from mnet.toolchain.fleet.timelines import draw_timelines, shards
 from mnet.toolchain.report.figures import standalone
 from mnet.toolchain.tasks import find_task
@@ -25,15 +27,18 @@ from mnet.toolchain.training.run import load_run
 
 SWAPS = 400
 PROCESSES = 2
+QUICK = "A quick run, trained on few users: it shows that everything works, not what it gains."
 
 
-def tell(config: Config, out: Path, devices: int, console: Console) -> dict[str, Any]:
-    """Run the story into `out` and return its figures, as `report.json` holds them.
+def tell(config: Config, out: Path, devices: int, console: Console, quick: bool = False) -> dict[str, Any]:
+    """Run the story into `out` and return its figures, as `report.json` holds them; `quick` claims no gain.
 
-    Of the config's methods only the two that the phones compare are trained.
+    Of the config's methods only the two that the phones compare are trained. `report.json` and `report.html` hold what
+    is done at any time; the same call resumes a story that was interrupted.
 
     Leaves `run/`, `bundle/`, `report.json`, `report.html` and `quality.svg`. Raises UserError.
     """
+    swaps = SWAPS // 4 if quick else SWAPS
     if config.metanetwork is None:
         raise UserError(f"{config.name} trains no MetaNetwork; the demo needs one")
     config = config.model_copy(update=dict.fromkeys(("cloud", "distillation", "fine_tuning", "direct")))
@@ -41,32 +46,70 @@ def tell(config: Config, out: Path, devices: int, console: Console) -> dict[str,
     data = load_data(config)
     task = build_task(config, find_task(config.task.name).facts(data))
     task.timelines(data)  # a task without any is refused before anything is trained
-    console.rule("1  Train the device model and its MetaNetwork")
-    train(config, run, console)
-    console.rule("2  Export an Android bundle with swappable weights")
-    bundle = export_run(run, "android", folder, lambda line: console.print(f"  {line}"))
-    console.rule("3  Measure on the real runtime: constant against swappable weights")
-    with Bars(console) as progress:
-        bar = progress.add_task("swaps", total=SWAPS)
-        bench = bench_bundle(bundle, SWAPS, lambda: progress.advance(bar))
-    console.rule("4  Serve, and let phones drift, upload and swap")
-    findings = Findings.of(_replay(run, folder, devices, console), task.metrics[0])
-    report = {
+    known = {
         "dataset": config.data.name,
         "model": config.model.name,
         "questions": task.questions,
         "seed": config.seed,
-        "bench": bench.report(bundle),
-        **findings.report(),
+        "quick": quick,
     }
-    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    (out / "report.html").write_text(demo_page(findings, bench, report).html(), encoding="utf-8")
-    (out / "quality.svg").write_text(standalone(quality_figure(findings, report)), encoding="utf-8")
+    console.rule("1  Train the device model and its MetaNetwork")
+    train(config, run, console)
+    _leave(out, {**known, "note": _only("the training")})
+    console.rule("2  Export an Android bundle with swappable weights")
+    bundle = _exported(run, folder, console)
+    console.rule("3  Measure on the real runtime: constant against swappable weights")
+    with Bars(console) as progress:
+        bar = progress.add_task("swaps", total=swaps)
+        bench = bench_bundle(bundle, swaps, lambda: progress.advance(bar))
+    known["bench"] = bench.report(bundle)
+    _leave(out, {**known, "note": _only("training and timing")}, bench)
+    console.rule("4  Serve, and let phones drift, upload and swap")
+    events: list[Event] = []
+    try:
+        _replay(run, folder, devices, events, console)
+    except BaseException as error:
+        if any(event["event"] == "swapped" for event in events):
+            findings = Findings.of(events, task.metrics[0])
+            cut = "The phones were interrupted, and this is what they had done. Rerun the same command for the rest."
+            _leave(out, {**known, **findings.report(), "note": cut}, bench, findings)
+        if isinstance(error, ProcessEnded):
+            raise UserError(
+                f"{error} -- what is done is in {out}; rerun the same command to resume"
+            ) from None
+        raise
+    findings = Findings.of(events, task.metrics[0])
+    report = {**known, **findings.report(), "note": QUICK if quick else ""}
+    _leave(out, report, bench, findings)
     return report
 
 
-def _replay(run: Path, bundle: Path, devices: int, console: Console) -> list[Event]:
-    """Start the server and the phones as processes of their own; everything that the phones reported."""
+def _only(what: str) -> str:
+    return f"Only {what} has been done so far. Rerun the same command for the rest."
+
+
+def _leave(
+    out: Path, report: dict[str, Any], bench: Bench | None = None, findings: Findings | None = None
+) -> None:
+    """Write what is known by now."""
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (out / "report.html").write_text(demo_page(report, bench, findings).html(), encoding="utf-8")
+    if findings:
+        (out / "quality.svg").write_text(standalone(quality_figure(findings, report)), encoding="utf-8")
+
+
+def _exported(run: Path, folder: Path, console: Console) -> Bundle:
+    """The run's Android bundle: that of an earlier, interrupted story, or a new one."""
+    if (folder / MANIFEST_FILE).is_file():
+        bundle = Bundle.load(folder)
+        if bundle.manifest.model.metadata.get("generator") == load_run(run).fingerprint:
+            console.print("  exported before")
+            return bundle
+    return export_run(run, "android", folder, lambda line: console.print(f"  {line}"))
+
+
+def _replay(run: Path, bundle: Path, devices: int, events: list[Event], console: Console) -> None:
+    """Start the server and the phones as processes of their own; `events` gets everything that the phones report."""
     available = len(draw_timelines(load_run(run)))
     devices = min(devices, available)
     with (
@@ -83,12 +126,12 @@ def _replay(run: Path, bundle: Path, devices: int, console: Console) -> list[Eve
             )
             for skip, count in parts
         ]
+        running.callback(lambda: events.extend(event for phone in phones for event in phone.events))
         task = progress.add_task("phones", total=devices)
         for turn in range(max(count for _, count in parts)):
             for phone, (_, count) in zip(phones, parts, strict=True):
                 if turn < count:
-                    phone.next_event("replayed", timeout_s=300.0)
+                    phone.next_event("replayed")
                     progress.advance(task)
         for phone in phones:
             phone.next_event("simulated")  # by then it has tidied up
-        return [event for phone in phones for event in phone.events]

@@ -1,6 +1,7 @@
 """`mnet serve` and `mnet device` as processes of their own, read through their JSON lines."""
 
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -31,19 +32,34 @@ class JsonProcess:
         self._log = log
         command = [sys.executable, "-m", module, *arguments, "--json"]
         with log.open("ab") as stderr:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)  # noqa: S603
+            # Two pools of threads on the same cores wait for each other: one thread a process, unless told otherwise.
+            alone = {"OMP_NUM_THREADS": "1", **os.environ}
+            self.process = subprocess.Popen(  # noqa: S603
+                command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=alone
+            )
         assert self.process.stdout is not None
         self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
         self._reader.start()
 
-    def next_event(self, name: str, timeout_s: float = 60.0) -> Event:
-        """The next event of that name not yet waited for, past any others. Raises ProcessEnded."""
-        deadline = time.monotonic() + timeout_s
+    def next_event(self, name: str, silence_s: float = 60.0) -> Event:
+        """The next event of that name not yet waited for, past any others, however long a busy machine takes.
+
+        Raises ProcessEnded when the process ends, or prints nothing for `silence_s`; until its first event it may
+        also compute.
+        """
+        moved, computed = time.monotonic(), -1.0
         while True:
             try:
-                event = self._unread.get(timeout=max(0.0, deadline - time.monotonic()))
+                event = self._unread.get(timeout=min(1.0, silence_s))
             except queue.Empty:
-                raise self._ended(f"printed no {name!r} within {timeout_s:.0f} s") from None
+                if not self.events and (now := _cpu_s(self.process.pid)) > computed:
+                    moved, computed = time.monotonic(), now
+                elif time.monotonic() - moved > silence_s:
+                    raise self._ended(
+                        f"printed nothing for {silence_s:.0f} s, and {name!r} was awaited"
+                    ) from None
+                continue
+            moved = time.monotonic()
             if event is None:
                 self._unread.put(None)
                 raise self._ended(f"ended with {self.process.wait()} before {name!r}")
@@ -93,6 +109,15 @@ class JsonProcess:
         return ProcessEnded(f"{self._name} {what}: {last}")
 
 
+def _cpu_s(process: int) -> float:
+    """Seconds of CPU that a process has used; 0 where the system does not tell."""
+    try:
+        after_name = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class ServerProcess(JsonProcess):
     """`mnet serve`; ready when constructed, with its `url` and the files of its two keys."""
 
@@ -105,7 +130,7 @@ class ServerProcess(JsonProcess):
         arguments += [] if run is None else [str(run)]
         super().__init__([*arguments, *options], state / "server.log")
         try:
-            ready = self.next_event("ready", timeout_s=180.0)
+            ready = self.next_event("ready", silence_s=180.0)
         except ProcessEnded:
             self.stop()
             raise
@@ -158,7 +183,7 @@ class LightProcess(JsonProcess):
         words = [url, str(enrolment_key), bundle, str(samples), str(count), str(seed)]
         super().__init__(words, log, "mnet.toolchain.fleet.light_phones")
         try:
-            self.next_event("ready", timeout_s=30.0 + count)
+            self.next_event("ready", silence_s=30.0 + count)
         except ProcessEnded:
             self.stop()
             raise

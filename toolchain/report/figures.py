@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 # Text and axes are drawn in this colour, which the SVG then replaces by CSS `currentColor`.
 _INK = "#010203"
+_NAME_HEIGHT = 0.085  # of the height of the axes
 PALETTE = ("#7f8c9b", "#e08a1e", "#2f6fed", "#1a9c6b", "#b5479d")
 
 _STYLE: Any = {
@@ -43,11 +44,17 @@ class Line:
 
 
 def lines(
-    series: Sequence[Line], *, x: str, y: str, mark: float | None = None, logarithmic: bool = False
+    series: Sequence[Line],
+    *,
+    x: str,
+    y: str,
+    mark: float | None = None,
+    logarithmic: bool = False,
+    from_zero: bool = False,
 ) -> str:
-    """At most as many curves as PALETTE has colours; `mark` draws a dashed vertical line. Returns SVG text.
+    """At most as many curves as PALETTE has colours, each named at its end. Returns SVG text.
 
-    With `logarithmic` the x axis is.
+    `mark` draws a dashed vertical line; with `logarithmic` the x axis is; `from_zero` starts the y axis at 0.
     """
     assert len(series) <= len(PALETTE)
 
@@ -61,7 +68,9 @@ def lines(
             axes.axvline(mark, color=_INK, linestyle="--", linewidth=1)
         if logarithmic:
             axes.set_xscale("log", base=2)
-        axes.legend()
+        if from_zero:
+            axes.set_ylim(bottom=0)
+        _name_ends(axes, series)
 
     return _svg(draw, x, y)
 
@@ -87,6 +96,28 @@ def points(series: Mapping[str, Sequence[Point]], *, x: str, y: str, ceiling: fl
         axes.legend()
 
     return _svg(draw, x, y)
+
+
+def _name_ends(axes: Axes, series: Sequence[Line]) -> None:
+    """Each curve's name right of its end; names that would lie on each other are moved apart."""
+    low, high = axes.get_ylim()
+    ends = np.array([(line.y[-1] - low) / (high - low) if len(line.y) else 0.0 for line in series])
+    order = np.argsort(ends, kind="stable")
+    places = ends[order]
+    for k in range(1, len(places)):
+        places[k] = max(places[k], places[k - 1] + _NAME_HEIGHT)
+    places -= max(0.0, places[-1] - 1.0)
+    for place, index in zip(places, order, strict=True):
+        axes.annotate(
+            series[index].label,
+            (1.0, float(place)),
+            xycoords="axes fraction",
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            color=PALETTE[index],
+            annotation_clip=False,
+        )
 
 
 def bars(labels: Sequence[str], values: Sequence[float], errors: Sequence[float], *, x: str) -> str:
