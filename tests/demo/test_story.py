@@ -1,23 +1,18 @@
 """The demo, small but whole: real processes, the real runtime, and a report that says what happened."""
 
 import json
-<<<<<<< HEAD
-import sys
-=======
 import shutil
->>>>>>> dd9a2da (Let a demo wait for phones that are at work, leave what is done when it is interrupted, and claim what its intervals hold)
+import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-<<<<<<< HEAD
 from mnet.toolchain.cli.app import main
-=======
 from mnet.toolchain.demo.page import _headline
 from mnet.toolchain.demo.story import tell
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.fleet.processes import ServerProcess, SimulateProcess
->>>>>>> dd9a2da (Let a demo wait for phones that are at work, leave what is done when it is interrupted, and claim what its intervals hold)
 from mnet.toolchain.training.run import load_run
 
 
