@@ -42,6 +42,7 @@ def test_a_model_of_ones_own_trains_exports_and_swaps(folder: Path) -> None:
     commands = re.findall(r"^    mnet (.*)$", SECTION, re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["train", "export", "verify"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    commands[0] += " --set static.steps=5 --set metanetwork.fit.steps=5"  # 3,000 would take the test a minute
     for command in commands:
         done = subprocess.run(
             [sys.executable, "-m", "mnet.toolchain.cli", *shlex.split(command)],

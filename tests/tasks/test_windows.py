@@ -39,6 +39,17 @@ def test_every_row_is_a_target_once_in_its_own_part(data: Interactions, protocol
     assert targets(cutter.test(5)) == Counter(data.items[row >= test].tolist())
 
 
+def test_a_large_catalogue_is_ranked_by_fewer_packs_at_a_time(
+    data: Interactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = rolling(data)
+    whole = targets(windows(data, split).test(50))
+    monkeypatch.setattr("mnet.toolchain.tasks.windows.SCORED", 3 * K * data.n_items)
+    batches = list(windows(data, split).test(50))
+    assert max(len(packs.target) for packs in batches) <= 3
+    assert targets(batches) == whole
+
+
 def past(data: Interactions, item: int) -> list[int]:
     """What the user of this (unique) item took before it."""
     row = int(np.flatnonzero(data.items == item)[0])

@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from mnet.toolchain.errors import UserError
+from mnet.toolchain.training.build import fits
 from mnet.toolchain.training.config import load_config
-from mnet.toolchain.training.tune import tune, tune_rows
+from mnet.toolchain.training.tune import _merged, _Tuning, tune, tune_rows
 from tests.training.test_on_device import config
 
 QUIET = Console(quiet=True)
@@ -47,3 +48,17 @@ def test_no_round_starts_that_would_last_longer(tmp_path: Path) -> None:
     assert {row["trials"] for row in again["methods"].values()} == {1}
     with pytest.raises(UserError, match="holds trials of another config"):
         tune(config(), tmp_path, 0, None, QUIET)
+
+
+def test_layers_are_tried_alone_and_world_packs_left_as_they_are(tmp_path: Path) -> None:
+    small = load_config(
+        "movielens-100k/moving-averages",
+        ["data={name: synthetic-drift}", "fine_tuning=null", "metanetwork.context.length=20"],
+    )
+    assert set(fits(small)) > {"world pack", "early static"}
+    tuning = _Tuning.open(small, tmp_path, QUIET)
+    assert tuning.layers == ["head_in.weight,head_in.bias", "head_out.weight,head_out.bias"]
+    assert tuning.as_it_is("metanetwork")["metanetwork.generated"] is None
+    alone = _merged(small, {"metanetwork": {"metanetwork.generated": tuning.layers[1]}})
+    assert alone.metanetwork
+    assert alone.metanetwork.generated == ("head_out.weight", "head_out.bias")

@@ -20,6 +20,8 @@ from mnet.toolchain.tasks.trends import Trends
 SEED = 0
 # Epochs are selected on no more users than these; the code of SASRec's authors takes 10,000. All are tested.
 VALIDATION_USERS = 5_000
+# An evaluation scores so many pairs of target and item at a time, 256 MiB of fp32; it makes a handful of copies.
+SCORED = 2**26
 
 Ranking = Literal["unseen", "all"]
 
@@ -158,7 +160,8 @@ class Windows:
     ) -> DataLoader[PackWindows]:
         """Every user's rows from `begins` to `ends`, a new pack every k of them, or as `times` has it.
 
-        A batch is as wide as its longest pack; with `alike`, packs that are as long as each other come together.
+        A batch is as wide as its longest pack; with `alike`, packs that are as long as each other come together. It has
+        fewer packs than `batch_size` where all items for all of their targets would be more than `SCORED`.
         """
 
         def cut(rows: Tensor) -> PackWindows:
@@ -175,7 +178,8 @@ class Windows:
         if alike:
             length = np.minimum(served[:, 2] - served[:, 0], self.refresh)
             served = served[np.argsort(length, kind="stable")]
-        return _loader(served, batch_size, cut)
+        most = max(1, SCORED // (self.refresh * self.n_items))
+        return _loader(served, min(batch_size, most), cut)
 
     def _served(self, begins: IntArray, ends: IntArray) -> IntArray:
         """The rows of `_cut` for every user's rows from `begins` to `ends`; with the world's state, in time order."""

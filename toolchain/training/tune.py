@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import lightning
 import optuna
 import yaml
 from rich.console import Console
+from torch import nn
 
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.tasks import find_task
@@ -24,6 +25,7 @@ from mnet.toolchain.training.build import (
     build_task,
     cloud_training,
     fits,
+    generated_names,
     initial_module,
     load_data,
 )
@@ -42,6 +44,8 @@ SECTIONS = {
     GENERATED: "metanetwork.fit",
 }
 SECTIONS[STATIC] = "static"
+# Tried as text, the names with commas between: Optuna keeps no lists.
+LAYERS = "metanetwork.generated"
 
 
 def tune(config: Config, out: Path, minutes: float, trials: int | None, console: Console) -> dict[str, Any]:
@@ -62,7 +66,7 @@ def tune(config: Config, out: Path, minutes: float, trials: int | None, console:
             storage=storage, study_name=name, direction=tuning.direction, load_if_exists=True,
             sampler=optuna.samplers.TPESampler(seed=config.seed, n_startup_trials=5),
         )
-        for name in fits(config)
+        for name in fits(config) if name in SECTIONS
     }  # fmt: skip
     seconds, longest = sum(_seconds(study) for study in studies.values()), 0.0
     while not seconds or (seconds + longest < 60 * minutes and (trials is None or _done(studies) < trials)):
@@ -71,7 +75,7 @@ def tune(config: Config, out: Path, minutes: float, trials: int | None, console:
             # A round that was stopped halfway resumes with the methods that have one trial less.
             if len(_finished(study)) <= _done(studies):
                 if not study.trials:
-                    study.enqueue_trial(_as_it_is(config, name))
+                    study.enqueue_trial(tuning.as_it_is(name))
                 study.optimize(lambda trial, name=name: tuning.trial(name, trial), n_trials=1)  # type: ignore[misc]
                 console.print(f"{name}, trial {len(_finished(study))}: best {study.best_value:.4f}")
         longest = max(longest, time.perf_counter() - started)
@@ -120,6 +124,7 @@ class _Tuning:
     facts: dict[str, Any]
     metric: str
     direction: str
+    layers: list[str]
 
     @classmethod
     def open(cls, config: Config, out: Path, console: Console) -> "_Tuning":
@@ -132,11 +137,18 @@ class _Tuning:
         facts = find_task(config.task.name).facts(data)
         task = build_task(config, facts)
         direction = "maximize" if task.higher_is_better else "minimize"
-        return cls(config, out, console, data, facts, task.metrics[0], direction)
+        layers = _first_and_last(config, task.device_model(config.model))
+        return cls(config, out, console, data, facts, task.metrics[0], direction, layers)
+
+    def as_it_is(self, name: str) -> dict[str, Any]:
+        """The config's own values of what is tried."""
+        values = self.config.model_dump(mode="json")
+        return {key: _text(_at(values, key)) for key in _space(self.config, name, self.layers)}
 
     def trial(self, name: str, trial: optuna.Trial) -> float:
         """Fit the method with what the trial proposes; the best of all trials is kept for those that build on it."""
-        config = _merged(self.config, {name: _propose(self.config, name, trial)})
+        space = _space(self.config, name, self.layers)
+        config = _merged(self.config, {name: {key: suggest(trial, key) for key, suggest in space.items()}})
         task = build_task(cloud_training(config) if name == CLOUD else config, self.facts)
         lightning.seed_everything(config.seed, verbose=False)
         modules = {name: initial_module(name, task, config, self.data)}
@@ -160,8 +172,21 @@ class _Tuning:
         return value
 
 
-def _space(config: Config, name: str) -> dict[str, Callable[[optuna.Trial, str], Any]]:
-    """What is tried, by the key of the config: rates around its own, decay, averaging, and of generation its shape."""
+def _first_and_last(config: Config, device_model: nn.Module) -> list[str]:
+    """The first and the last of the layers that are generated; none where there is one layer, or no generation."""
+    if not config.metanetwork:
+        return []
+    layers: dict[str, list[str]] = {}
+    for name in generated_names(config, device_model):
+        layers.setdefault(name.rpartition(".")[0], []).append(name)
+    names = [",".join(of_layer) for of_layer in layers.values()]
+    return [names[0], names[-1]] if len(names) > 1 else []
+
+
+def _space(config: Config, name: str, layers: Sequence[str]) -> dict[str, Callable[[optuna.Trial, str], Any]]:
+    """What is tried, by the key of the config: rates around its own, decay, averaging, and of generation its shape and
+    whether one of `layers` alone will do.
+    """
     own, section = fits(config)[name], SECTIONS[name]
     rate = own.learning_rate
     space: dict[str, Callable[[optuna.Trial, str], Any]] = {
@@ -180,22 +205,15 @@ def _space(config: Config, name: str) -> dict[str, Callable[[optuna.Trial, str],
         space["metanetwork.bound"] = lambda t, k: t.suggest_categorical(
             k, _with(settings.bound, 0.3, 1.0, None)
         )
+        if layers:
+            every = _text(settings.generated)
+            space[LAYERS] = lambda t, k: t.suggest_categorical(k, _with(every, *layers))
         for key in ("width", "averages"):
             if isinstance(value := settings.context.settings.get(key), int):
                 space[f"metanetwork.context.{key}"] = lambda t, k, v=value: t.suggest_categorical(  # type: ignore[misc]
                     k, [max(1, v // 2), v, 2 * v]
                 )
     return space
-
-
-def _propose(config: Config, name: str, trial: optuna.Trial) -> dict[str, Any]:
-    return {key: suggest(trial, key) for key, suggest in _space(config, name).items()}
-
-
-def _as_it_is(config: Config, name: str) -> dict[str, Any]:
-    """The config's own values of what is tried."""
-    values = config.model_dump(mode="json")
-    return {key: _at(values, key) for key in _space(config, name)}
 
 
 def _with(own: Any, *others: Any) -> list[Any]:
@@ -208,8 +226,14 @@ def _merged(config: Config, chosen: Mapping[str, Mapping[str, Any]]) -> Config:
     for settings in chosen.values():
         for key, value in settings.items():
             *parents, last = key.split(".")
-            _at(values, ".".join(parents))[last] = value
+            listed = key == LAYERS and value is not None
+            _at(values, ".".join(parents))[last] = value.split(",") if listed else value
     return parse_config(values, "the tuned config")
+
+
+def _text(value: Any) -> Any:
+    """A list of names as the text that is tried, anything else as it is."""
+    return ",".join(value) if isinstance(value, list | tuple) else value
 
 
 def _at(values: Any, key: str) -> Any:
