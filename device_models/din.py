@@ -94,8 +94,12 @@ class DIN(nn.Module):
         nn.init.normal_(self.item_embedding.weight[1:], std=0.1)
 
     def encode(self, history: Tensor, last: int | None = None) -> Tensor:
-        """`history` int64 [B, L], 0 is padding -> the items up to each position, int64 [B, L or last, L]."""
-        return history[:, None] * self.up_to[-(last or self.history) :]
+        """`history` int64 [B, L], 0 is padding -> the items up to each position, int64 [B, L or last, L].
+
+        L is up to config.history.
+        """
+        length = history.shape[1]
+        return history[:, None] * self.up_to[self.history - (last or length) :, self.history - length :]
 
     def head(self, hidden: Tensor, candidates: Tensor | None = None) -> Tensor:
         """Score items.

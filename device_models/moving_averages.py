@@ -45,7 +45,7 @@ class DampedAverages(nn.Module):
 
     Args:
         width: channels, a multiple of `averages`.
-        length: of the sequence; the half-lives start between 1 and it.
+        length: of the sequence, or more; the half-lives start between 1 and it.
         averages: how many half-lives there are.
 
     Raises:
@@ -71,7 +71,8 @@ class DampedAverages(nn.Module):
         Of all positions, or the `last` ones. At t, in each group, over s <= t:
         sum_s decay^(t-s) kept_s x_s / sum_s decay^(t-s) kept_s.
         """
-        t = slice(None if last is None else -last, None)
+        longest, length = len(self.age), x.shape[1]
+        t = slice(longest - (length if last is None else last), None), slice(longest - length, None)
         # log(sigmoid(decay)), in an operation that CoreML has.
         rates = -functional.softplus(-self.decay)
         weights = torch.exp(rates[:, None, None] * self.age[t]) * self.past[t]

@@ -103,18 +103,21 @@ class CausalItemEncoder(nn.Module):
         self.register_buffer("causal_mask", causal, persistent=False)
 
     def forward(self, items: Tensor, last: int | None = None) -> Tensor:
-        """`items` int64 [B, L], L = config.history -> fp32 [B, L, d], zero where the item is padding.
+        """`items` int64 [B, L], L up to config.history -> fp32 [B, L, d], zero where the item is padding.
 
-        With `last`, only that many positions at the end, [B, last, d]: the last block works on them alone.
+        A shorter history gives what it gives with padding in front. With `last`, only that many positions at the end,
+        [B, last, d]: the last block works on them alone.
         """
         present = (items != 0).to(self.position_embedding.dtype)
-        x = self.item_embedding(items) * self.item_embedding.embedding_dim**0.5 + self.position_embedding
+        length = items.shape[1]
+        positions = self.position_embedding[len(self.position_embedding) - length :]
+        x = self.item_embedding(items) * self.item_embedding.embedding_dim**0.5 + positions
         x = self.dropout(x)
-        mask = self.causal_mask + (1 - present)[:, None, None, :] * MASKED
+        mask = self.causal_mask[:length, :length] + (1 - present)[:, None, None, :] * MASKED
         *inner, final = self.blocks
         for block in inner:
             x = block(x, mask)
-        kept = last or items.shape[1]
+        kept = last or length
         x = final(x, mask[:, :, -kept:])
         return self.norm(x) * present[:, -kept:, None]
 

@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from mnet.export.format.manifest import Golden as GoldenEntry
 from mnet.export.format.pack_dtypes import choose_pack_dtypes, rounded
 from mnet.export.format.slots import place
 from mnet.export.lowering.bindings import choose_binding
+from mnet.export.lowering.dynamic import Bounds, largest, smallest
 from mnet.export.lowering.quantization import with_base
 from mnet.export.lowering.spec import ExportSpec, describe
 from mnet.export.lowering.target import Target
@@ -45,6 +46,7 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     BundleError for what cannot be exported, and where `out` holds something else.
     """
     module = load_target(target)
+    refuse_dynamic(spec.dynamic, target)
     _refuse_base_dtype(spec, target, module.TARGET)
     choice = choose_binding(spec, target, module.TARGET)
     out = Path(out)
@@ -54,6 +56,8 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
     model.register_forward_hook(_as_tuple)
     # Runtimes are handed plain tensors; an example with its channels last would have the program expect that order.
     inputs = tuple(tuple(tensor.contiguous() for tensor in sample) for sample in spec.inputs)
+    if spec.sizes:  # The self-test runs the first sample; these two are golden ones like the others.
+        inputs = (*inputs, smallest(inputs[0], spec.sizes), largest(inputs[0], spec.sizes))
     spec = dataclasses.replace(spec, binding=choice.binding, model=model, inputs=inputs)
     trained = {name: model.get_parameter(name).clone() for name in spec.generated}
     pack_dtypes = choose_pack_dtypes(trained, spec.pack_dtype)
@@ -111,11 +115,13 @@ def _write_manifest(
             name: describe_file(path, "bench" if name.startswith("bench/") else "device").model_dump()
             for name, path in list_files(folder).items()
         },
-        "inputs": _dump(describe(spec.input_names, spec.inputs[0])),
+        "inputs": _dump(describe(spec.input_names, spec.inputs, spec.sizes)),
         "outputs": [
             {**info, "scale": scale}
             for info, scale in zip(
-                _dump(describe(spec.output_names, eager.golden.default[0])), eager.scales, strict=True
+                _dump(describe(spec.output_names, eager.golden.default, spec.sizes)),
+                eager.scales,
+                strict=True,
             )
         ],
         "default_weights": DEFAULT_WEIGHTS_FILE,
@@ -149,8 +155,18 @@ def _refuse_base_dtype(spec: ExportSpec, name: str, target: Target) -> None:
         )
 
 
+def refuse_dynamic(dynamic: Mapping[str, Bounds], target: str) -> None:
+    """Raise BundleError where sizes shall vary and the target's runtime has fixed ones."""
+    if dynamic and not find_target(target).dynamic:
+        able = ", ".join(name for name, known in known_targets().items() if known.dynamic)
+        raise BundleError(
+            f"target {target} has fixed sizes only, and {', '.join(dynamic)} shall vary: leave that out and pad the "
+            f"input, or export for {able}"
+        )
+
+
 def _refuse_inputs(spec: ExportSpec, name: str, target: Target) -> None:
-    for info in describe(spec.input_names, spec.inputs[0]):
+    for info in describe(spec.input_names, spec.inputs):
         if info.dtype not in target.inputs:
             raise BundleError(
                 f"input {info.name} is {info.dtype}; target {name} takes {', '.join(target.inputs)}: give the "

@@ -39,6 +39,7 @@ def export_module(
     pack_dtype: str = "fp32",
     quantize: str | None = None,
     reserve: Mapping[str, int] | None = None,
+    dynamic: Mapping[str, tuple[int, int]] | None = None,
     metadata: Mapping[str, str] | None = None,
     stage: Stage = lambda _: None,
 ) -> Bundle:
@@ -60,6 +61,9 @@ def export_module(
         reserve: room for rows that do not exist yet, as in `{"items.weight": 500}`: the weight of an Embedding or a
             Linear gets so many further rows of zeros, which are generated too, as `items.weight[1682:2182]`. The first
             example must use one of the new ids of an Embedding, or the self-test would be blind to them.
+        dynamic: sizes of inputs that vary, with their bounds, as in `{"history": (1, 200)}`: the size of the input's
+            second dimension, of `series[2]` its third one, of `ids,mask` one that both inputs share. Golden samples at
+            the least and the largest sizes are added to the examples.
         metadata: free text for the manifest.
         stage: called with one line before each step.
 
@@ -89,6 +93,7 @@ def export_module(
         binding=binding,
         pack_dtype=find_pack_dtype(pack_dtype),
         base_dtype=find_base_dtype(quantize),
+        dynamic=dict(dynamic or {}),
     )
     return export_bundle(spec, target, Path(out), stage)
 

@@ -68,7 +68,11 @@ class Session:
         self._resident: dict[str, Snapshot] = {}
         golden, manifest = bundle.golden, bundle.manifest
         for inputs, expected in zip(golden.inputs, golden.default, strict=True):
-            if not relative_error(self.run(inputs), expected, manifest.scales) <= manifest.golden.tolerance:
+            try:
+                outputs = self.run(inputs)
+            except ValueError as error:
+                raise IntegrityError(Reason.SELF_TEST_FAILED, f"{bundle.path}: {error}") from None
+            if not relative_error(outputs, expected, manifest.scales) <= manifest.golden.tolerance:
                 raise IntegrityError(
                     Reason.SELF_TEST_FAILED, f"{bundle.path}: outputs differ from the golden ones"
                 )

@@ -11,13 +11,14 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
 from mnet.export.format.errors import BundleError, IntegrityError, Reason
 from mnet.export.format.folder import MANIFEST_FILE
+from mnet.export.format.tensors import Dtype, OutputInfo, Part, TensorInfo
 
 SCHEMA = "mnet.bundle/2.0"
 
@@ -37,25 +38,18 @@ def _inside_the_bundle(path: str) -> str:
 
 BundlePath = Annotated[str, AfterValidator(_inside_the_bundle)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Dtype = Literal["bool", "uint8", "int32", "int64", "float16", "float32"]
-DTYPES: tuple[str, ...] = get_args(Dtype)
 PackDtype = Literal["float32", "float16", "int8"]
 BaseDtype = Literal["float32", "int8"]
 
 
-class _Part(BaseModel):
-    # A later minor version may add fields, so unknown ones are ignored; the id still covers them.
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
-
-
-class Runtime(_Part):
+class Runtime(Part):
     """The runtime that the bundle was exported for and verified on."""
 
     name: str
     version: str
 
 
-class Model(_Part):
+class Model(Part):
     """The device model; `metadata` is free text for people, such as the run that it comes from.
 
     `base_dtype` is that of the weights of the layers that are not generated (`mnet.export.lowering.quantization`).
@@ -67,36 +61,12 @@ class Model(_Part):
     metadata: dict[str, str]
 
 
-class File(_Part):
+class File(Part):
     """One file. A phone needs those of role `device`; those of role `bench` stay on the host."""
 
     sha256: Sha256
     size: int = Field(ge=0)
     role: Literal["device", "bench"]
-
-
-class DynamicDimension(_Part):
-    """A dimension whose size is from `min` to `max`. Dimensions of one `name` have one size."""
-
-    dimension: int = Field(ge=0)
-    name: str
-    min: int = Field(ge=0)
-    max: int = Field(ge=1)
-
-
-class TensorInfo(_Part):
-    """One input or output of the device model; `shape` is that in golden sample 0."""
-
-    name: str
-    dtype: Dtype
-    shape: tuple[int, ...]
-    dynamic: tuple[DynamicDimension, ...] = ()
-
-
-class OutputInfo(TensorInfo):
-    """One output. `scale` is the root mean square of its golden values, 1 where all are zero."""
-
-    scale: float = Field(gt=0, allow_inf_nan=False)
 
 
 class Binding(BaseModel):
@@ -128,7 +98,7 @@ class Binding(BaseModel):
             ) from None
 
 
-class Slot(_Part):
+class Slot(Part):
     """Where one generated parameter lives in the artifact.
 
     `shape` and `dtype` are PyTorch's; `layout` is how the runtime wants it, one letter a dimension: `O` out,
@@ -145,7 +115,7 @@ class Slot(_Part):
     binding: SerializeAsAny[Binding]
 
 
-class Golden(_Part):
+class Golden(Part):
     """Samples with the outputs of eager PyTorch, under the default weights and under random other ones.
 
     An output of floats passes if no element is off by more than `tolerance * max(scale, largest magnitude expected)`,
@@ -159,14 +129,14 @@ class Golden(_Part):
     tolerance: float = Field(gt=0)
 
 
-class Bench(_Part):
+class Bench(Part):
     """What `mnet bench` compares with: the model with constant weights, and the probe of each swap."""
 
     baked: BundlePath
     swaps: BundlePath
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """The content of `manifest.json`. `inputs` are the device model's own, without those that are slots.
 
     `policy` is the file of the request policy `shift`, see `mnet.export.format.shift`; None where the bundle has none.

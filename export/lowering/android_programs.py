@@ -14,6 +14,7 @@ from mnet.export.format.errors import BundleError
 from mnet.export.format.manifest import Binding, Manifest, Slot, torch_dtype
 from mnet.export.format.slots import arranged, patch
 from mnet.export.lowering.executorch_runtime import library
+from mnet.export.lowering.inputs import Inputs
 from mnet.export.lowering.target import Run
 
 
@@ -88,17 +89,21 @@ class _Instance:
             self._module = library()._load_for_executorch_from_buffer(data)
         except RuntimeError as error:
             raise BundleError(f"ExecuTorch cannot load the program: {error}") from None
+        self._expected = Inputs(manifest)
         self._check_signature(manifest)
         self._inputs = [torch.zeros(info.shape, dtype=torch_dtype(info.dtype)) for info in manifest.inputs]
-        self._expected = [(tensor.shape, tensor.dtype) for tensor in self._inputs]
         self._weights: tuple[Tensor, ...] | None = None
 
     def run(self, weights: tuple[Tensor, ...], inputs: Sequence[Tensor]) -> list[Tensor]:
         """One inference under `weights`. Returns copies: the next call overwrites the outputs' memory."""
-        if [(tensor.shape, tensor.dtype) for tensor in inputs] != self._expected:
-            raise ValueError(f"the model takes inputs of {self._expected}")
+        self._expected.check(inputs)
         outputs: list[Tensor]
         with self._lock:
+            if self._expected.varies and any(
+                bound.shape != given.shape for bound, given in zip(self._inputs, inputs, strict=True)
+            ):
+                self._inputs = [torch.empty_like(given) for given in inputs]
+                self._weights = None
             for bound, given in zip(self._inputs, inputs, strict=True):
                 bound.copy_(given.detach())
             try:
@@ -115,7 +120,7 @@ class _Instance:
     def _check_signature(self, manifest: Manifest) -> None:
         """The program must take the inputs and the slots that the manifest names, in these places."""
         meta = self._module.method_meta("forward")
-        expected = {index: info.shape for index, info in enumerate(manifest.inputs)}
+        expected = dict(enumerate(self._expected.largest))
         expected |= {
             position(slot): tuple(arranged(torch.empty(slot.shape), slot.layout).shape)
             for slot in manifest.slots

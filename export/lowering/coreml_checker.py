@@ -16,7 +16,7 @@ of version 2, where a value's offset names a record of 64 bytes (`0xDEADBEEF`, t
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,16 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class TensorType:
-    """Shape and dtype that a program declares for a value."""
+    """Shape and dtype that a program declares for a value; a size is None where it varies."""
 
-    shape: torch.Size
+    shape: tuple[int | None, ...]
     dtype: torch.dtype
+
+    def takes(self, shape: Sequence[int]) -> bool:
+        """Whether a value of this shape can be it."""
+        return len(shape) == len(self.shape) and all(
+            declared in (None, size) for size, declared in zip(shape, self.shape, strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -95,8 +101,10 @@ class SavedProgram:
 
     def run(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The outputs by name; ValueError where the inputs or states are not those that `inputs` names."""
-        given = {name: TensorType(value.shape, value.dtype) for name, value in values.items()}
-        if given != self.inputs:
+        if values.keys() != self.inputs.keys() or not all(
+            self.inputs[name].dtype == value.dtype and self.inputs[name].takes(value.shape)
+            for name, value in values.items()
+        ):
             raise ValueError(f"the model takes {self.inputs}")
         known = self._constants | dict(values)
         for operation in self._operations:
@@ -144,10 +152,8 @@ def _compute(operation: _Operation, known: dict[str, Any], opset: str) -> None:
             f"the checker of CoreML programs knows the op {operation.kind} otherwise: {error}"
         ) from None
     for (name, declared), result in zip(operation.results.items(), results, strict=True):
-        if result.shape != declared.shape:
-            raise BundleError(
-                f"{name} has shape {tuple(result.shape)}, its program says {tuple(declared.shape)}"
-            )
+        if not declared.takes(result.shape):
+            raise BundleError(f"{name} has shape {tuple(result.shape)}, its program says {declared.shape}")
         known[name] = result.to(declared.dtype)
 
 
@@ -219,7 +225,10 @@ def _input_type(kind: Any) -> TensorType:
 
 
 def _tensor_type(declared: Any) -> TensorType:
-    shape = torch.Size(dimension.constant.size for dimension in declared.dimensions)
+    shape = tuple(
+        None if each.WhichOneof("dimension") == "unknown" else each.constant.size
+        for each in declared.dimensions
+    )
     return TensorType(shape, _dtypes(declared)[1])
 
 

@@ -99,7 +99,8 @@ def _tile(x: Tensor, reps: Tensor) -> Tensor:
 def _concat(values: list[Tensor], axis: Tensor, interleave: Tensor | None = None) -> Tensor:
     if interleave is not None and bool(interleave):
         raise TypeError("an interleaved concatenation")
-    return torch.cat(values, int(axis))
+    # Single numbers make a vector, as the parts of a shape do.
+    return torch.cat([value.reshape(1) if value.dim() == 0 else value for value in values], int(axis))
 
 
 def _stack(values: list[Tensor], axis: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ A table names an operation of a traced graph and what computes the same. Where a
 computed from one) is the operation's own parameter, the second is traced in place of the first.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node, Transformer
 from torch.nn import functional
 
+from mnet.export.format.errors import BundleError
+from mnet.export.lowering.dynamic import BoundedSize
 from mnet.export.lowering.tracing import trace
 
 Shape = tuple[int, ...]
@@ -26,14 +28,22 @@ def rewritten(
     inputs: tuple[Tensor, ...],
     table: Mapping[Any, Rewrite],
     chosen: Collection[Node],
+    sizes: Sequence[BoundedSize] = (),
 ) -> ExportedProgram:
-    """The same program, with the operations of `chosen` nodes computed as `table` says."""
+    """The same program, with the operations of `chosen` nodes computed as `table` says.
+
+    Raises BundleError where that needs to know a size that varies.
+    """
     if not chosen:
         return traced
     module = traced.module(check_guards=False)
     assert isinstance(module, GraphModule)
     names = {node.name for node in chosen}
-    return trace(_Rewriting(module, table, names).transform(), inputs)
+    try:
+        changed = _Rewriting(module, table, names).transform()
+    except BundleError as error:  # to which FX adds a traceback of the model
+        raise BundleError(str(error).partition("\n")[0]) from None
+    return trace(changed, inputs, sizes)
 
 
 def downstream(traced: ExportedProgram, sources: Collection[str]) -> set[Node]:
@@ -63,6 +73,14 @@ def _shape(node: Node, argument: int = 0) -> Shape:
     given = node.args[argument]
     assert isinstance(given, Node)
     return tuple(given.meta["val"].shape)
+
+
+def _known(node: Node, shape: Shape) -> Shape:
+    if not all(isinstance(size, int) for size in shape):
+        raise BundleError(
+            f"{node.target} works on sizes that vary; this target takes it at a fixed size only"
+        )
+    return shape
 
 
 def _over_channels(node: Node, value: Any) -> Any:
@@ -155,7 +173,7 @@ def convolution(
     groups: int = 1,
 ) -> Any:
     """A dilated convolution, with the kernel's dilation written out as zeros."""
-    shape = _shape(node, 1)
+    shape = _known(node, _shape(node, 1))
     for axis, step in enumerate(dilation, 2):
         weight, shape = _with_zeros(weight, shape, axis, step)
     convolve = (functional.conv1d, functional.conv2d)[len(shape) - 3]
@@ -174,7 +192,7 @@ def transposed_convolution(
     dilation: Any = (1,),
 ) -> Any:
     """A transposed convolution as a plain one, over the input with zeros between its elements."""
-    shape, (fan_in, outputs, *kernel) = _shape(node), _shape(node, 1)
+    shape, (fan_in, outputs, *kernel) = _known(node, _shape(node)), _shape(node, 1)
     rank = len(kernel)
     stride, padding, output_padding, dilation = (
         [*each] * (rank // len(each)) for each in (stride, padding, output_padding, dilation)
@@ -193,13 +211,31 @@ def transposed_convolution(
 
 
 def _filled(number: float | None) -> Rewrite:
+    """A tensor of one number, of the shape of another tensor."""
+
     def fill(node: Node, x: Any, *of: Any, **_: Any) -> Any:
         value, dtype = of[0] if number is None else number, node.meta["val"].dtype
-        return x.tracer.create_proxy(
-            "call_function", aten.full.default, (_shape(node), value), {"dtype": dtype}
-        )
+        shape = [
+            size if isinstance(size, int) else _call(x, aten.sym_size.int, x, k)
+            for k, size in enumerate(_shape(node))
+        ]
+        return _call(x, aten.full.default, shape, value, dtype=dtype)
 
     return fill
+
+
+def _filled_anew(number: float | None) -> Rewrite:
+    """A tensor of one number, of the dtype of another tensor."""
+
+    def fill(node: Node, x: Any, shape: Any, *of: Any, **_: Any) -> Any:
+        value = of[0] if number is None else number
+        return _call(x, aten.full.default, shape, value, dtype=node.meta["val"].dtype)
+
+    return fill
+
+
+def _call(x: Any, operation: Any, *arguments: Any, **options: Any) -> Any:
+    return x.tracer.create_proxy("call_function", operation, arguments, options)
 
 
 def _both(node: Node, x: Any, other: Any) -> Any:
@@ -215,9 +251,9 @@ UNKNOWN_TO_COREMLTOOLS: dict[Any, Rewrite] = {
     aten.zeros_like.default: _filled(0.0),
     aten.ones_like.default: _filled(1.0),
     aten.full_like.default: _filled(None),
-    aten.new_zeros.default: _filled(0.0),
-    aten.new_ones.default: _filled(1.0),
-    aten.new_full.default: _filled(None),
+    aten.new_zeros.default: _filled_anew(0.0),
+    aten.new_ones.default: _filled_anew(1.0),
+    aten.new_full.default: _filled_anew(None),
 }
 """What coremltools does not know; tensors like another, which it gives that one's dtype, so that masks are inverted."""
 
@@ -256,7 +292,10 @@ def is_dilated_or_transposed(node: Node) -> bool:
 
 
 def for_executorch(
-    traced: ExportedProgram, inputs: tuple[Tensor, ...], generated: Collection[str]
+    traced: ExportedProgram,
+    inputs: tuple[Tensor, ...],
+    generated: Collection[str],
+    sizes: Sequence[BoundedSize] = (),
 ) -> ExportedProgram:
     """The program as ExecuTorch's exporter takes it and leaves the parameters or inputs `generated` in it.
 
@@ -269,4 +308,4 @@ def for_executorch(
         if (node.target == aten.prelu.default and len(_shape(node)) != 4)
         or (node.target == aten.batch_norm.default and (takes(node, values) or takes(node.args[0], values)))
     ]
-    return rewritten(traced, inputs, AFFINE, chosen)
+    return rewritten(traced, inputs, AFFINE, chosen, sizes)

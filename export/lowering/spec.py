@@ -1,13 +1,16 @@
 """What one export needs to know about a device model."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from mnet.export.format.errors import BundleError
-from mnet.export.format.manifest import DTYPES, BaseDtype, PackDtype, TensorInfo, dtype_name
+from mnet.export.format.manifest import BaseDtype, PackDtype, dtype_name
 from mnet.export.format.shift import Shift
+from mnet.export.format.tensors import DTYPES, TensorInfo
+from mnet.export.lowering.dynamic import BoundedSize, Bounds, bounded_sizes, dimensions
 from mnet.export.lowering.tables import with_rows
 
 
@@ -23,6 +26,7 @@ class ExportSpec:
     quantized (`mnet.export.lowering.quantization`), on targets that can.
     A generated parameter may be rows of a table, `items.weight[50:60]` (`mnet.export.lowering.tables`): `model` is
     then a copy in which they are a parameter of this name.
+    `dynamic` are the sizes of inputs that vary, and their bounds (`mnet.export.lowering.dynamic`), on targets that can.
     `policy` decides on a phone when it asks for new weights; it travels in the bundle.
     Raises BundleError on anything that cannot be exported whatever the target.
     """
@@ -38,6 +42,12 @@ class ExportSpec:
     pack_dtype: PackDtype = "float32"
     base_dtype: BaseDtype = "float32"
     policy: Shift | None = None
+    dynamic: Mapping[str, Bounds] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> tuple[BoundedSize, ...]:
+        """The sizes that vary."""
+        return bounded_sizes(self.dynamic, self.input_names, self.inputs[0])
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", with_rows(self.model, self.generated))
@@ -69,20 +79,31 @@ class ExportSpec:
                 raise BundleError(
                     f"model {self.name}: an example has {len(sample)} inputs for the names {self.input_names}"
                 )
-            for name, tensor, first in zip(self.input_names, sample, self.inputs[0], strict=True):
+            for k, (name, tensor, first) in enumerate(
+                zip(self.input_names, sample, self.inputs[0], strict=True)
+            ):
                 if dtype_name(tensor.dtype) not in DTYPES:
                     raise BundleError(
                         f"input {name} is {tensor.dtype}; it must be one of {', '.join(DTYPES)}"
                     )
-                if (tensor.dtype, tensor.shape) != (first.dtype, first.shape):
+                varying = {dimension for size in self.sizes for place, dimension in size.places if place == k}
+                if (tensor.dtype, _fixed(tensor, varying)) != (first.dtype, _fixed(first, varying)):
                     raise BundleError(f"input {name} has not the same shape and dtype in every example")
 
 
-def describe(names: tuple[str, ...], tensors: tuple[Tensor, ...]) -> tuple[TensorInfo, ...]:
-    """The manifest's entries for named tensors."""
-    return tuple(
-        TensorInfo.model_validate(
-            {"name": name, "dtype": dtype_name(tensor.dtype), "shape": tuple(tensor.shape)}
-        )
-        for name, tensor in zip(names, tensors, strict=True)
-    )
+def _fixed(tensor: Tensor, varying: set[int]) -> list[int]:
+    """The shape, -1 where it varies."""
+    return [-1 if k in varying else size for k, size in enumerate(tensor.shape)]
+
+
+def describe(
+    names: Sequence[str], samples: Sequence[Sequence[Tensor]], sizes: Sequence[BoundedSize] = ()
+) -> tuple[TensorInfo, ...]:
+    """The manifest's entries for named tensors; of their samples, the last two are at the least and largest `sizes`."""
+    found = []
+    for name, first, *others in zip(names, *samples, strict=True):
+        shapes = [tuple(each.shape) for each in (first, *others[-2:])]
+        entry = {"name": name, "dtype": dtype_name(first.dtype), "shape": shapes[0]}
+        varying = dimensions(name, shapes, sizes) if sizes else ()
+        found.append(TensorInfo.model_validate({**entry, "dynamic": varying}))
+    return tuple(found)

@@ -30,13 +30,27 @@ def rows_name(table: str, start: int, stop: int) -> str:
     return f"{table}[{start}:{stop}]"
 
 
+def parse_reserve(options: Sequence[str]) -> dict[str, int]:
+    """`{"items": 500}` of `items=500`. BundleError for anything else."""
+    found = {}
+    for option in options:
+        table, _, rows = option.rpartition("=")
+        if not table or not rows.strip().isdecimal():
+            raise BundleError(f"{option!r} reserves no rows; write it as in `item_embedding=500`")
+        found[table.strip()] = int(rows)
+    return found
+
+
 def with_reserve(model: nn.Module, reserve: Mapping[str, int]) -> tuple[nn.Module, tuple[str, ...]]:
     """A copy of `model` whose tables have that many further rows of zeros, and the names of these rows.
 
-    A table is the weight of an Embedding, or of a Linear, whose bias grows with it. Raises BundleError for others.
+    A table is the weight of an Embedding, or of a Linear, whose bias grows with it; it may be called as its layer is.
+    Raises BundleError for others.
     """
     grown, names = copy.deepcopy(model), list[str]()
-    for table, more in reserve.items():
+    layers = dict(grown.named_modules())
+    for named, more in reserve.items():
+        table = f"{named}.weight" if named in layers else named
         layer = _layer(grown, table)
         if more < 1:
             raise BundleError(f"{more} rows are reserved for {table}; it must be 1 or more")

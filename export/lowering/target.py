@@ -9,7 +9,8 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from mnet.export.format.golden import TOLERANCE
-from mnet.export.format.manifest import DTYPES, Binding, Manifest, Runtime, Slot, torch_dtype
+from mnet.export.format.manifest import Binding, Manifest, Runtime, Slot, torch_dtype
+from mnet.export.format.tensors import DTYPES
 from mnet.export.lowering.spec import ExportSpec
 
 Run = Callable[[Sequence[Tensor]], list[Tensor]]
@@ -55,6 +56,7 @@ class Target:
         bindings: the ways of handing over new weights that `--binding` offers; empty where there is one only.
         choose: picks one of them for a model; the first one is taken where this is None.
         quantizes: whether the layers that are not generated can be int8 (`mnet.export.lowering.quantization`).
+        dynamic: whether sizes of inputs can vary within bounds (`mnet.export.lowering.dynamic`).
         runs_here: whether its real runtime runs on this machine; otherwise a bundle is checked only, and not timed.
         native: whether `mnet-runner`, the native program of `android_demo/native`, runs its bundles.
     """
@@ -68,6 +70,7 @@ class Target:
     bindings: tuple[str, ...] = ()
     choose: Callable[[ExportSpec], Choice] | None = None
     quantizes: bool = False
+    dynamic: bool = False
     runs_here: bool = True
     native: bool = False
 

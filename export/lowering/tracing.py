@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.nn import functional
 
 from mnet.export.format.errors import BundleError
+from mnet.export.lowering.dynamic import BoundedSize, dynamic_shapes, to_trace
 from mnet.export.lowering.quiet import quiet
 from mnet.export.lowering.spec import ExportSpec
 
@@ -44,6 +46,16 @@ def _innermost(error: BaseException) -> str:
     return reason if node is None else f"{reason}, at {node[1]} = {node[2]}"
 
 
+def _fixed_by_the_model(sizes: Sequence[BoundedSize], fixed: str | None) -> str:
+    names = ", ".join(size.name for size in sizes)
+    return (
+        f"{names} cannot vary: the model "
+        + (f"fixes a size to {fixed}" if fixed else "takes some sizes only")
+        + ", as a "
+        "recurrent layer does, which is unrolled, a position table that is added whole, or a reshape to written numbers"
+    )
+
+
 def changing_shape(name: str) -> str:
     """The message for a model in which the shape of `name` is not always the same."""
     return (
@@ -53,14 +65,25 @@ def changing_shape(name: str) -> str:
 
 
 @exporter_step("torch.export")
-def trace(model: nn.Module, inputs: tuple[Tensor, ...]) -> ExportedProgram:
-    """`torch.export.export`; BundleError where it fails, or where a shape depends on values."""
-    traced = torch.export.export(model, inputs)
+def trace(model: nn.Module, inputs: tuple[Tensor, ...], sizes: Sequence[BoundedSize] = ()) -> ExportedProgram:
+    """`torch.export.export`, with the `sizes` that vary.
+
+    Raises BundleError where it fails, where the model takes one size only, or where a shape depends on values.
+    """
+    inputs = to_trace(inputs, sizes)
+    try:
+        traced = torch.export.export(model, inputs, dynamic_shapes=dynamic_shapes(model, inputs, sizes))
+    except Exception as error:
+        if found := re.search(
+            r"- .*?(specialized it to be a constant \((\d+)\)|range .*|guard .*)", str(error)
+        ):
+            raise BundleError(_fixed_by_the_model(sizes, found[2])) from error
+        raise
     if any(node.target == torch.ops.aten.bilinear.default for node in traced.graph.nodes):
         traced = traced.run_decompositions({torch.ops.aten.bilinear.default: _bilinear})
     for node in traced.graph.nodes:
         shape = getattr(node.meta.get("val"), "shape", ())
-        if not all(isinstance(size, int) for size in shape):
+        if any(free_unbacked_symbols(size) for size in shape):
             raise BundleError(changing_shape(node.name))
     return traced
 

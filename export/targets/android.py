@@ -55,6 +55,7 @@ TARGET = Target(
     slots=(InputBinding, BytesBinding),
     bindings=("input", "bytes"),
     choose=cheapest_binding,
+    dynamic=True,
     native=True,
 )
 
@@ -75,9 +76,9 @@ def _lower_with_inputs(model: nn.Module, spec: ExportSpec) -> tuple[bytes, tuple
     linear = _pointwise_as_linear(model, spec.generated)
     sentinels = {name: linear.get_parameter(name).detach() for name in spec.generated}
     inputs = (*spec.inputs[0], *sentinels.values())
-    traced = trace(GeneratedAsInputs(linear, spec), inputs)
+    traced = trace(GeneratedAsInputs(linear, spec), inputs, spec.sizes)
     given = [str(name) for name in traced.graph_signature.user_inputs[len(spec.inputs[0]) :]]
-    traced = for_executorch(traced, inputs, given)
+    traced = for_executorch(traced, inputs, given, spec.sizes)
     slots = _bind_inputs(traced, model, sentinels)
     data = _lower(traced, slots)
     refuse_constants(data, sentinels)
@@ -85,7 +86,8 @@ def _lower_with_inputs(model: nn.Module, spec: ExportSpec) -> tuple[bytes, tuple
 
 
 def _lower_with_bytes(model: nn.Module, spec: ExportSpec) -> tuple[bytes, tuple[Slot, ...]]:
-    traced = for_executorch(trace(model, spec.inputs[0]), spec.inputs[0], spec.generated)
+    traced = trace(model, spec.inputs[0], spec.sizes)
+    traced = for_executorch(traced, spec.inputs[0], spec.generated, spec.sizes)
     refuse_unused(traced, spec.generated)
     data = _lower(traced, slots=())
     return data, tuple(
@@ -98,7 +100,8 @@ def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
     """Write `bench/baked.pte`; see `TargetModule`."""
     path = folder / BAKED_FILE
     path.parent.mkdir(exist_ok=True)
-    traced = for_executorch(trace(model, spec.inputs[0]), spec.inputs[0], generated=())
+    traced = trace(model, spec.inputs[0], spec.sizes)
+    traced = for_executorch(traced, spec.inputs[0], (), spec.sizes)
     path.write_bytes(_lower(traced, slots=()))
     return BAKED_FILE
 

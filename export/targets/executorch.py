@@ -13,6 +13,7 @@ does so in C++ must pass `weight_cache_enabled` as the bool false, or the old pa
 by name. The runtime checks no sizes: a slot is never written but whole.
 """
 
+import dataclasses
 import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +26,11 @@ from torch.export import ExportedProgram
 from torch.fx import Graph, GraphModule, Node
 
 from mnet.export.format.errors import BundleError
-from mnet.export.format.manifest import Manifest, Slot, torch_dtype
+from mnet.export.format.manifest import Manifest, Slot
 from mnet.export.format.slots import BytesBinding, bind_bytes, patch, refuse_constants
+from mnet.export.lowering.dynamic import BoundedSize, to_trace
 from mnet.export.lowering.executorch_runtime import library, nodes, runtime, use_threads
+from mnet.export.lowering.inputs import Inputs
 from mnet.export.lowering.rewriting import for_executorch
 from mnet.export.lowering.scratch import ScratchFolder
 from mnet.export.lowering.spec import ExportSpec
@@ -44,6 +47,7 @@ TARGET = Target(
     install="mnet-mobile[executorch]",
     runtime="ExecuTorch, XNNPACK",
     slots=(BytesBinding,),
+    dynamic=True,
     native=True,
 )
 
@@ -53,7 +57,8 @@ __all__ = ["load_program", "nodes", "runtime", "write_baked", "write_program"]
 def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:
     """Write `model.pte` and `model.ptd`; see `TargetModule`."""
     sentinels = {name: model.get_parameter(name).detach() for name in spec.generated}
-    traced = for_executorch(trace(model, spec.inputs[0]), spec.inputs[0], spec.generated)
+    traced = trace(model, spec.inputs[0], spec.sizes)
+    traced = for_executorch(traced, spec.inputs[0], spec.generated, spec.sizes)
     refuse_unused(traced, spec.generated)
     program, weights = _lower(_split(traced, spec), spec.generated)
     refuse_constants(program, sentinels)
@@ -67,7 +72,8 @@ def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
     """Write `bench/baked.pte`, with one method `forward`; see `TargetModule`."""
     path = folder / BAKED_FILE
     path.parent.mkdir(exist_ok=True)
-    traced = for_executorch(trace(model, spec.inputs[0]), spec.inputs[0], generated=())
+    traced = trace(model, spec.inputs[0], spec.sizes)
+    traced = for_executorch(traced, spec.inputs[0], (), spec.sizes)
     program, _ = _lower({"forward": traced}, generated=())
     path.write_bytes(program)
     return BAKED_FILE
@@ -89,16 +95,48 @@ def _split(traced: ExportedProgram, spec: ExportSpec) -> dict[str, ExportedProgr
     late = _downstream(nodes, generated)
     # What depends on constants alone is no work for `encode`: each method computes what it needs of it.
     early = _downstream(nodes, {node for node in nodes if node.op == "placeholder"}) - late
+    # Nor is what is no tensor, such as a size that varies.
+    numbers = {node for node in early if not isinstance(node.meta.get("val"), Tensor)}
+    early, late = early - numbers, late | numbers
     passed = [node for node in nodes if node in early and node.op != "placeholder" and late & set(node.users)]
     (result,) = (node for node in nodes if node.op == "output")
+    sizes = _sizes_after(passed, whole, spec.sizes)
+    if sizes is None:
+        passed, sizes = [], spec.sizes
     head = _method(whole, given=passed, results=result.args[0])
-    inputs = spec.inputs[0]
+    inputs = to_trace(spec.inputs[0], spec.sizes)
     if not passed:
-        return {"head": trace(head, inputs)}
+        return {"head": trace(head, inputs, sizes)}
     encode = _method(whole, given=(), results=passed)
     # What a method hands out is contiguous on the runtime, and may be a view here.
     encoded = [each.contiguous() for each in encode(*inputs)]
-    return {"encode": trace(encode, inputs), "head": trace(head, (*encoded, *inputs))}
+    return {
+        "encode": trace(encode, inputs, spec.sizes),
+        "head": trace(head, (*encoded, *inputs), sizes),
+    }
+
+
+def _sizes_after(
+    passed: Sequence[Node], whole: GraphModule, sizes: Sequence[BoundedSize]
+) -> tuple[BoundedSize, ...] | None:
+    """The sizes that vary in `head`, whose first inputs are `passed`; None where one of these has other such sizes."""
+    given = [node for node in whole.graph.nodes if node.op == "placeholder"]
+    found = []
+    places = {
+        (k, dimension): size
+        for k, node in enumerate(passed)
+        for dimension, size in enumerate(node.meta["val"].shape)
+        if not isinstance(size, int)
+    }
+    for each in sizes:
+        place, dimension = each.places[0]
+        own = given[place].meta["val"].shape[dimension]
+        same = [where for where, size in places.items() if size.node.expr == own.node.expr]
+        for where in same:
+            del places[where]
+        moved = ((len(passed) + place, dimension) for place, dimension in each.places)
+        found.append(dataclasses.replace(each, places=(*same, *moved)))
+    return None if places else tuple(found)
 
 
 def _downstream(nodes: Sequence[Node], sources: set[Node]) -> set[Node]:
@@ -177,7 +215,7 @@ class _Program:
         self._data = path.read_bytes()
         self._slots = manifest.slots
         self._template = (path.parent / WEIGHTS_FILE).read_bytes() if manifest.slots else b""
-        self._inputs = [(torch.Size(info.shape), torch_dtype(info.dtype)) for info in manifest.inputs]
+        self._inputs = Inputs(manifest)
         self._scratch = ScratchFolder()
         self._lock = threading.Lock()
         self._encode = _Method(self._data, "encode") if "encode" in _method_names(self._data) else None
@@ -191,8 +229,7 @@ class _Program:
 
     def _run(self, last: "_Method", inputs: Sequence[Tensor]) -> list[Tensor]:
         """One inference. The outputs of `encode` stay where they are, those of `last` are copied."""
-        if [(tensor.shape, tensor.dtype) for tensor in inputs] != self._inputs:
-            raise ValueError(f"the model takes inputs of {self._inputs}")
+        self._inputs.check(inputs)
         given = [tensor.detach().contiguous() for tensor in inputs]
         with self._lock:
             try:

@@ -26,10 +26,13 @@ from torch.export import ExportedProgram
 
 from mnet.export.format.errors import BundleError
 from mnet.export.format.golden import HALF_TOLERANCE
-from mnet.export.format.manifest import Binding, Manifest, Runtime, Slot, TensorInfo, torch_dtype
+from mnet.export.format.manifest import Binding, Manifest, Runtime, Slot, torch_dtype
 from mnet.export.format.slots import pytorch_layout, refuse_constants
+from mnet.export.format.tensors import TensorInfo
 from mnet.export.lowering.coreml_checker import SavedProgram, TensorType
 from mnet.export.lowering.coreml_state import turn_into_state
+from mnet.export.lowering.dynamic import BoundedSize
+from mnet.export.lowering.inputs import Inputs
 from mnet.export.lowering.rewriting import (
     AFFINE,
     CONVOLUTIONS,
@@ -73,6 +76,7 @@ TARGET = Target(
     slots=(SliceBinding,),
     tolerance=HALF_TOLERANCE,
     inputs=("float32", "float16", "int32", "int64"),
+    dynamic=True,
     bindings=("input", "state"),
     runs_here=False,
 )
@@ -87,7 +91,7 @@ def runtime() -> Runtime:
 
 def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:
     """Write `model.mlpackage`; see `TargetModule`."""
-    refuse_unused(trace(model, spec.inputs[0]), spec.generated)
+    refuse_unused(trace(model, spec.inputs[0], spec.sizes), spec.generated)
     sentinels = {name: model.get_parameter(name).detach() for name in spec.generated}
     source: Literal["input", "state"] = "state" if spec.binding == "state" else "input"
     slots = _bind_slices(sentinels, source)
@@ -178,7 +182,12 @@ def _lower(
 
     # Undecomposed, coremltools refuses the graph; it knows every op of ATen's core but recurrent layers.
     recurrent = get_decompositions([torch.ops.aten.gru.input, torch.ops.aten.lstm.input])
-    traced = _with_constant_parameters(trace(model, inputs), inputs, names).run_decompositions(recurrent)
+    traced = _with_constant_parameters(trace(model, inputs, spec.sizes), inputs, names, spec.sizes)
+    traced = traced.run_decompositions(recurrent)
+    varying: dict[tuple[int, int], Any] = {}
+    for size in spec.sizes:
+        # One object for all places: with two, the sizes would not be known to be one.
+        varying |= dict.fromkeys(size.places, ct.RangeDim(size.least, size.most, default=size.example))
     types = {
         torch.int64: np.int32,
         torch.int32: np.int32,
@@ -190,10 +199,10 @@ def _lower(
         inputs=[
             ct.TensorType(
                 name=name,
-                shape=tuple(tensor.shape),
+                shape=tuple(varying.get((place, k), size) for k, size in enumerate(tensor.shape)),
                 dtype=np.float16 if name == WEIGHTS else types[tensor.dtype],
             )
-            for name, tensor in zip(names, inputs, strict=True)
+            for place, (name, tensor) in enumerate(zip(names, inputs, strict=True))
         ],
         outputs=[ct.TensorType(name=name, dtype=np.float32) for name in spec.output_names],
         # `read_state` is an op of iOS 18.
@@ -208,7 +217,10 @@ def _lower(
 
 
 def _with_constant_parameters(
-    traced: ExportedProgram, inputs: tuple[Tensor, ...], names: Sequence[str]
+    traced: ExportedProgram,
+    inputs: tuple[Tensor, ...],
+    names: Sequence[str],
+    sizes: Sequence[BoundedSize],
 ) -> ExportedProgram:
     """The program without operations that coremltools takes with constant parameters only, or not at all."""
     given = traced.graph_signature.user_inputs[-1:] if names[-1] == WEIGHTS else ()
@@ -221,7 +233,7 @@ def _with_constant_parameters(
         or (node.target in AFFINE and takes(node, generated))
         or (node.target in CONVOLUTIONS and takes(node, generated) and is_dilated_or_transposed(node))
     ]
-    return rewritten(traced, inputs, AFFINE | CONVOLUTIONS | UNKNOWN_TO_COREMLTOOLS, chosen)
+    return rewritten(traced, inputs, AFFINE | CONVOLUTIONS | UNKNOWN_TO_COREMLTOOLS, chosen, sizes)
 
 
 class _Program:
@@ -230,7 +242,7 @@ class _Program:
     def __init__(self, package: Path, manifest: Manifest) -> None:
         self._program = SavedProgram(package)
         self._manifest = manifest
-        self._expected = [(torch.Size(info.shape), torch_dtype(info.dtype)) for info in manifest.inputs]
+        self._expected = Inputs(manifest)
         self._check_signature()
 
     def bind(self, parameters: Mapping[str, Tensor]) -> Run:
@@ -238,8 +250,7 @@ class _Program:
         return functools.partial(self._run, {WEIGHTS: flatten(parameters, slots)} if slots else {})
 
     def _run(self, weights: Mapping[str, Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
-        if [(tensor.shape, tensor.dtype) for tensor in inputs] != self._expected:
-            raise ValueError(f"the model takes inputs of {self._expected}")
+        self._expected.check(inputs)
         named = {
             info.name: tensor.int() if tensor.dtype == torch.int64 else tensor
             for info, tensor in zip(self._manifest.inputs, inputs, strict=True)
@@ -249,14 +260,11 @@ class _Program:
 
     def _check_signature(self) -> None:
         """The package must take the inputs, and slots where the manifest says, and give its outputs."""
-        expected = {
-            info.name: TensorType(torch.Size(info.shape), _coreml_dtype(info))
-            for info in self._manifest.inputs
-        }
+        expected = {info.name: TensorType(info.fixed, _coreml_dtype(info)) for info in self._manifest.inputs}
         states = set()
         if slots := self._manifest.slots:
             zeros = {slot.parameter: torch.zeros(slot.shape) for slot in slots}
-            expected[WEIGHTS] = TensorType(flatten(zeros, slots).shape, torch.float16)
+            expected[WEIGHTS] = TensorType(tuple(flatten(zeros, slots).shape), torch.float16)
             states = {WEIGHTS} if any(map(_is_state, slots)) else set()
         if self._program.inputs != expected or self._program.states != states:
             raise BundleError(f"the model takes {self._program.inputs}, its manifest says {expected}")

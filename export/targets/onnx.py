@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from mnet.export.format.errors import BundleError
-from mnet.export.format.manifest import Binding, Manifest, Runtime, Slot, torch_dtype
+from mnet.export.format.manifest import Binding, Manifest, Runtime, Slot
 from mnet.export.format.slots import pytorch_layout, refuse_constants
+from mnet.export.lowering.inputs import Inputs
 from mnet.export.lowering.scratch import ScratchFolder
 from mnet.export.lowering.spec import ExportSpec
 from mnet.export.lowering.target import Node, Run, Target
@@ -51,6 +52,7 @@ TARGET = Target(
     install="mnet-mobile[onnx]",
     runtime="ONNX Runtime",
     slots=(InitializerBinding,),
+    dynamic=True,
 )
 
 
@@ -64,7 +66,7 @@ def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str
     sentinels = {name: model.get_parameter(name).detach() for name in spec.generated}
     # Copies, for torch.export would guard the base of a view.
     given = {name: each.reshape(_stored_shape(each.shape)).clone() for name, each in sentinels.items()}
-    traced = trace(GeneratedAsInputs(model, spec), (*spec.inputs[0], *given.values()))
+    traced = trace(GeneratedAsInputs(model, spec), (*spec.inputs[0], *given.values()), spec.sizes)
     lowered = _lower(traced, (*spec.input_names, *spec.generated), spec)
     used = {name for node in lowered.graph.node for name in node.input}
     if unused := [name for name in spec.generated if name not in used]:
@@ -88,7 +90,8 @@ def write_baked(model: nn.Module, spec: ExportSpec, folder: Path) -> str:
     """Write `bench/baked.onnx`; see `TargetModule`."""
     path = folder / BAKED_FILE
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(_lower(trace(model, spec.inputs[0]), spec.input_names, spec).SerializeToString())
+    traced = trace(model, spec.inputs[0], spec.sizes)
+    path.write_bytes(_lower(traced, spec.input_names, spec).SerializeToString())
     return BAKED_FILE
 
 
@@ -146,16 +149,16 @@ class _Program:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the library's errors have no base class of their own
             raise BundleError(f"ONNX Runtime cannot load the model: {error}") from None
-        self._inputs = [
-            (info.name, torch.Size(info.shape), torch_dtype(info.dtype)) for info in manifest.inputs
-        ]
+        self._names = [info.name for info in manifest.inputs]
+        self._inputs = Inputs(manifest)
         self._slots = {_initializer(slot): slot.parameter for slot in manifest.slots}
         self._check_signature(manifest)
         self._scratch = ScratchFolder()
 
     def bind(self, parameters: Mapping[str, Tensor]) -> Run:
         weights = {name: parameters[parameter] for name, parameter in self._slots.items()}
-        return _Bound(self._session, self._inputs, self._map(weights) if weights else None)
+        adapter = self._map(weights) if weights else None
+        return _Bound(self._session, self._names, self._inputs, adapter)
 
     def _map(self, weights: Mapping[str, Tensor]) -> Any:
         """An adapter of `weights`, mapped from a file that has no name any more: nobody can write to it."""
@@ -169,10 +172,14 @@ class _Program:
 
     def _check_signature(self, manifest: Manifest) -> None:
         """The model must take the inputs and the slots that the manifest names, by these names."""
-        expected = {info.name: info.shape for info in manifest.inputs}
+        expected: dict[str, tuple[int | None, ...]] = {info.name: info.fixed for info in manifest.inputs}
         expected |= {_initializer(slot): _stored_shape(slot.shape) for slot in manifest.slots}
         arguments = (*self._session.get_inputs(), *self._session.get_overridable_initializers())
-        actual = {argument.name: tuple(argument.shape) for argument in arguments}
+        # A size that varies is a symbol in the file, without bounds.
+        actual = {
+            argument.name: tuple(None if isinstance(size, str) else size for size in argument.shape)
+            for argument in arguments
+        }
         if actual != expected:
             raise BundleError(f"the model takes inputs of shapes {actual}, its manifest says {expected}")
 
@@ -180,12 +187,10 @@ class _Program:
 class _Bound:
     """The model under one version of the weights."""
 
-    def __init__(
-        self, session: Any, inputs: Sequence[tuple[str, torch.Size, torch.dtype]], adapter: Any | None
-    ) -> None:
+    def __init__(self, session: Any, names: Sequence[str], inputs: Inputs, adapter: Any | None) -> None:
         import onnxruntime
 
-        self._session, self._inputs = session, inputs
+        self._session, self._names, self._inputs = session, names, inputs
         self._options = onnxruntime.RunOptions()
         # The options refer to the adapter without owning it: were it freed, the initializers would be used.
         self._adapter = adapter
@@ -194,11 +199,8 @@ class _Bound:
 
     def __call__(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """One inference; see `Run`."""
-        if [(tensor.shape, tensor.dtype) for tensor in inputs] != [info[1:] for info in self._inputs]:
-            raise ValueError(f"the model takes inputs of {self._inputs}")
-        feeds = {
-            name: tensor.detach().numpy() for (name, *_), tensor in zip(self._inputs, inputs, strict=True)
-        }
+        self._inputs.check(inputs)
+        feeds = {name: tensor.detach().numpy() for name, tensor in zip(self._names, inputs, strict=True)}
         try:
             outputs = self._session.run(None, feeds, self._options)
         except Exception as error:  # the library's errors have no base class of their own

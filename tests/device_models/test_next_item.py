@@ -94,3 +94,11 @@ def test_it_learns_which_item_follows_which(model: Model) -> None:
         optimizer.step()
     best = every_score(model.eval(), sequence[:, :-1]).argmax(dim=1) + 1
     assert (best == sequence[:, -1]).float().mean() > 0.9
+
+
+def test_a_shorter_history_gives_what_it_gives_with_padding_in_front(
+    name: str, model: Model, history: History
+) -> None:
+    candidates = torch.arange(1, 11)[None]
+    short, padded = (model(items, candidates) for items in (torch.tensor([[7, 8, 9]]), history(7, 8, 9)))
+    torch.testing.assert_close(short, padded)

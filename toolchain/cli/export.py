@@ -60,6 +60,14 @@ def command(
         str | None,
         typer.Option(help="`int8`: quantize the layers that are not generated, on targets that can."),
     ] = None,
+    dynamic: Annotated[
+        list[str] | None,
+        typer.Option(help="Bounds of an input's size that varies, e.g. `history=1..200`; repeatable."),
+    ] = None,
+    reserve: Annotated[
+        list[str] | None,
+        typer.Option(help="Further rows of a table of the module, e.g. `item_embedding=500`; repeatable."),
+    ] = None,
     into: Annotated[
         Path | None, typer.Option(help="The Android demo's folder; the app then carries this bundle.")
     ] = None,
@@ -71,14 +79,21 @@ def command(
 
     `mnet export nets:build --weights best.safetensors --generated 'head.*' --example nets:example --target onnx -o b`
     """
-    own = _check(what, weights, generated, lora, example, input_, into)
+    own = _check(what, weights, generated, lora, example, input_, reserve, into)
     check_targets(target)
 
     import json
 
+    from mnet.export.exporter import refuse_dynamic
+    from mnet.export.lowering.dynamic import parse_bounds
+    from mnet.export.lowering.tables import parse_reserve
+
     with Stages(Printer(stderr=True)) as stages:
         options: dict[str, Any] = {"binding": binding, "pack_dtype": pack_dtype, "quantize": quantize}
+        options["dynamic"] = parse_bounds(dynamic or [])
+        refuse_dynamic(options["dynamic"], target)
         if own:
+            options["reserve"] = parse_reserve(reserve or [])
             from mnet.toolchain.own_module import export_own
 
             bundle = export_own(
@@ -133,6 +148,7 @@ def _check(
     lora: Path | None,
     example: str | None,
     inputs: list[str] | None,
+    reserve: list[str] | None,
     into: Path | None,
 ) -> bool:
     """Whether it is a module of the user's own; what can be wrong is found before PyTorch is imported."""
@@ -143,6 +159,11 @@ def _check(
             raise UserError(
                 "--weights, --generated, --lora, --example and --input are for a module of your own, "
                 "package.module:build; a run has its own"
+            )
+        if reserve:
+            raise UserError(
+                "--reserve is for a module of your own: the server's packs of a run carry what its MetaNetwork "
+                "generates, and no rows that were reserved"
             )
         check_runs(Path(what))
         return False

@@ -1,12 +1,11 @@
 """What can be generated, and what cannot, said by name before anything is trained."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils._pytree import tree_leaves
 
@@ -41,14 +40,10 @@ def generated_parameters(device_model: nn.Module, generated: Sequence[str]) -> d
 def check_generated(device_model: nn.Module, generated: Sequence[str], inputs: Sequence[Tensor]) -> None:
     """Run `device_model(*inputs)` once, and refuse what would train, but not serve.
 
-    A BatchNorm directly behind a generated layer is folded into its weights by exporters, and normalises in training
-    by statistics that mix the packs.
-
     Raises:
-        ValueError: as `generated_parameters`; a generated parameter plays no part in the forward pass; a BatchNorm
-            directly behind a generated layer.
+        ValueError: as `generated_parameters`; a generated parameter plays no part in the forward pass.
     """
-    watch = _Watch(device_model, generated_parameters(device_model, generated))
+    watch = _Watch(generated_parameters(device_model, generated))
     with _in_eval_mode(device_model), watch:
         device_model(*inputs)
     idle = [name for name in generated if name not in watch.used]
@@ -59,48 +54,31 @@ def check_generated(device_model: nn.Module, generated: Sequence[str], inputs: S
 @torch.no_grad()
 def operations(device_model: nn.Module, generated: Sequence[str], inputs: Sequence[Tensor]) -> dict[str, str]:
     """The torch function that each generated parameter goes into first in `device_model(*inputs)`, by its name."""
-    watch = _Watch(device_model, generated_parameters(device_model, generated))
-    with _in_eval_mode(device_model), suppress(ValueError), watch:
+    watch = _Watch(generated_parameters(device_model, generated))
+    with _in_eval_mode(device_model), watch:
         device_model(*inputs)
     return watch.used
 
 
 class _Watch(TorchFunctionMode):
-    """Notes which functions take generated parameters, and refuses a batch_norm on what comes out of their layers."""
+    """Notes which function takes each generated parameter first."""
 
-    def __init__(self, device_model: nn.Module, parameters: dict[str, nn.Parameter]) -> None:
+    def __init__(self, parameters: dict[str, nn.Parameter]) -> None:
         super().__init__()
         self.used: dict[str, str] = {}
         self._names = {id(parameter): name for name, parameter in parameters.items()}
-        self._modules = {id(module.running_mean): name for name, module in _batch_norms(device_model)}
-        self._outputs: list[tuple[Any, str]] = []
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func is functional.batch_norm:
-            for output, name in self._outputs:
-                if output is args[0]:
-                    norm = self._modules.get(id(args[1]), "a batch_norm")
-                    raise ValueError(
-                        f"cannot generate {name}: {norm} is a BatchNorm directly behind it; "
-                        "use GroupNorm there, or no norm"
-                    )
         result = func(*args, **kwargs)
-        tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-        for value in (*args, *kwargs.values()):
-            for part in value if isinstance(value, list | tuple) else (value,):
-                if id(part) in self._names and tensors:
-                    self.used.setdefault(self._names[id(part)], resolve_name(func) or str(func))
-                    self._outputs += [(tensor, self._names[id(part)]) for tensor in tensors]
+        if any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
+            for value in (*args, *kwargs.values()):
+                for part in value if isinstance(value, list | tuple) else (value,):
+                    if id(part) in self._names:
+                        self.used.setdefault(self._names[id(part)], resolve_name(func) or str(func))
         return result
-
-
-def _batch_norms(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    for name, module in model.named_modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-            yield name, module
 
 
 @contextmanager

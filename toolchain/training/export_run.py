@@ -1,7 +1,7 @@
 """What of a run goes into a bundle."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -26,6 +26,7 @@ def export_run(
     binding: str | None = None,
     pack_dtype: str = "fp32",
     quantize: str | None = None,
+    dynamic: Mapping[str, tuple[int, int]] | None = None,
 ) -> Bundle:
     """Export the device model of a run folder for one target, and verify it on the target's runtime.
 
@@ -37,6 +38,7 @@ def export_run(
         binding: how new weights reach the program, where the target leaves a choice; None lets a rule choose.
         pack_dtype: what the weights travel in: `fp32`, `fp16` or `int8`.
         quantize: `int8` to quantize the layers that are not generated, on targets that can; None to leave them.
+        dynamic: sizes of inputs that vary, with their bounds, as in `{"history": (1, 50)}`, on targets that can.
 
     Returns:
         The bundle.
@@ -56,6 +58,7 @@ def export_run(
         binding=binding,
         pack_dtype=dtype,
         base_dtype=base_dtype,
+        dynamic=dict(dynamic or {}),
     )
     return export_bundle(spec, target, out, stage)
 
