@@ -5,7 +5,7 @@ training spends more time on normalisation and ReLU than on convolutions.
 
 The last 1x1 convolution is written as a Linear over the channels of each position, the same arithmetic: XNNPACK
 takes a Linear whose weight is an input of the graph, and refuses such a convolution. Batch normalisation stays in the
-base; behind a generated layer an exporter would fold it in, and the slot would be lost.
+base.
 """
 
 from dataclasses import dataclass

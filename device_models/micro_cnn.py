@@ -1,8 +1,8 @@
 """A CNN for a microcontroller, all of its convolutions generated: for sensors that one set of weights cannot serve.
 
 As `mnet.device_models.cnn`, a MobileNet of depthwise-separable convolutions (Howard et al. 2017, arXiv:1704.04861).
-Each ReLU comes before its normalisation: a normalisation right behind a generated convolution would be folded into it
-by an exporter, and the slot would be lost.
+Each ReLU comes before its normalisation, so that no exporter would fold that into a generated convolution: to keep the
+two apart costs a target another multiplication.
 """
 
 from dataclasses import dataclass

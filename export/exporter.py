@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from mnet.export.lowering.bindings import choose_binding
 from mnet.export.lowering.dynamic import Bounds, largest, smallest
 from mnet.export.lowering.quantization import with_base
 from mnet.export.lowering.spec import ExportSpec, describe
-from mnet.export.lowering.target import Target
+from mnet.export.lowering.target import Node, Target
 from mnet.export.session import open_baked
 from mnet.export.targets import find_target, known_targets, load_target
 from mnet.export.verify import verify_bundle
@@ -101,7 +102,19 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
         bundle = Bundle.load(folder)
         verify_bundle(bundle)
         open_baked(bundle)
+        if slow := _without_delegate(module.nodes(folder / program)):
+            stage(slow)
     return Bundle.load(out)
+
+
+def _without_delegate(nodes: Sequence[Node]) -> str:
+    """Which operations the runtime's delegate left to plain kernels, by the runtime's own report; empty for none."""
+    left = [node for node in nodes if node.engine.endswith("kernels")]
+    if not left:
+        return ""
+    counted = Counter(node.op for node in left).most_common()
+    ops = ", ".join(f"{op} ({count})" if count > 1 else op for op, count in counted)
+    return f"{left[0].engine} run {len(left)} of {len(nodes)} operations: {ops}"
 
 
 def _write_manifest(

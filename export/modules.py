@@ -1,5 +1,6 @@
 """A bundle from any module, and a pack from anybody's weights: nothing here needs a MetaNetwork."""
 
+import dataclasses
 import fnmatch
 import inspect
 import types
@@ -75,6 +76,29 @@ def export_module(
         BundleError: for a pattern that matches nothing, an unknown target, one that is not installed, and whatever
             cannot be exported or would leave a self-test blind.
     """
+    spec = module_spec(
+        module, generated=generated, example=example, name=name, reserve=reserve, dynamic=dynamic
+    )
+    spec = dataclasses.replace(
+        spec,
+        metadata={**adapter_metadata(spec.model), **(metadata or {})},
+        binding=binding,
+        pack_dtype=find_pack_dtype(pack_dtype),
+        base_dtype=find_base_dtype(quantize),
+    )
+    return export_bundle(spec, target, Path(out), stage)
+
+
+def module_spec(
+    module: nn.Module,
+    *,
+    generated: Sequence[str],
+    example: Example | Sequence[Example],
+    name: str | None = None,
+    reserve: Mapping[str, int] | None = None,
+    dynamic: Mapping[str, tuple[int, int]] | None = None,
+) -> ExportSpec:
+    """What `export_module` exports, for any target. Raises BundleError as it does."""
     examples = _examples(example)
     names = _input_names(module, examples[0])
     model, reserved = with_reserve(module, reserve or {})
@@ -82,20 +106,15 @@ def export_module(
     inputs = tuple(_positional(each, names) for each in examples)
     if isinstance(examples[0], Mapping):
         _by_position(model, names)
-    spec = ExportSpec(
+    return ExportSpec(
         name=name or type(module).__name__,
         model=model,
         generated=(*matched_parameters(model, generated), *reserved),
         inputs=inputs,
         input_names=names,
         output_names=_output_names(model, inputs[0]),
-        metadata={**adapter_metadata(model), **(metadata or {})},
-        binding=binding,
-        pack_dtype=find_pack_dtype(pack_dtype),
-        base_dtype=find_base_dtype(quantize),
         dynamic=dict(dynamic or {}),
     )
-    return export_bundle(spec, target, Path(out), stage)
 
 
 def make_pack(

@@ -173,3 +173,36 @@ def test_mistakes_of_the_command_are_one_line(mnet: Mnet, tiny_run: Path, tmp_pa
         assert (code, stdout) == (2, ""), arguments
         assert said in stderr, stderr
         assert sum(line.startswith("error:") for line in stderr.splitlines()) == 1
+
+
+def test_a_module_is_checked_by_a_command_before_anything_is_trained(mnet: Mnet) -> None:
+    own = ["--generated", "head.*", "--example", f"{__name__}:example", "--target", "none", "--json"]
+    code, stdout, _ = mnet("check", BUILD, *own)
+    rows = json.loads(stdout)
+    assert (code, {row["verdict"] for row in rows.values()}) == (0, {"right"})
+    assert list(rows) == ["generated", "forward", "all packs at once", "each parameter moved alone"]
+    own[1] = "block.*"
+    code, stdout, _ = mnet("check", BUILD, *own)
+    assert (code, json.loads(stdout)["forward"]["verdict"]) == (0, "right")
+
+
+def test_a_module_that_mixes_its_batch_is_refused_for_training(mnet: Mnet) -> None:
+    own = ["--generated", "head.*", "--input", "rows:float32[1,4]", "--target", "none", "--json"]
+    code, stdout, _ = mnet("check", f"{__name__}:Single", *own)
+    training = json.loads(stdout)["training"]
+    assert (code, training["verdict"]) == (1, "refused")
+    assert "does not run on a batch of two" in training["found"]
+    code, _, err = mnet("check", "synthetic-drift/sasrec", *own)
+    assert (code, "for a module of your own, package.module:build" in err.replace("\n", " ")) == (2, True)
+
+
+class Single(nn.Module):
+    """One row alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        scores: Tensor = self.head(rows.view(4))
+        return scores

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from mnet.export.format.bundle import Bundle
+    from mnet.export.lowering.spec import ExportSpec
     from mnet.export.modules import Example
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -131,17 +132,12 @@ def export_own(
     generated.
     """
     stage("loading the module")
-    from mnet.export.adapters import Adapter, inject
     from mnet.export.modules import export_module
 
-    module = load_module(reference, weights)
+    module, generated, examples = _loaded(reference, weights, generated, lora, example, inputs)
     metadata = {"module": reference}
     if weights is not None:
         metadata["weights"] = hashlib.sha256(weights.read_bytes()).hexdigest()
-    examples = load_examples(example, inputs, module)
-    if lora is not None:
-        adapter = Adapter.read(lora)
-        generated = [*generated, *inject(module, adapter.config, adapter.tensors)]
     return export_module(
         module,
         generated=generated,
@@ -152,6 +148,42 @@ def export_own(
         stage=stage,
         **options,
     )
+
+
+def own_spec(
+    reference: str,
+    weights: Path | None,
+    generated: Sequence[str],
+    lora: Path | None,
+    example: str | None,
+    inputs: Sequence[str],
+    dynamic: "Mapping[str, tuple[int, int]]",
+) -> "ExportSpec":
+    """What `export_own` exports, for any target."""
+    from mnet.export.modules import module_spec
+
+    module, generated, examples = _loaded(reference, weights, generated, lora, example, inputs)
+    return module_spec(module, generated=generated, example=examples, dynamic=dynamic)
+
+
+def _loaded(
+    reference: str,
+    weights: Path | None,
+    generated: Sequence[str],
+    lora: Path | None,
+    example: str | None,
+    inputs: Sequence[str],
+) -> "tuple[nn.Module, list[str], list[Example]]":
+    """The module, with its adapter if there is one, what of it is generated, and the examples."""
+    from mnet.export.adapters import Adapter, inject
+
+    module = load_module(reference, weights)
+    examples = load_examples(example, inputs, module)
+    names = [*generated]
+    if lora is not None:
+        adapter = Adapter.read(lora)
+        names += inject(module, adapter.config, adapter.tensors)
+    return module, names, examples
 
 
 def read_state(path: Path) -> "dict[str, Tensor]":

@@ -43,6 +43,7 @@ from mnet.export.lowering.spec import ExportSpec
 from mnet.export.lowering.target import Program, Target
 from mnet.export.lowering.tracing import GeneratedAsInputs, exporter_step, refuse_unused, trace
 from mnet.export.lowering.xnnpack_inputs import cheapest_binding
+from mnet.export.lowering.xnnpack_refusals import with_what_xnnpack_takes
 
 PROGRAM_FILE = "model.pte"
 BAKED_FILE = "bench/baked.pte"
@@ -182,7 +183,9 @@ def _lower(traced: ExportedProgram, slots: Sequence[Slot]) -> bytes:
     from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
     from executorch.exir.passes import MemoryPlanningPass
 
-    edge = to_edge_transform_and_lower(traced, partitioner=[_partitioner()])
+    edge = with_what_xnnpack_takes(
+        lambda configs: to_edge_transform_and_lower(traced, partitioner=[_partitioner(configs)])
+    )
     _check_delegation(edge.exported_program(), slots)
     # Inputs stay the caller's memory: planned, they would be copied at each call and not stay bound.
     planning = MemoryPlanningPass(alloc_graph_input=False)
@@ -190,9 +193,8 @@ def _lower(traced: ExportedProgram, slots: Sequence[Slot]) -> bytes:
     return data
 
 
-def _partitioner() -> Any:
+def _partitioner(configs: Sequence[Any]) -> Any:
     """XNNPACK's, made to take a Linear whose weight or bias is an input; by default it wants constants."""
-    from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS
     from executorch.backends.xnnpack.partition.config.gemm_configs import LinearConfig
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.backends.xnnpack.utils.utils import is_param_node
@@ -203,8 +205,9 @@ def _partitioner() -> Any:
             self.force_non_static_weights_for_f32_linear = not constant
             return super().get_deps(node, ep)
 
-    configs = [DynamicLinear if config is LinearConfig else config for config in ALL_PARTITIONER_CONFIGS]
-    return XnnpackPartitioner(configs=configs)
+    return XnnpackPartitioner(
+        configs=[DynamicLinear if config is LinearConfig else config for config in configs]
+    )
 
 
 def _check_delegation(lowered: ExportedProgram, slots: Sequence[Slot]) -> None:

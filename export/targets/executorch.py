@@ -36,6 +36,7 @@ from mnet.export.lowering.scratch import ScratchFolder
 from mnet.export.lowering.spec import ExportSpec
 from mnet.export.lowering.target import Run, Target
 from mnet.export.lowering.tracing import exporter_step, refuse_unused, trace
+from mnet.export.lowering.xnnpack_refusals import with_what_xnnpack_takes
 
 PROGRAM_FILE = "model.pte"
 WEIGHTS_FILE = "model.ptd"
@@ -185,8 +186,10 @@ def _lower(methods: Mapping[str, ExportedProgram], generated: Sequence[str]) -> 
 
     for method in methods.values():
         _keep_outside(method, generated)
-    edge = to_edge_transform_and_lower(
-        dict(methods), partitioner={name: [XnnpackPartitioner()] for name in methods}
+    edge = with_what_xnnpack_takes(
+        lambda configs: to_edge_transform_and_lower(
+            dict(methods), partitioner={name: [XnnpackPartitioner(configs=configs)] for name in methods}
+        )
     )
     parameters = {
         placeholder: parameter

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from mnet.toolchain.cli._early import check_path, check_runs, check_targets
+from mnet.toolchain.cli._early import check_runs, check_targets
+from mnet.toolchain.cli._own import OWN_ONLY, Dynamic, Example, Generated, Inputs, Lora, Weights, check_own
 from mnet.toolchain.console import Printer, Stages
 from mnet.toolchain.errors import UserError
 
@@ -24,29 +25,11 @@ def command(
         str, typer.Option(help="What to export for, e.g. `android`; `mnet targets` lists them.")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the bundle.")],
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="The module's weights: safetensors, or a checkpoint of its state dict."),
-    ] = None,
-    generated: Annotated[
-        list[str] | None,
-        typer.Option(help="Parameters of the module that packs replace, e.g. `head.*`; repeatable."),
-    ] = None,
-    lora: Annotated[
-        Path | None,
-        typer.Option(help="A folder of PEFT: its LoRA adapter is put in, and packs replace its factors."),
-    ] = None,
-    example: Annotated[
-        str | None,
-        typer.Option(help="The module's inputs: `package.module:function`, or a safetensors file."),
-    ] = None,
-    input_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input",
-            help="Without --example: `NAME:float32[1,3,224,224]` or `NAME:int64[1,16]<30522`; repeatable.",
-        ),
-    ] = None,
+    weights: Weights = None,
+    generated: Generated = None,
+    lora: Lora = None,
+    example: Example = None,
+    input_: Inputs = None,
     binding: Annotated[
         str | None,
         typer.Option(
@@ -60,10 +43,7 @@ def command(
         str | None,
         typer.Option(help="`int8`: quantize the layers that are not generated, on targets that can."),
     ] = None,
-    dynamic: Annotated[
-        list[str] | None,
-        typer.Option(help="Bounds of an input's size that varies, e.g. `history=1..200`; repeatable."),
-    ] = None,
+    dynamic: Dynamic = None,
     reserve: Annotated[
         list[str] | None,
         typer.Option(help="Further rows of a table of the module, e.g. `item_embedding=500`; repeatable."),
@@ -152,14 +132,11 @@ def _check(
     into: Path | None,
 ) -> bool:
     """Whether it is a module of the user's own; what can be wrong is found before PyTorch is imported."""
-    from mnet.toolchain.own_module import input_shape, is_reference
+    from mnet.toolchain.own_module import is_reference
 
     if Path(what).exists() or not is_reference(what):
         if weights or generated or lora or example or inputs:
-            raise UserError(
-                "--weights, --generated, --lora, --example and --input are for a module of your own, "
-                "package.module:build; a run has its own"
-            )
+            raise UserError(OWN_ONLY.format(other="a run"))
         if reserve:
             raise UserError(
                 "--reserve is for a module of your own: the server's packs of a run carry what its MetaNetwork "
@@ -169,16 +146,5 @@ def _check(
         return False
     if into is not None:
         raise UserError("--into is for a run, whose data the Android demo shows")
-    if not (generated or lora):
-        raise UserError(
-            "give --generated, the parameters that packs replace, e.g. --generated 'head.*', or --lora and an adapter"
-        )
-    if (example is None) == (not inputs):
-        raise UserError("give --example, a function or a safetensors file, or each --input by its shape")
-    for text in inputs or []:
-        input_shape(text)
-    check_path(weights)
-    check_path(lora)
-    if example is not None and not is_reference(example):
-        check_path(Path(example))
+    check_own(weights, generated, lora, example, inputs)
     return True

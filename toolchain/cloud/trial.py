@@ -1,23 +1,29 @@
 """What works where before anything is trained: a model with random weights, exported, verified and served."""
 
+import dataclasses
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import lightning
 
 from mnet.export.exporter import export_bundle
+from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import BundleError
+from mnet.export.lowering.dynamic import Bounds
+from mnet.export.lowering.spec import ExportSpec
 from mnet.toolchain.cloud.generation import verify_served
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.tasks import find_task
 from mnet.toolchain.training.build import GENERATED, build_module, build_task, load_data
 from mnet.toolchain.training.config import Config
 from mnet.toolchain.training.export_run import export_spec
-from mnet.toolchain.training.preflight import preflight
+from mnet.toolchain.training.preflight import preflight, preflight_module
 from mnet.toolchain.training.run import Run
 
 Verdict = Literal["right", "refused", "failed"]
@@ -32,8 +38,15 @@ class Row(NamedTuple):
     seconds: float
 
 
-def trial(config: Config, targets: Sequence[str], stage: Callable[[str], None]) -> list[Row]:
+def trial(
+    config: Config,
+    targets: Sequence[str],
+    stage: Callable[[str], None],
+    dynamic: Mapping[str, Bounds] = MappingProxyType({}),
+) -> list[Row]:
     """Check the MetaNetwork of a config with random weights; calls `stage` with a line before each target.
+
+    `dynamic` are sizes of inputs that vary in the export (`mnet.export.lowering.dynamic`).
 
     Raises UserError for a config, or data, that cannot be read.
     """
@@ -64,19 +77,43 @@ def trial(config: Config, targets: Sequence[str], stage: Callable[[str], None]) 
     except UserError as error:
         rows.append(Row("training", "refused", str(error), time.perf_counter() - started))
     run = Run(Path(), config, config.name, "trial", facts, task, {GENERATED: network.eval()})
+    spec = dataclasses.replace(export_spec(run), dynamic=dict(dynamic))
     for target in targets:
         stage(f"exporting for {target}, verifying, and serving a pack")
-        rows.append(_exported(run, target))
+        rows.append(_exported(spec, target, partial(verify_served, run)))
     return rows
 
 
-def _exported(run: Run, target: str) -> Row:
+def trial_module(spec: ExportSpec, targets: Sequence[str], stage: Callable[[str], None]) -> list[Row]:
+    """Check a module of any kind as `trial` checks a config, but for a task and a server."""
+    rows: list[Row] = []
+    started = time.perf_counter()
+
+    def note(check: str, found: str) -> None:
+        nonlocal started
+        rows.append(Row(check, "right", found, time.perf_counter() - started))
+        started = time.perf_counter()
+
+    stage("two packs of other weights, in training's ways")
+    sizes = [spec.model.get_parameter(name).numel() for name in spec.generated]
+    note("generated", f"{sum(sizes):,} numbers in {len(sizes)} parameters")
+    try:
+        preflight_module(spec.model, spec.generated, spec.inputs, note)
+    except UserError as error:
+        rows.append(Row("training", "refused", str(error), time.perf_counter() - started))
+    for target in targets:
+        stage(f"exporting for {target} and verifying")
+        rows.append(_exported(spec, target, lambda _: None))
+    return rows
+
+
+def _exported(spec: ExportSpec, target: str, serve: Callable[[Bundle], None]) -> Row:
     started = time.perf_counter()
     verdict: Verdict = "right"
     try:
         with tempfile.TemporaryDirectory() as folder:
-            bundle = export_bundle(export_spec(run), target, Path(folder) / "bundle")
-            verify_served(run, bundle)
+            bundle = export_bundle(spec, target, Path(folder) / "bundle")
+            serve(bundle)
             manifest, program = bundle.manifest, bundle.manifest.model.program
             ways = " and ".join(sorted({slot.binding.kind for slot in manifest.slots}))
             size, push = manifest.bytes_of(program), len(bundle.default_pack())

@@ -4,14 +4,14 @@
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
+from mnet.export.format.golden import flattened
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork, check_generated, under
 from mnet.toolchain.metanetwork.check import operations
@@ -46,16 +46,61 @@ def preflight(
             raise
         except ValueError as error:
             raise UserError(str(error)) from None
-        found = tree_leaves(model(*inputs))
+        found = flattened(model(*inputs))
         note("forward", ", ".join(str(list(output.shape)) for output in found))
         _same_twice(model, inputs)
-        parameters = _moved(network, len(vectors))
+        parameters = _moved(network.static(), len(vectors))
         ways = _both_ways(task, model, parameters, batch, operations(model, names, inputs))
         note("all packs at once", ways)
         _apart(task, model, parameters, batch)
         note("one pack's weights", "change nothing of another's outputs")
         note("each parameter moved alone", _effects(task, model, parameters, batch))
         note("trained and exported model", _as_exported(task, model, splits))
+
+
+class _Forward:
+    """A module as the checks take a task: its outputs are those of `forward`, for a batch of inputs."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.name = type(model).__name__
+
+    def outputs(self, model: nn.Module, batch: Sequence[Tensor]) -> list[Tensor]:
+        return flattened(model(*batch))
+
+
+def preflight_module(
+    model: nn.Module,
+    generated: Sequence[str],
+    examples: Sequence[Sequence[Tensor]],
+    note: Callable[[str, str], None],
+) -> None:
+    """Check a module of any kind, without a task, on the first and the last example; otherwise as `preflight`."""
+    first, last = examples[0], examples[-1]
+    with _as_it_serves(model):
+        try:
+            check_generated(model, generated, first)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        note("forward", ", ".join(str(list(output.shape)) for output in flattened(model(*first))))
+        _same_twice(model, first)
+        # Two rows for each of two packs.
+        batch = [
+            torch.cat([one, other] * BATCH) if one.dim() else one
+            for one, other in zip(first, last, strict=True)
+        ]
+        task = _Forward(model)
+        parameters = _moved({name: model.get_parameter(name) for name in generated}, BATCH)
+        try:
+            ways = _both_ways(task, model, parameters, batch, operations(model, generated, first))
+        except UserError:
+            raise
+        except (ValueError, RuntimeError) as error:
+            raise UserError(
+                f"{task.name} does not run on a batch of two, as a MetaNetwork is trained: "
+                f"{str(error).partition(chr(10))[0]}"
+            ) from None
+        note("all packs at once", ways)
+        note("each parameter moved alone", _effects(task, model, parameters, batch))
 
 
 @contextmanager
@@ -72,10 +117,10 @@ def _as_it_serves(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _moved(network: MetaNetwork, n_packs: int) -> dict[str, Tensor]:
+def _moved(shared: Mapping[str, Tensor], n_packs: int) -> dict[str, Tensor]:
     """Weights that differ well between packs, fp32 [M, *shape]: what is generated first is all but the shared ones."""
     moved = {}
-    for name, value in network.static().items():
+    for name, value in shared.items():
         spread = float(value.detach().std(correction=0)) or 0.1
         moved[name] = value.detach() + 0.5 * spread * torch.randn(n_packs, *value.shape)
     return moved
@@ -83,7 +128,7 @@ def _moved(network: MetaNetwork, n_packs: int) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _same_twice(model: nn.Module, inputs: Sequence[Tensor]) -> None:
-    first, second = (tree_leaves(model(*inputs)) for _ in range(2))
+    first, second = (flattened(model(*inputs)) for _ in range(2))
     if not all(torch.equal(a, b) for a, b in zip(first, second, strict=True)):
         raise UserError(
             f"model {type(model).__name__} gives other outputs for the same input in eval mode: what is random, or "
@@ -92,7 +137,11 @@ def _same_twice(model: nn.Module, inputs: Sequence[Tensor]) -> None:
 
 
 def _both_ways(
-    task: Task[Any], model: nn.Module, parameters: dict[str, Tensor], batch: Any, goes_into: dict[str, str]
+    task: Task[Any] | _Forward,
+    model: nn.Module,
+    parameters: dict[str, Tensor],
+    batch: Any,
+    goes_into: dict[str, str],
 ) -> str:
     """Values and gradients of all packs at once, against those of each pack by itself."""
     results, slow = [], ""
@@ -100,9 +149,11 @@ def _both_ways(
         leaves = {name: value.clone().requires_grad_() for name, value in parameters.items()}
         with torch.enable_grad(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            outputs = tree_leaves(task.outputs(under(model, leaves, one_by_one), batch))
-            total = torch.stack([_weighed(output) for output in outputs if output.requires_grad]).sum()
-            gradients = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+            outputs = flattened(task.outputs(under(model, leaves, one_by_one), batch))
+            sums = [_weighed(output) for output in outputs if output.requires_grad]
+            gradients: Sequence[Tensor | None] = [None] * len(leaves)
+            if sums:
+                gradients = torch.autograd.grad(sum(sums), list(leaves.values()), allow_unused=True)  # type: ignore[arg-type]
         slow = slow or next((str(w.message) for w in caught if "all packs at once" in str(w.message)), "")
         results.append((outputs, gradients))
     (outputs, gradients), (expected, reference) = results
@@ -135,8 +186,9 @@ def _difference(ours: Tensor, theirs: Tensor, least: float = 0.0) -> float:
     """The largest, as a share of the largest value, at least of `least`; infinite where something is not finite."""
     if ours.shape != theirs.shape:
         return float("inf")
+    ours, theirs = ours.detach().double(), theirs.detach().double()
     shown = theirs.abs() < MASKED
-    ours, theirs = ours.detach()[shown].double(), theirs.detach()[shown].double()
+    ours, theirs = ours[shown], theirs[shown]
     if not ours.numel():
         return 0.0
     share = float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=max(least, 1e-12)))
@@ -154,7 +206,7 @@ def _apart(task: Task[Any], model: nn.Module, parameters: dict[str, Tensor], bat
         name: torch.where(first.view(-1, *[1] * (value.dim() - 1)), value.flip(0), value)
         for name, value in parameters.items()
     }
-    before, after = (tree_leaves(task.outputs(under(model, packs), batch)) for packs in (parameters, others))
+    before, after = (flattened(task.outputs(under(model, packs), batch)) for packs in (parameters, others))
     for old, new in zip(before, after, strict=True):
         own = len(old) // n_packs
         if len(old) % n_packs or _difference(new[own:], old[own:]) > TOLERANCE:
@@ -166,15 +218,15 @@ def _apart(task: Task[Any], model: nn.Module, parameters: dict[str, Tensor], bat
 
 
 @torch.no_grad()
-def _effects(task: Task[Any], model: nn.Module, parameters: dict[str, Tensor], batch: Any) -> str:
-    before = tree_leaves(task.outputs(under(model, parameters), batch))
+def _effects(task: Task[Any] | _Forward, model: nn.Module, parameters: dict[str, Tensor], batch: Any) -> str:
+    before = flattened(task.outputs(under(model, parameters), batch))
     effects = {}
     for name, value in parameters.items():
-        after = tree_leaves(task.outputs(under(model, parameters | {name: 1.5 * value + 0.1}), batch))
+        after = flattened(task.outputs(under(model, parameters | {name: 1.5 * value + 0.1}), batch))
         effects[name] = max(_difference(new, old) for new, old in zip(after, before, strict=True))
     if idle := [name for name, effect in effects.items() if effect < LEAST_EFFECT]:
         raise UserError(
-            f"cannot generate {', '.join(idle)}: it changes no output of task {task.name}; leave it out of `generated`"
+            f"cannot generate {', '.join(idle)}: it changes no output of {task.name}; leave it out of `generated`"
         )
     least = min(effects, key=lambda name: effects[name])
     return f"changes the outputs; least of all {least}, by {effects[least]:.1%} of the largest"
@@ -186,16 +238,16 @@ def _as_exported(task: Task[Any], model: nn.Module, splits: Splits[Any]) -> str:
     batch = next(iter(splits.validation(1)))
 
     def run(pack: int, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-        return tree_leaves(model(*inputs))
+        return flattened(model(*inputs))
 
     try:
-        exported = tree_leaves(task.device_outputs(run, batch))
+        exported = flattened(task.device_outputs(run, batch))
     except UserError as error:
         return f"not compared: {error}"
     real = task.has_target(batch)
     errors = [
         _difference(ours[real], theirs[real])
-        for ours, theirs in zip(tree_leaves(task.outputs(model, batch)), exported, strict=True)
+        for ours, theirs in zip(flattened(task.outputs(model, batch)), exported, strict=True)
     ]
     if max(errors) > TOLERANCE:
         raise UserError(
