@@ -30,6 +30,7 @@ USES = frozenset(
         "PhoneProcess",
         "SimulateProcess",
         "PostgresServer",
+        "compile_core",
         # code of the pages, which does all of it
         "exec",
     }
@@ -45,6 +46,10 @@ ALSO = frozenset(
         "check_call",
         "isolated",
     }
+)
+# What a test has the fixture `mnet` do.
+VERBS = frozenset(
+    {"ablate", "check", "demo", "export", "faults", "growth", "matrix", "room", "simulate", "train"}
 )
 QUICK_PROCESSES = frozenset({"test_a_mistake_is_reported_before_pytorch_is_imported"})
 
@@ -79,6 +84,8 @@ def _is_slow(function: Any, known: dict[types.CodeType, bool]) -> bool:
 
 
 def _uses(code: types.CodeType, names: dict[str, Any], known: dict[types.CodeType, bool]) -> bool:
+    if "mnet" in code.co_varnames[: code.co_argcount] and any(verb in code.co_consts for verb in VERBS):
+        return True
     for name in code.co_names:
         thing = names.get(name)
         local = name in code.co_varnames + code.co_cellvars

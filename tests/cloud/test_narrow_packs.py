@@ -18,6 +18,7 @@ def generator(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     out = tmp_path_factory.mktemp("narrow") / "bundle"
     bundle = export_run(tiny_run, "android", out, pack_dtype="int8")
     (generator,) = load_generators([tiny_run], [out]).values()
+    assert isinstance(generator, PackGenerator)
     return generator, bundle
 
 

@@ -124,10 +124,10 @@ def test_switching_between_resident_adapters_under_load(
     reader.start()
     stale = []
     for switch in range(switches):
-        name = (None, "de", "fr")[switch % 3]
-        session.use(name)
-        if not torch.equal(session.run(inputs)[0], expected[name]):
-            stale.append(name)
+        switched = (None, "de", "fr")[switch % 3]
+        session.use(switched)
+        if not torch.equal(session.run(inputs)[0], expected[switched]):
+            stale.append(switched)
     stop.set()
     reader.join()
     assert (mixed, stale) == ([], [])

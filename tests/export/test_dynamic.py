@@ -10,7 +10,7 @@ import mnet
 from mnet import BundleError
 from mnet.export.lowering.dynamic import parse_bounds
 from mnet.export.targets import known_targets
-from tests.export.conftest import Mnet
+from tests.mnet_command import Mnet
 
 LEAST, MOST = 1, 12
 
