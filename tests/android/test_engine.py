@@ -36,10 +36,14 @@ def test_the_phone_leads_every_conversation(host_tests: HostTests, properties: d
 
 
 def test_a_hostile_server_and_a_second_poll_mislead_no_phone(
-    host_tests: HostTests, properties: dict[str, Any], request: pytest.FixtureRequest
+    host_tests: HostTests, properties: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    more = {"mnet.conversations": request.config.getoption("--conversations")}
+    report = tmp_path / "report.json"
+    more = {"mnet.conversations": request.config.getoption("--conversations"), "mnet.report": report}
     assert run_tests(*host_tests, properties | more, only="mnet.hosttest.HostileTest") == 2
+    figures = json.loads(report.read_text())
+    print(f"\nJVM: {figures}")
+    assert min(figures["outcomes"][name] for name in ("taken", "offline", "denied", "refused")) > 0
 
 
 def test_the_phone_follows_the_real_service(host_tests: HostTests, properties: dict[str, Any]) -> None:

@@ -12,7 +12,14 @@ from mnet.export.format.packs import MAX_VERSION
 from mnet.toolchain.cli.keys import command
 from mnet.toolchain.cloud.database import Database
 from mnet.toolchain.cloud.registry import Registry
-from mnet.toolchain.cloud.signing_keys import Keyring, create_signing_key, pin_roots, retire, rotate
+from mnet.toolchain.cloud.signing_keys import (
+    ROOTS,
+    Keyring,
+    create_signing_key,
+    pin_roots,
+    retire,
+    rotate,
+)
 from mnet.toolchain.cloud.state import ServerState
 from mnet.toolchain.contract.keys import KeyStatement, Roots, believed_statement, public_keys
 from mnet.toolchain.errors import UserError
@@ -98,3 +105,17 @@ def test_the_threshold_is_one_that_can_be_met(server: ServerState, roots: list[E
     for threshold in (0, 4, MAX_VERSION):
         with pytest.raises(UserError, match="--threshold"):
             pin_roots(server.keys, roots, threshold)
+
+
+def test_an_app_ships_the_file_that_pinning_writes(
+    server: ServerState, roots: list[ECKey], tmp_path: Path
+) -> None:
+    named = [word for number in range(2) for word in ("--root", str(tmp_path / f"root-{number}.pem"))]
+    done = CliRunner().invoke(command, ["pin", "--state", str(server.folder), *named, "--threshold", "2"])
+    shipped = server.keys / ROOTS
+    assert str(shipped) in done.stdout
+    assert Roots.load(shipped) == pinned(server) == Roots(public_keys(*roots[:2]), 2)
+    for content in ("", "[]", "{}", '{"keys": {"keys": []}, "threshold": 1}'):
+        shipped.write_text(content)
+        with pytest.raises(UserError, match="holds no root keys"):
+            Roots.load(shipped)

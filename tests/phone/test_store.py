@@ -2,7 +2,9 @@
 
 import os
 import resource
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,15 +49,9 @@ def test_two_versions_are_kept_newest_first(tmp_path: Path) -> None:
     assert len(list((tmp_path / "packs").iterdir())) == 2
 
 
-@pytest.mark.parametrize("step", range(1, 18))
-def test_a_power_loss_at_any_step_leaves_a_whole_version(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
-    """Cut at each call of a save that makes a difference on disk: the newest kept release has its pack."""
-    store = WeightStore(tmp_path)
-    first, first_pack = version(1)
-    second, second_pack = version(2)
-    store.save(first, first_pack, None)
+@contextmanager
+def power_loss_at(step: int) -> Iterator[None]:
+    """Cut at that call which makes a difference on disk, of those in this context."""
     steps = iter(range(1, 100))
 
     def failing(call):  # type: ignore[no-untyped-def]
@@ -66,16 +62,45 @@ def test_a_power_loss_at_any_step_leaves_a_whole_version(
 
         return counted
 
-    for owner, name in ((os, "open"), (os, "fsync"), (Path, "replace"), (Path, "unlink")):
-        monkeypatch.setattr(owner, name, failing(getattr(owner, name)))
-    with suppress(PowerLoss):
+    with pytest.MonkeyPatch.context() as patch, suppress(PowerLoss):
+        for owner, name in ((os, "open"), (os, "fsync"), (Path, "replace"), (Path, "unlink")):
+            patch.setattr(owner, name, failing(getattr(owner, name)))
+        yield
+
+
+@pytest.mark.parametrize("step", range(1, 18))
+def test_a_power_loss_at_any_step_leaves_a_whole_version(tmp_path: Path, step: int) -> None:
+    """The newest kept release has its pack."""
+    store = WeightStore(tmp_path)
+    first, first_pack = version(1)
+    second, second_pack = version(2)
+    store.save(first, first_pack, None)
+    with power_loss_at(step):
         store.save(second, second_pack, first)
-    monkeypatch.undo()
     store.close()
     again = WeightStore(tmp_path)
     newest = again.releases()[0]
     kept = {"jws-1": first, "jws-2": second}[newest]
     assert again.pack(kept.release) == {"jws-1": first_pack, "jws-2": second_pack}[newest]
+
+
+@pytest.mark.parametrize("step", range(1, 7))
+@pytest.mark.parametrize("before", [None, IDENTITY])
+def test_a_power_loss_at_any_step_of_an_enrolment_leaves_an_identity_or_the_one_before(
+    tmp_path: Path, step: int, before: Identity | None
+) -> None:
+    """A phone that is killed between the answer and its being kept enrols again; one that learns keys knows the old."""
+    store = WeightStore(tmp_path)
+    if before is not None:
+        store.save_identity(before)
+    new = replace(IDENTITY, number=1)
+    with power_loss_at(step):
+        store.save_identity(new)
+    store.close()
+    again = WeightStore(tmp_path)
+    assert again.identity() in (before, new)
+    again.save_identity(new)
+    assert again.identity() == new
 
 
 def test_a_damaged_pack_is_refused_by_name(tmp_path: Path) -> None:

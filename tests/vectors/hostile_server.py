@@ -1,7 +1,8 @@
 """A server that does to its phones whatever a seeded draw says, until it is asked to be honest.
 
 As a program it prints `{"url": …}` and serves until its input ends: `python -m tests.vectors.hostile_server SEED`. GET
-/honest makes it honest: it then gives the newest version to whoever asks. GET /probe/V tells the probe under version V.
+/honest makes it honest: it then gives the newest version to whoever asks. GET /probe/V gives the probe under version V,
+GET /roots the root keys that a phone may come with: it enrols with the key `rooted`, and hears lies about keys too.
 """
 
 import gzip
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,15 +25,16 @@ from joserfc.jwk import ECKey
 
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.packs import MAX_VERSION, pack_digest, write_pack
-from mnet.toolchain.cloud.signing_keys import Keyring
+from mnet.toolchain.cloud.signing_keys import Keyring, Stated
 from mnet.toolchain.contract.freshness import HEADER, nothing_newer
-from mnet.toolchain.contract.keys import public_keys
+from mnet.toolchain.contract.keys import Roots, public_keys
 from mnet.toolchain.contract.release import Release, sign_release
 from tests.export.ranker import PackFactory, Ranker, random_weights
 from tests.vectors.vector import DEVICE
 
 EXPORTED = Path(__file__).parent / "exported" / "ranker"
 VERSIONS = 12
+ROOTED = "rooted"
 _NONSENSE = (
     b"",
     b"null",
@@ -46,6 +49,35 @@ _NONSENSE = (
     b'{"statements": [1, null, "", {}]}',
     gzip.compress(bytes(1_000_000)),
 )
+
+# What is no enrolment, whatever else is in it.
+_ENROLMENTS: tuple[dict[str, Any], ...] = (
+    {"token": "a\nb"},
+    {"token": "é"},
+    {"token": None},
+    {"device": "../x"},
+    {"device": 7},
+    {"number": -1},
+    {"number": "1"},
+    {"number": 10**400},
+    {"epoch": MAX_VERSION + 1},
+    {"keys": 7},
+    {"keys": {"keys": []}},
+    {"keys": {"keys": [{"kty": "EC", "crv": "P-256", "kid": "a", "x": "", "y": ""}]}},
+    {"roots": {"keys": {"keys": []}, "threshold": 1}},
+    {"roots": []},
+)
+
+
+def _about_keys(server: "HostileServer") -> tuple[dict[str, Any], ...]:
+    """What only root keys can put right: a phone without such believes it, for it is the first thing that it hears."""
+    theirs = public_keys(server.other)
+    return (
+        {"keys": theirs},
+        {"keys": theirs, "roots": asdict(server.roots)},
+        {"keys": theirs, "roots": {"keys": theirs, "threshold": 1}},
+        {"number": MAX_VERSION, "epoch": MAX_VERSION},
+    )
 
 
 class HostileServer(ThreadingHTTPServer):
@@ -76,11 +108,16 @@ class HostileServer(ThreadingHTTPServer):
             )
             for version in weights
         }
-        self.known = {pack_digest(pack): pack for pack in (*self.packs.values(), *self.garbled.values())}
-        self.key, self.other = (
-            ECKey.generate_key("P-256", {"kid": "a"}),
-            ECKey.generate_key("P-256", {"kid": "b"}),
-        )
+        # Weights of somebody else, of which only the signature is wrong.
+        self.forged = {
+            version: factory.pack(random_weights(self.bundle, 1000 + version), version) for version in weights
+        }
+        made = (self.packs, self.garbled, self.forged)
+        self.known = {pack_digest(pack): pack for packs in made for pack in packs.values()}
+        self.key, self.other, root = (ECKey.generate_key("P-256", {"kid": kid}) for kid in "abr")
+        self.roots = Roots(public_keys(root), 1)
+        stated = Stated(0, 0, self.roots).next(public_keys(self.key), [root], int(time.time()))
+        self.keyring = Keyring(self.key, (), stated)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A phone that hung up is what this is for."""
@@ -122,6 +159,9 @@ class _Handler(BaseHTTPRequestHandler):
             server.honest = True
             self._send(200, b"{}")
             return
+        if path == "/roots":
+            self._send(200, json.dumps(asdict(server.roots)).encode())
+            return
         if found := re.fullmatch(r"/probe/(\d+)", path):
             self._send(200, json.dumps(server.probes[int(found[1])]).encode())
             return
@@ -150,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
             release = server.release(version, server.packs[version], **changed)
             return 200, json.dumps({"release": release}).encode(), {}
         if path.endswith("/keys"):
-            statements = Keyring(server.key).statements(int(time.time()))
+            statements = server.keyring.statements(int(time.time()))
             return 200, json.dumps({"statements": statements}).encode(), {}
         if path.endswith("/context"):
             return 202, json.dumps({"version": version}).encode(), {}
@@ -169,37 +209,31 @@ class _Handler(BaseHTTPRequestHandler):
         """Well-formed, and wrong: about versions, times, devices, sizes, or signed by somebody else."""
         server, version = self.server, draw.randint(1, VERSIONS)
         if path.endswith("/devices"):
-            lies = (
-                {"token": "a\nb"},
-                {"token": "é"},
-                {"device": "../x"},
-                {"number": -1},
-                {"number": "1"},
-                {"keys": 7},
-            )
+            rooted = self.headers.get("Authorization") == f"Bearer {ROOTED}"
+            lies = _about_keys(server) if rooted and draw.random() < 0.7 else _ENROLMENTS
             self._send(*self._answer(path, 1, **draw.choice(lies)))
             return
         if not path.endswith("/release"):
             self._mutate(path, draw)
             return
-        garbled = server.garbled[version]
+        garbled, forged = server.garbled[version], server.forged[version]
         claims: tuple[dict[str, Any], ...] = (
             {"version": draw.choice((MAX_VERSION + 1, 10**400, -1))},
             {"device": "another"},
             {"bundle": "c" * 64},
             {"expires_at": 1},
             {"size": 10**12},
-            {"by": server.other},
+            {"by": server.other, "sha256": pack_digest(forged), "size": len(forged)},
             {"sha256": pack_digest(garbled), "size": len(garbled)},
         )
         self._send(*self._answer(path, version, **draw.choice(claims)))
 
     def _mutate(self, path: str, draw: random.Random) -> None:
-        if path.endswith("/devices"):
-            # Enrolment is trust at first use: a bit of an id or a key that changes there is what TLS is for.
-            self._nonsense(path, draw)
-            return
         status, body, headers = self._answer(path, draw.randint(1, VERSIONS))
+        if path.endswith("/devices"):
+            # Enrolment is trust at first use: a bit of an id that changes there is what TLS is for.
+            self._send(status, body[: draw.randrange(len(body))], headers)
+            return
         changed = bytearray(body or b"x")
         for _ in range(draw.choice((1, 1, 3, 20))):
             changed[draw.randrange(len(changed))] ^= 1 << draw.randrange(8)

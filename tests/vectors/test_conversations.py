@@ -8,6 +8,7 @@ import pytest
 
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import Refused
+from mnet.toolchain.contract.keys import Roots
 from mnet.toolchain.phone.client import CloudClient, Denied, Offline
 from mnet.toolchain.phone.phone import Phone
 from tests.vectors.scripted_server import ScriptedServer
@@ -23,6 +24,7 @@ class Conversation:
         self._server, self._state = server, state
         self._bundle = Bundle.load(FOLDER / "exported" / "ranker")
         self._clock = 0
+        self._roots: Roots | None = None
         self.phone: Phone | None = None
 
     def judge(self, step: dict[str, Any]) -> dict[str, Any]:
@@ -31,10 +33,16 @@ class Conversation:
         self._server.answers = {route: list(answers) for route, answers in step["answers"].items()}
         self._server.requests.clear()
         for name, content in step.get("damaged", {}).items():
-            (self._state / name).write_text(content)
+            if content is None:
+                (self._state / name).unlink()
+            else:
+                (self._state / name).write_text(content)
+        if "roots" in step:
+            self._roots = None if step["roots"] is None else Roots.checked(step["roots"])
         if self.phone is None or step["do"] == "restart":
             self.close()
-            self.phone = Phone(self._bundle, self._state, lambda *_, **__: None, lambda: self._clock)
+            told = self._bundle, self._state, lambda *_, **__: None, lambda: self._clock
+            self.phone = Phone(*told, self._roots)
         outcome = self._outcome(self.phone, step["do"])
         found = {"outcome": outcome, "version": self.phone.version, "stale": self.phone.stale}
         return {"requests": list(self._server.requests), **found}

@@ -23,6 +23,12 @@ def command(
     cohort: Annotated[
         str | None, typer.Option(help="Cohort that the phone joins when it enrols, for packs pushed to it.")
     ] = None,
+    roots: Annotated[
+        Path | None,
+        typer.Option(
+            help="The `roots.json` of `mnet keys pin`; nothing is taken before these root keys vouch for the server's."
+        ),
+    ] = None,
     samples: Annotated[
         str,
         typer.Option(
@@ -53,6 +59,7 @@ def command(
 
     from mnet.export.format.bundle import Bundle
     from mnet.toolchain.cloud.signing_keys import read_key
+    from mnet.toolchain.contract.keys import Roots
     from mnet.toolchain.phone.phone import Phone
     from mnet.toolchain.phone.request_policies import request_policy
     from mnet.toolchain.phone.serving import serve_phone
@@ -63,7 +70,8 @@ def command(
     loaded = Bundle.load(bundle)
     contexts = _read_contexts(samples)
     key = None if enrolment_key is None else read_key(enrolment_key)
-    phone = Phone(loaded, state, report)
+    pinned = None if roots is None else Roots.load(roots)
+    phone = Phone(loaded, state, report, roots=pinned)
     following = Updater(
         phone,
         server,

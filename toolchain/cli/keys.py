@@ -126,13 +126,17 @@ def pin(
 ) -> None:
     """Have phones that enrol from now on believe these root keys alone when signing keys change.
 
+    It writes `roots.json` next to the keys: an app that ships it takes nothing that these roots do not vouch for.
+
     Example: `mnet keys pin --state server --root usb/root.pem`
     """
-    from mnet.toolchain.cloud.signing_keys import pin_roots
+    from mnet.toolchain.cloud.signing_keys import ROOTS, pin_roots
     from mnet.toolchain.cloud.state import ServerState
 
-    pin_roots(ServerState(state).keys, _roots(root), threshold)
+    server = ServerState(state)
+    pin_roots(server.keys, _roots(root), threshold)
     _show(state)
+    typer.echo(f"ship      {server.keys / ROOTS}")
 
 
 def _roots(files: list[Path] | None) -> "list[ECKey]":

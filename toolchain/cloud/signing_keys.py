@@ -20,6 +20,8 @@ from mnet.toolchain.errors import UserError
 SIGNING = "signing.pem"
 # What the server states of its keys, in the same folder: see `Stated`.
 STATED = "stated.json"
+# The public root keys and how many must vouch, for apps to ship.
+ROOTS = "roots.json"
 
 
 def create_signing_key(path: Path) -> ECKey:
@@ -133,6 +135,7 @@ def pin_roots(folder: Path, roots: Sequence[ECKey], threshold: int) -> None:
         pinned = Roots.checked({"keys": public_keys(*roots), "threshold": threshold})
     except ValueError as error:
         raise UserError(f"--threshold {threshold}: {error}") from error
+    write_durably(folder / ROOTS, json.dumps(asdict(pinned)).encode())
     replace(keyring.stated, roots=pinned).next(keyring.jwks, roots, int(time.time())).save(folder)
 
 

@@ -5,6 +5,7 @@ from base64 import urlsafe_b64decode
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from joserfc import jwt
@@ -13,6 +14,7 @@ from joserfc.jwk import ECKey, KeySet
 
 from mnet.export.format.packs import MAX_VERSION
 from mnet.toolchain.contract.jws import ALGORITHM
+from mnet.toolchain.errors import UserError
 
 # The header's `typ` of a key statement, so that no release passes for one (RFC 8725).
 KEY_STATEMENT = "mnet-keys+jwt"
@@ -46,6 +48,14 @@ class Roots:
         if type(threshold) is not int or not 1 <= threshold <= len({key.kid for key in known.keys}):
             raise ValueError("the threshold is not 1 to the number of root keys")
         return cls(fields["keys"], threshold)
+
+    @classmethod
+    def load(cls, path: Path) -> "Roots":
+        """Read what `mnet keys pin` wrote for apps to ship; raises UserError where it is not that."""
+        try:
+            return cls.checked(json.loads(path.read_bytes()))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UserError(f"{path} holds no root keys such as `mnet keys pin` writes: {error}") from error
 
 
 def believed_statement(

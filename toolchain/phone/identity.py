@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from mnet.export.format.packs import MAX_VERSION
 from mnet.toolchain.contract.keys import Roots, load_public_keys
 
 _DEVICE = re.compile("[0-9A-Za-z_]{1,64}")
@@ -42,8 +43,11 @@ class Identity:
             epoch=fields.get("epoch", 0),
             roots=None if fields.get("roots") is None else Roots.checked(fields["roots"]),
         )
-        if any(type(value) is not int or value < 0 for value in (identity.number, identity.epoch)):
-            raise ValueError("number or epoch is not a natural number")
+        if any(
+            type(value) is not int or not 0 <= value <= MAX_VERSION
+            for value in (identity.number, identity.epoch)
+        ):
+            raise ValueError(f"number or epoch is not 0 to {MAX_VERSION}")
         load_public_keys(identity.keys)
         if identity.retired["keys"]:
             load_public_keys(identity.retired)

@@ -9,11 +9,11 @@ from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import Reason, Refused
 from mnet.export.format.packs import read_pack
 from mnet.export.session import Snapshot, open_session
-from mnet.toolchain.contract.keys import KeyStatement, load_public_keys, signer
+from mnet.toolchain.contract.keys import KeyStatement, Roots, load_public_keys, signer
 from mnet.toolchain.contract.release import Release, verify_release
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.phone.client import CloudClient, Context, Denied, Identity, Newest, Offline
-from mnet.toolchain.phone.key_trust import newer_statement, trusting
+from mnet.toolchain.phone.key_trust import as_enrolled, newer_statement, trusting, under_roots
 from mnet.toolchain.phone.refused_packs import RefusedPacks
 from mnet.toolchain.phone.staleness import DAY_S, Staleness
 from mnet.toolchain.phone.store import Kept, WeightStore, check_bytes
@@ -45,11 +45,17 @@ class Phone:
     """
 
     def __init__(
-        self, bundle: Bundle, state: Path, report: Report, clock: Callable[[], float] = time.time
+        self,
+        bundle: Bundle,
+        state: Path,
+        report: Report,
+        clock: Callable[[], float] = time.time,
+        roots: Roots | None = None,
     ) -> None:
         """Start on the last good version in `state`, else on the bundle's default weights.
 
-        `clock` is the phone's own, in Unix seconds.
+        `clock` is the phone's own, in Unix seconds. `roots` that come with the app count more than what a server says
+        when the phone enrols: nothing is taken before these roots have vouched for the server's keys.
 
         Raises BundleError for a bundle that cannot be served, UserError for a state of another bundle.
         """
@@ -57,6 +63,7 @@ class Phone:
         self._store = WeightStore(state)
         self._report = report
         self._clock = clock
+        self._roots = roots
         self._running: Kept | None = None
         self._newest_seen = 0
         self._refused = RefusedPacks()
@@ -121,7 +128,7 @@ class Phone:
 
     def enrol(self, client: CloudClient, enrolment_key: str, cohort: str | None = None) -> None:
         """Become known to the server, in this cohort if one is given, and pin its keys. Raises Offline or Denied."""
-        identity = client.enrol(enrolment_key, self._bundle.id, cohort)
+        identity = as_enrolled(client.enrol(enrolment_key, self._bundle.id, cohort), self._roots)
         self._store.save_identity(identity)
         self._identity = identity
         self._staleness.start_a_day()
@@ -210,21 +217,22 @@ class Phone:
     def _learn_keys(self, client: CloudClient, phone: Identity, jws: str | None) -> Identity:
         """The server's keys, if a known one vouches for them; asked for daily, and where an unknown one signed `jws`.
 
-        Raises Offline or Denied only where there is an unknown one.
+        Raises Offline or Denied only where there is an unknown one, or where the app's roots have yet to vouch for any.
         """
         known = {key["kid"] for key in phone.keys["keys"] if "kid" in key}
-        unknown = jws is not None and signer(jws) not in known
+        asking = under_roots(phone, self._roots)
+        unknown = asking is not phone or (jws is not None and signer(jws) not in known)
         now, asked_at = self._clock(), self._keys_asked_at
         if not unknown and asked_at is not None and 0 <= now - asked_at < DAY_S:
             return phone
         try:
-            statement = newer_statement(client, phone, int(now))
+            statement = newer_statement(client, asking, int(now))
         except (Offline, Denied):
             if unknown:
                 raise
             return phone
         self._keys_asked_at = now
-        return phone if statement is None else self._trust(phone, statement)
+        return phone if statement is None else self._trust(asking, statement)
 
     def _trust(self, phone: Identity, statement: KeyStatement) -> Identity:
         """Believe these keys only from now on; a full disk costs them at the next start, not now."""

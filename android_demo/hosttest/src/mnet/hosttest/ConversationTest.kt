@@ -15,6 +15,7 @@ import mnet.core.JsonObject
 import mnet.core.Offline
 import mnet.core.Phone
 import mnet.core.Refused
+import mnet.core.Roots
 import mnet.core.Samples
 import mnet.core.WeightStore
 import mnet.core.child
@@ -55,22 +56,28 @@ class ConversationTest {
         private val bundle: Bundle, private val state: File, private val server: ScriptedServer,
     ) : Closeable {
         private var clock = 0L
+        private var roots: Roots? = null
         private var phone: Phone? = null
 
         fun judge(step: JsonObject, where: String) {
             clock = step.long("clock") * 1000
             server.begin(step.child("answers"))
             if ("damaged" in step) {
-                for ((name, content) in step.child("damaged")) File(state, name).writeText(content as String)
+                for ((name, content) in step.child("damaged")) {
+                    File(state, name).run { if (content == null) delete() else writeText(content as String) }
+                }
             }
+            if ("roots" in step) roots = if (step["roots"] == null) null else Roots.read(step.child("roots"))
             if (step.string("do") == "restart") close()
-            val phone = phone ?: Phone(bundle, Machine.program(bundle), WeightStore(state), {}, { clock }).also { phone = it }
+            val phone = phone ?: start().also { phone = it }
             val outcome = CloudClient(server.url).use { outcome(phone, it, step.string("do")) }
             assertEquals(step.string("outcome"), outcome, where)
             assertEquals(step.list("requests"), server.requests, where)
             assertEquals(step.long("version"), phone.live.version, where)
             assertEquals(step["stale"], phone.stale, where)
         }
+
+        private fun start() = Phone(bundle, Machine.program(bundle), WeightStore(state), {}, { clock }, roots)
 
         private fun outcome(phone: Phone, client: CloudClient, what: String): String {
             try {

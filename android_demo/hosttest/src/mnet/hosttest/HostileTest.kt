@@ -11,6 +11,7 @@ import mnet.core.Offline
 import mnet.core.Phone
 import mnet.core.PhoneEvent
 import mnet.core.Refused
+import mnet.core.Roots
 import mnet.core.Samples
 import mnet.core.Updater
 import mnet.core.WeightStore
@@ -19,6 +20,7 @@ import mnet.core.parseJson
 import mnet.core.parseJsonObject
 import mnet.core.probe
 import mnet.core.string
+import mnet.core.writeJson
 import org.junit.jupiter.api.AfterEach
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
@@ -51,27 +53,26 @@ class HostileTest {
 
     @Test
     fun `it neither ends nor holds nor misleads a phone, and an honest one finds it again`() {
-        val state = File(folder, "phone")
-        var slowestMs = 0L
-        var phone = phone(state)
-        repeat(Machine.number("conversations")) { turn ->
-            if (turn % 50 == 49) {
-                phone.close()
-                phone = phone(state)
-            }
-            val started = System.nanoTime()
-            val before = phone.live.version
-            CloudClient(url).use { attempt(phone, it, turn) }
-            slowestMs = maxOf(slowestMs, (System.nanoTime() - started) / 1_000_000)
-            assertTrue(phone.live.version >= before)
-            assertRight(phone)
+        val lives = Machine.number("conversations") / LIFE
+        val residentMb = ArrayList<Long>()
+        val heapMb = ArrayList<Long>()
+        repeat(lives) { life ->
+            phone(life / 2).use { liveThrough(it, rooted(life / 2)) }
+            System.gc()
+            heapMb.add(Runtime.getRuntime().run { totalMemory() - freeMemory() } / MB)
+            residentMb.add(residentMb())
         }
-        println("the slowest of ${Machine.number("conversations")} conversations took $slowestMs ms")
+        val figures = mapOf(
+            "conversations" to lives * LIFE, "slowest_ms" to slowestMs, "outcomes" to outcomes,
+            "resident_mb" to listOf(residentMb[lives / 5], residentMb.last()),
+            "heap_mb" to listOf(heapMb[lives / 5], heapMb.last()),
+        )
+        File(Machine.text("report")).writeText(writeJson(figures))
         assertTrue(slowestMs < 31_000, "$slowestMs ms")
+        assertTrue(heapMb.last() - heapMb[lives / 5] < HEAP_GROWTH_MB, "$heapMb")
+        assertTrue(residentMb.last() - residentMb[lives / 5] < RESIDENT_GROWTH_MB, "$residentMb")
         URL("$url/honest").readText()
-        CloudClient(url).use { client -> while (phone.live.version < VERSIONS) attempt(phone, client, 1) }
-        assertRight(phone)
-        phone.close()
+        for (number in 0..(lives - 1) / 2) phone(number).use { findAgain(it, rooted(number)) }
     }
 
     @Test
@@ -100,22 +101,53 @@ class HostileTest {
         phone.close()
     }
 
-    private fun phone(state: File) = Phone(bundle, Machine.program(bundle), WeightStore(state), {})
+    /** Every second phone comes with root keys. */
+    private fun rooted(number: Int) = number % 2 == 1
+
+    private fun phone(number: Int): Phone {
+        val roots = if (rooted(number)) Roots.parse(URL("$url/roots").readBytes()) else null
+        return Phone(bundle, Machine.program(bundle), WeightStore(File(folder, "phone-$number")), {}, roots = roots)
+    }
+
+    private fun liveThrough(phone: Phone, rooted: Boolean) = repeat(LIFE) {
+        val started = System.nanoTime()
+        val before = phone.live.version
+        val outcome = CloudClient(url).use { attempt(phone, it, rooted) }
+        outcomes[outcome] = (outcomes[outcome] ?: 0) + 1
+        slowestMs = maxOf(slowestMs, (System.nanoTime() - started) / 1_000_000)
+        assertTrue(phone.live.version >= before)
+        assertRight(phone)
+    }
+
+    /** What an honest server makes of a phone, without a person: enrol, and then an upload between two polls. */
+    private fun findAgain(phone: Phone, rooted: Boolean) {
+        CloudClient(url).use { client -> repeat(4) { if (phone.live.version < VERSIONS) attempt(phone, client, rooted) } }
+        assertEquals(VERSIONS, phone.live.version)
+        assertRight(phone)
+    }
 
     /** What comes of it may only be what a caller knows. */
-    private fun attempt(phone: Phone, client: CloudClient, turn: Int) {
-        try {
-            if (!phone.enrolled) phone.enrol(client, "key")
-            else if (turn % 7 == 0) phone.upload(client, Samples.Ids(listOf(1, 2, 3)))
-            else phone.poll(client, waitSeconds = 0)
-        } catch (error: Offline) {
-            return
-        } catch (denial: Denied) {
-            return
-        } catch (refusal: Refused) {
-            return
+    private fun attempt(phone: Phone, client: CloudClient, rooted: Boolean): String = try {
+        turn++
+        if (!phone.enrolled) {
+            phone.enrol(client, if (rooted) "rooted" else "key")
+            "enrolled"
+        } else if (turn % 7 == 0) {
+            phone.upload(client, Samples.Ids(listOf(1, 2, 3)))
+            "uploaded"
+        } else {
+            if (phone.poll(client, waitSeconds = 0)) "taken" else "nothing"
         }
+    } catch (error: Offline) {
+        "offline"
+    } catch (denial: Denied) {
+        "denied"
+    } catch (refusal: Refused) {
+        "refused"
     }
+
+    private fun residentMb(): Long =
+        File("/proc/self/status").readLines().first { it.startsWith("VmRSS") }.filter { it.isDigit() }.toLong() / 1024
 
     /** The weights that answer are those of the version that they are said to be. */
     private fun assertRight(phone: Phone) {
@@ -129,8 +161,19 @@ class HostileTest {
     }
 
     private val probes = HashMap<Long, DoubleArray>()
+    private val outcomes = HashMap<String, Int>()
+    private var slowestMs = 0L
+    private var turn = 0
 
     private companion object {
         const val VERSIONS = 12L
+
+        /** Conversations of one life of a phone; its second life starts on what the first one kept. */
+        const val LIFE = 25
+        const val MB = 1024L * 1024
+
+        /** By which the heap may be larger at the end than after a fifth of the conversations, and all of the process. */
+        const val HEAP_GROWTH_MB = 16
+        const val RESIDENT_GROWTH_MB = 128
     }
 }

@@ -8,7 +8,7 @@ import java.io.IOException
  *
  * All may be called from any thread, and none of it waits for another's network but [enrol] for [enrol]: of several polls that
  * bring the same version, one takes it. The same rules in the same order as `toolchain/phone/phone.py`. [clock] gives
- * milliseconds since 1970.
+ * milliseconds since 1970. Where the app brings [roots], nothing is taken before they have vouched for the server's keys.
  */
 public class Phone(
     private val bundle: Bundle,
@@ -16,6 +16,7 @@ public class Phone(
     private val store: WeightStore,
     private val report: (PhoneEvent) -> Unit,
     private val clock: () -> Long = System::currentTimeMillis,
+    roots: Roots? = null,
 ) : Closeable {
     private val controller = SwapController(bundle, program)
     private val enrolling = Any()
@@ -28,7 +29,7 @@ public class Phone(
 
     private val refused = RefusedPacks()
     private val staleness = Staleness(store, report, ::now)
-    private val keyQuestions = KeyQuestions(::now)
+    private val keyQuestions = KeyQuestions(roots, ::now)
 
     /** Whether for a day nobody vouched that the running version is the newest. */
     public val stale: Boolean get() = staleness.stale
@@ -76,7 +77,7 @@ public class Phone(
         if (enrolled) return@synchronized
         val known = identity
         if (known != null) client.install(known, bundle.id)
-        val new = known?.with(bundle.id) ?: client.enrol(enrolmentKey, bundle.id)
+        val new = known?.with(bundle.id) ?: keyQuestions.enrolled(client.enrol(enrolmentKey, bundle.id))
         keepIdentity(new)
         staleness.startADay()
         report(PhoneEvent.Enrolled(new.device))
@@ -192,13 +193,14 @@ public class Phone(
         identity = new
     }
 
-    /** Believe these keys only from now on; a full disk costs them at the next start, not now. */
+    /** Believe these keys only, unless another poll learnt newer ones; a full disk costs them at the next start, not now. */
     @Synchronized
     private fun trust(learnt: Identity) {
-        val startsOver = learnt.epoch > (identity?.epoch ?: 0)
+        val known = keyQuestions.asking(identity ?: return)
+        if (!learnt.isNewerThan(known)) return
         identity = learnt
         try {
-            if (startsOver) startOver()
+            if (learnt.epoch > known.epoch) startOver()
             store.saveIdentity(learnt)
         } catch (error: IOException) {
             report(PhoneEvent.Failed("the disk: ${error.message}"))
@@ -293,6 +295,5 @@ public class Phone(
     private companion object {
         /** Room for the header of a pack, in addition to its tensors. */
         const val PACK_HEADER_BYTES = 64 * 1024
-
     }
 }

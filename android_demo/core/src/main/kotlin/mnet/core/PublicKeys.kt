@@ -44,9 +44,11 @@ private const val STATEMENT_TYPE = "mnet-keys+jwt"
 public class Roots(public val keys: PublicKeys, public val threshold: Long) {
     internal val json: JsonObject get() = mapOf("keys" to keys.jwks, "threshold" to threshold)
 
-    internal companion object {
-        /** Throws [JsonException]. */
-        fun read(fields: JsonObject): Roots {
+    public companion object {
+        /** Read the `roots.json` of `mnet keys pin`, which an app ships. Throws [JsonException]. */
+        public fun parse(data: ByteArray): Roots = read(parseJsonObject(data))
+
+        internal fun read(fields: JsonObject): Roots {
             val roots = Roots(PublicKeys(fields.child("keys")), fields.long("threshold"))
             if (roots.threshold !in 1..roots.keys.count) throw JsonException("a threshold of ${roots.threshold}")
             return roots

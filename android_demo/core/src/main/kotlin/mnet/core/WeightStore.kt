@@ -36,6 +36,14 @@ public class Identity(
         return Identity(device, bundle, token, statement.keys, statement.number, kept, next, roots)
     }
 
+    /** The same phone with other [roots], as one that has heard another statement of keys, or none. */
+    internal fun with(roots: Roots?, number: Long = this.number, epoch: Long = this.epoch) =
+        Identity(device, bundle, token, keys, number, retired, epoch, roots)
+
+    /** Whether it knows a newer statement of the server's keys. */
+    internal fun isNewerThan(other: Identity): Boolean =
+        epoch > other.epoch || epoch == other.epoch && number > other.number
+
     /** As [read] takes it. */
     internal val json: JsonObject get() = mapOf(
         "device" to device, "bundle" to bundle, "token" to token, "keys" to keys.jwks, "number" to number,
@@ -56,7 +64,9 @@ public class Identity(
                 if ("epoch" in fields) fields.long("epoch") else 0,
                 if (fields["roots"] == null) null else Roots.read(fields.child("roots")),
             )
-            if (identity.number < 0 || identity.epoch < 0) throw JsonException("number or epoch is negative")
+            if (identity.number !in 0..MAX_VERSION || identity.epoch !in 0..MAX_VERSION) {
+                throw JsonException("number or epoch is not 0 to $MAX_VERSION")
+            }
             if (identity.retired.isNotEmpty()) PublicKeys(fields.child("retired"))
             return identity
         }
