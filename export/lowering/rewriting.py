@@ -15,9 +15,18 @@ from torch.nn import functional
 
 from mnet.export.format.errors import BundleError
 from mnet.export.lowering.dynamic import BoundedSize
+from mnet.export.lowering.norms import (
+    Shape,
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    prelu,
+    rms_norm,
+    shape_of,
+)
 from mnet.export.lowering.tracing import trace
 
-Shape = tuple[int, ...]
 Rewrite = Callable[..., Any]
 """Takes the node of the operation, for the shapes of its arguments, and then what the operation takes."""
 aten = torch.ops.aten
@@ -69,85 +78,12 @@ class _Rewriting(Transformer):
         return self._table[n.target](n, *arguments, **options)
 
 
-def _shape(node: Node, argument: int = 0) -> Shape:
-    given = node.args[argument]
-    assert isinstance(given, Node)
-    return tuple(given.meta["val"].shape)
-
-
 def _known(node: Node, shape: Shape) -> Shape:
     if not all(isinstance(size, int) for size in shape):
         raise BundleError(
             f"{node.target} works on sizes that vary; this target takes it at a fixed size only"
         )
     return shape
-
-
-def _over_channels(node: Node, value: Any) -> Any:
-    """A value for each channel, to be broadcast over the operation's batch."""
-    return None if value is None else value.reshape([1, -1] + [1] * (len(_shape(node)) - 2))
-
-
-def _affine(x: Any, weight: Any, bias: Any) -> Any:
-    x = x if weight is None else x * weight
-    return x if bias is None else x + bias
-
-
-def layer_norm(
-    node: Node, x: Any, of: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any
-) -> Any:
-    return _affine(functional.layer_norm(x, of, eps=eps), weight, bias)
-
-
-def rms_norm(node: Node, x: Any, of: Any, weight: Any = None, eps: float | None = None) -> Any:
-    axes = list(range(-len(of), 0))
-    least = torch.finfo(torch.float32).eps if eps is None else eps
-    return _affine(x * torch.rsqrt((x * x).mean(axes, keepdim=True) + least), weight, None)
-
-
-def group_norm(
-    node: Node, x: Any, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any
-) -> Any:
-    plain = functional.group_norm(x, groups, eps=eps)
-    return _affine(plain, _over_channels(node, weight), _over_channels(node, bias))
-
-
-def batch_norm(
-    node: Node,
-    x: Any,
-    weight: Any,
-    bias: Any,
-    mean: Any,
-    variance: Any,
-    _: bool,
-    __: float,
-    eps: float,
-    *___: Any,
-) -> Any:
-    scale = torch.rsqrt(variance + eps)
-    x = x * _over_channels(node, scale) - _over_channels(node, mean * scale)
-    return _affine(x, _over_channels(node, weight), _over_channels(node, bias))
-
-
-def instance_norm(
-    node: Node,
-    x: Any,
-    weight: Any,
-    bias: Any,
-    mean: Any,
-    variance: Any,
-    of_input: bool,
-    __: float,
-    eps: float,
-    *_: Any,
-) -> Any:
-    plain = functional.instance_norm(x, mean, variance, use_input_stats=of_input, eps=eps)
-    return _affine(plain, _over_channels(node, weight), _over_channels(node, bias))
-
-
-def prelu(node: Node, x: Any, weight: Any) -> Any:
-    slopes = _over_channels(node, weight) if len(_shape(node)) > 1 else weight
-    return torch.relu(x) - slopes * torch.relu(-x)
 
 
 def _with_zeros(value: Any, shape: Shape, axis: int, step: int) -> tuple[Any, Shape]:
@@ -173,7 +109,7 @@ def convolution(
     groups: int = 1,
 ) -> Any:
     """A dilated convolution, with the kernel's dilation written out as zeros."""
-    shape = _known(node, _shape(node, 1))
+    shape = _known(node, shape_of(node, 1))
     for axis, step in enumerate(dilation, 2):
         weight, shape = _with_zeros(weight, shape, axis, step)
     convolve = (functional.conv1d, functional.conv2d)[len(shape) - 3]
@@ -192,7 +128,7 @@ def transposed_convolution(
     dilation: Any = (1,),
 ) -> Any:
     """A transposed convolution as a plain one, over the input with zeros between its elements."""
-    shape, (fan_in, outputs, *kernel) = _known(node, _shape(node)), _shape(node, 1)
+    shape, (fan_in, outputs, *kernel) = _known(node, shape_of(node)), shape_of(node, 1)
     rank = len(kernel)
     stride, padding, output_padding, dilation = (
         [*each] * (rank // len(each)) for each in (stride, padding, output_padding, dilation)
@@ -217,7 +153,7 @@ def _filled(number: float | None) -> Rewrite:
         value, dtype = of[0] if number is None else number, node.meta["val"].dtype
         shape = [
             size if isinstance(size, int) else _call(x, aten.sym_size.int, x, k)
-            for k, size in enumerate(_shape(node))
+            for k, size in enumerate(shape_of(node))
         ]
         return _call(x, aten.full.default, shape, value, dtype=dtype)
 
@@ -305,7 +241,7 @@ def for_executorch(
     chosen = [
         node
         for node in traced.graph.nodes
-        if (node.target == aten.prelu.default and len(_shape(node)) != 4)
+        if (node.target == aten.prelu.default and len(shape_of(node)) != 4)
         or (node.target == aten.batch_norm.default and (takes(node, values) or takes(node.args[0], values)))
     ]
     return rewritten(traced, inputs, AFFINE, chosen, sizes)
