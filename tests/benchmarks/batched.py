@@ -71,8 +71,8 @@ def measure(name: str, packs: int, rows: int, seconds: float) -> dict[str, float
         "static": lambda: step(lambda: functional_call(model, one, batch), one),
     }
     times: dict[str, list[float]] = {way: [] for way in ways}
-    for way in ways.values():
-        way()
+    for measured in ways.values():
+        measured()
     stop = time.monotonic() + seconds
     for turn in itertools.count():
         order = [*ways][turn % 3 :] + [*ways][: turn % 3]
