@@ -66,8 +66,8 @@ def write_adapter(
     from peft import LoraConfig, get_peft_model
 
     settings = {"r": 8, "lora_alpha": 16, "target_modules": list(targets), **config}
-    torch.manual_seed(seed)
     model = get_peft_model(build() if module is None else module, LoraConfig(**settings))
+    torch.manual_seed(seed)
     for name, parameter in model.named_parameters():
         if trained and "lora_" in name:
             nn.init.normal_(parameter, std=0.1)
