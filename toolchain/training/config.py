@@ -144,7 +144,7 @@ class Config(Strict):
     def _fits_together(self) -> "Config":
         if self.distillation and not self.cloud:
             raise ValueError("distillation: there is no cloud model to learn from; add a cloud section")
-        if self.static.is_finished and self.world:
+        if self.static.checkpoint and self.world:
             raise ValueError(
                 "world: it is taught by a device model that is fitted as `static` says, not a checkpoint"
             )

@@ -14,6 +14,11 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 def write_curves(run: Path, metric: str) -> None:
     """Gather what each fit logged into `curves.csv`; draw its loss and its validation `metric` as `curves.png`."""
     fits = sorted((run / "fits").iterdir(), key=lambda folder: folder.stat().st_mtime)
+    fits = [
+        folder for folder in fits if (folder / "curves").is_dir()
+    ]  # not where a checkpoint was taken as it is
+    if not fits:
+        return
     table = pd.concat([read_curve(folder).assign(fit=folder.name) for folder in fits])
     table.to_csv(run / "curves.csv", index=False)
     figure, (losses, metrics) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")

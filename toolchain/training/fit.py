@@ -144,8 +144,10 @@ def fit(
     )
     last = folder / "last.ckpt"
     module = ScorerFit(scorer, splits, config, seed)
+    frozen = {name: each.clone() for name, each in scorer.named_parameters() if not each.requires_grad}
     trainer.fit(module, ckpt_path=last if last.is_file() else None, weights_only=True)
     checkpoint = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(checkpoint["state_dict"])
+    scorer.load_state_dict(frozen, strict=False)  # an average of equal values is off by its rounding
     assert best.best_model_score is not None
     return Fitted(float(best.best_model_score), checkpoint["epoch"] + 1, epochs)

@@ -98,8 +98,6 @@ def train(
             start_from(modules[STATIC], modules[name])
         if name in (DIRECT, GENERATED) and CLOUD in modules:
             look_through(modules[CLOUD], modules[name])
-        if name == STATIC and config.static.checkpoint is not None:
-            fill(modules[STATIC], read_state(config.static.checkpoint), config.static.checkpoint)
         lightning.seed_everything(config.seed, verbose=False)
         trained = training_scorer(name, trained_as, config, modules)
         stages.run(name, modules[name], trained, splits, settings)
@@ -171,6 +169,8 @@ class Stages:
             load_module(weights, model)
             self.metrics[name] = json.loads(done.read_text(encoding="utf-8"))
             return
+        if isinstance(config, StaticConfig) and config.checkpoint is not None:
+            fill(model, read_state(config.checkpoint), config.checkpoint)
         if isinstance(config, StaticConfig) and config.is_finished:
             self.console.print(f"{name}: {config.checkpoint} as it is")
             metric = scorer.task.metrics[0]
