@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from mnet.export.verify import verify_bundle
 from mnet.toolchain.cloud.generation import verify_served
 from mnet.toolchain.fleet.processes import PhoneProcess, ServerProcess
+from mnet.toolchain.tasks import Samples, SupervisedTask
 from mnet.toolchain.tasks.supervised import SampleBatch
 from mnet.toolchain.training.config import parse_config
 from mnet.toolchain.training.evaluate import evaluate
@@ -54,15 +55,54 @@ class TwoHeads(nn.Module):
         return {"reading": self.reading(last)[:, 0], "error": error[:, 0]}
 
 
+class Tints(SupervisedTask):
+    """Images [3, 16, 16] of one bright colour, which each device calls by a number of its own."""
+
+    input_names: ClassVar[tuple[str, ...]] = ("image",)
+    output_names: ClassVar[tuple[str, ...]] = ("scores",)
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+
+    @classmethod
+    def load(cls, name: str, path: Path | None) -> Samples:
+        generator = torch.Generator().manual_seed(0)
+        device = torch.arange(30).repeat_interleave(20)
+        colour = torch.randint(3, (len(device),), generator=generator)
+        images = 0.3 * torch.randn(len(device), 3, 16, 16, generator=generator)
+        images[torch.arange(len(device)), colour] += 1.0
+        return Samples((images,), (colour + device % 2) % 4, device)
+
+    def scores(self, outputs: Tensor, batch: SampleBatch) -> dict[str, Tensor]:
+        return {"accuracy": (outputs.argmax(1) == self.targets(batch)).float()}
+
+
+class Words(Tints):
+    """Sentences of up to 8 words, with their mask; what the first word means is the device's."""
+
+    input_names: ClassVar[tuple[str, ...]] = ("ids", "mask")
+
+    @classmethod
+    def load(cls, name: str, path: Path | None) -> Samples:
+        generator = torch.Generator().manual_seed(0)
+        device = torch.arange(30).repeat_interleave(20)
+        ids = torch.randint(1, 50, (len(device), 8), generator=generator)
+        length = torch.randint(3, 9, (len(device), 1), generator=generator)
+        mask = (torch.arange(8) < length).long()
+        return Samples((ids * mask, mask), (ids[:, 0] % 3 + device) % 3, device)
+
+
 @pytest.mark.parametrize(
     ("task", "model", "target"),
     [
+        ("tests.fleet.test_strangers:Tints", "tests.export.strangers:MobileNet", "tflite"),
+        ("tests.fleet.test_strangers:Words", "tests.export.strangers:Encoder", "android"),
         ("tests.training.sensors:NextReading", "tests.training.strangers:TCN", "executorch"),
         ("tests.training.strangers:NextToken", "tests.training.strangers:LanguageModel", "onnx"),
         ("tests.fleet.test_strangers:TwoReadings", "tests.fleet.test_strangers:TwoHeads", "onnx"),
     ],
 )
 def test_a_stranger_is_served_and_swapped(task: str, model: str, target: str, tmp_path: Path) -> None:
+    if "Encoder" in model:
+        pytest.importorskip("transformers", reason="the encoder is one of transformers")
     fit = {"epochs": 2, "learning_rate": 0.01, "batch_size": 64}
     config = {
         "task": {"name": task, "context": 8, "serves": 4},
@@ -79,7 +119,8 @@ def test_a_stranger_is_served_and_swapped(task: str, model: str, target: str, tm
     verify_bundle(bundle)
     verify_served(run, bundle)
     data = type(run.task).load("made-up", None)
-    uploads = [data.inputs[0][start : start + 8].tolist() for start in (0, 200, 400)]
+    rows = torch.cat([each.flatten(1).float() for each in data.inputs], 1)
+    uploads = [rows[start : start + 8].tolist() for start in (0, 200, 400)]
     contexts = tmp_path / "contexts.jsonl"
     contexts.write_text("\n".join(json.dumps(upload) for upload in uploads))
     with (
