@@ -187,7 +187,8 @@ class Recommendation(NextItemReplay, ItemWorlds):
         history = batch.history[..., -_history(model) :]
         hidden = model.encode(history.flatten(0, 1), last=k // history.shape[1])  # type: ignore[operator]
         shared = None if batch.negatives is None else for_all(batch.negatives)
-        logits = model.head(hidden, shared).view(packs, k, -1)  # type: ignore[operator]
+        logits = model.head(hidden, shared)  # type: ignore[operator]
+        logits = logits.view(packs, k, logits.shape[-1])
         if batch.negatives is None:
             return without_seen(logits, batch).flatten(0, 1)
         own = model.head(hidden.flatten(0, 1), batch.target.view(-1, 1))  # type: ignore[operator]
