@@ -60,7 +60,7 @@ class ScriptedClient(CloudClient):
         claims = release or self.cloud.release(2, pack)
         self.jws, self.pack = jws or sign_release(self.cloud.key, claims), pack
 
-    def enrol(self, enrolment_key: str, bundle: str) -> Identity:
+    def enrol(self, enrolment_key: str, bundle: str, cohort: str | None = None) -> Identity:
         return Identity("phone", bundle, "phone.secret", public_keys(self.cloud.key))
 
     def newest_release(self, phone: Identity, after: int, wait_s: float) -> Newest:

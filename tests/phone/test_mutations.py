@@ -33,7 +33,7 @@ class Offering(CloudClient):
         self.jws, self.pack = "", b""
         self.reports = Counter[str]()
 
-    def enrol(self, enrolment_key: str, bundle: str) -> Identity:
+    def enrol(self, enrolment_key: str, bundle: str, cohort: str | None = None) -> Identity:
         return Identity("phone", bundle, "phone.secret", self.keys)
 
     def newest_release(self, phone: Identity, after: int, wait_s: float) -> Newest:
