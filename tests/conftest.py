@@ -101,6 +101,44 @@ def tiny_bundle(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return made_once(tmp_path_factory, "tiny-android", make) / "bundle"
 
 
+WORLD_CONFIG = """\
+data: {{name: movielens-100k, path: {data}}}
+task: {{name: recommendation, rolling: {{train: 0.6, validation: 0.2}}, freshness: session, candidates: 20}}
+model: {{name: moving-averages, width: 8, history: 10, averages: 2, blocks: 1}}
+static: {{epochs: 2, learning_rate: 0.02}}
+metanetwork:
+  context: {{name: moving-averages, width: 8, averages: 2, blocks: 1, length: 20}}
+  fit: {{epochs: 1, learning_rate: 0.01}}
+world:
+  fit: {{epochs: 2, learning_rate: 0.05}}
+"""
+
+
+@pytest.fixture(scope="session")
+def world_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a MetaNetwork and world packs, on the made-up users of `tiny_run`."""
+    from mnet.toolchain.training.config import load_config
+    from mnet.toolchain.training.recipe import train
+
+    def make(folder: Path) -> None:
+        write_interactions(folder / "u.data")
+        (folder / "config.yaml").write_text(WORLD_CONFIG.format(data=folder / "u.data"))
+        train(load_config(str(folder / "config.yaml")), folder / "run", Console(quiet=True))
+
+    return made_once(tmp_path_factory, "world", make) / "run"
+
+
+@pytest.fixture(scope="session")
+def world_bundle(world_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Android bundle of `world_run`."""
+    from mnet.toolchain.training.export_run import export_run
+
+    def make(folder: Path) -> None:
+        export_run(world_run, "android", folder / "bundle")
+
+    return made_once(tmp_path_factory, "world-android", make) / "bundle"
+
+
 @pytest.fixture(scope="session")
 def server(
     tiny_run: Path, tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory

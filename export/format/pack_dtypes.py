@@ -2,8 +2,9 @@
 
 In an int8 pack a matrix or a convolution is symmetric int8, `value = int8 * scale`, with one fp32 scale for each
 output channel (its first dimension) in a tensor of its own, `NAME:scale` [O]. Vectors, biases mostly, stay fp32:
-they are few. A scale is rounded up to 12 bits, so that `int8 * scale` is exact in fp32 and narrowing what was
-narrowed before changes nothing: cloud, phone and eager PyTorch speak of the same weights to the last bit.
+they are few. A table with one number a row is fp16, for a scale a row is more than the number. A scale is rounded up
+to 12 bits, so that `int8 * scale` is exact in fp32 and narrowing what was narrowed before changes nothing: cloud,
+phone and eager PyTorch speak of the same weights to the last bit.
 """
 
 from collections.abc import Mapping
@@ -37,10 +38,13 @@ def find_pack_dtype(name: str) -> PackDtype:
 
 def choose_pack_dtypes(parameters: Mapping[str, Tensor], wanted: PackDtype) -> dict[str, PackDtype]:
     """What each parameter travels in, in packs of dtype `wanted`."""
-    return {
-        name: "float32" if wanted == "int8" and value.dim() < 2 else wanted
-        for name, value in parameters.items()
-    }
+    return {name: _int8_of(value) if wanted == "int8" else wanted for name, value in parameters.items()}
+
+
+def _int8_of(value: Tensor) -> PackDtype:
+    if value.dim() < 2:
+        return "float32"
+    return "float16" if value[0].numel() == 1 else "int8"
 
 
 def carriers(slot: Slot) -> tuple[Carrier, ...]:

@@ -10,7 +10,10 @@ N_ITEMS = 6
 def some_world() -> World:
     torch.manual_seed(0)
     return World(
-        torch.rand(2, N_ITEMS, 3), torch.tensor([[0.0, 3, -1, 5, 9, 1]] * 2), torch.tensor([9.0, 90])
+        torch.rand(2, N_ITEMS, 3),
+        torch.tensor([[0.0, 3, -1, 5, 9, 1]] * 2),
+        torch.tensor([9.0, 90]),
+        torch.tensor([8, 89]),
     )
 
 
@@ -27,7 +30,7 @@ def test_items_with_the_same_past_get_the_same() -> None:
     order = torch.randperm(N_ITEMS)
     own = torch.randn(N_ITEMS)
     scale, bias = generator(world, own)
-    moved = World(world.counts[:, order], world.age[:, order], world.events)
+    moved = World(world.counts[:, order], world.age[:, order], world.events, world.until)
     for one, other in zip((scale, bias), generator(moved, own[order]), strict=True):
         torch.testing.assert_close(one[:, order], other)
     assert scale.abs().max() <= 1

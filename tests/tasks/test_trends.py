@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from mnet.toolchain.data.interactions import Interactions, from_columns
-from mnet.toolchain.tasks.trends import Trends
+from mnet.toolchain.tasks.trends import Trends, later
 
 HALF_LIVES = (2.0, 8.0)
 
@@ -30,6 +30,7 @@ def test_what_comes_after_a_moment_changes_nothing() -> None:
     assert which.tolist() == [0, 1, 2]
     for a, b in zip(one, other, strict=True):
         assert torch.equal(a, b)
+    assert one.until.tolist() == [0, 10, 20]
     assert (one.counts[0] == 0).all()
     assert (one.age[0] == -1).all()
 
@@ -38,3 +39,14 @@ def test_moments_alike_share_a_state() -> None:
     world, moment = Trends(taken([1, 2, 1]), HALF_LIVES).before(np.array([25, 5, 26]))
     assert len(world.counts) == 2
     assert moment.tolist() == [1, 0, 1]
+
+
+def test_a_state_is_carried_on_by_what_came_after_it_alone() -> None:
+    before, whole = taken([1, 2, 1]), taken([1, 2, 1, 3, 3, 1])
+    found = later(Trends(before, HALF_LIVES).now(), whole, HALF_LIVES)
+    expected = Trends(whole, HALF_LIVES).now()
+    torch.testing.assert_close(found.counts, expected.counts, rtol=1e-2, atol=1e-2)  # kept as bfloat16
+    assert found.age.tolist() == expected.age.tolist()
+    assert found.events.tolist() == [6]
+    assert found.until.tolist() == expected.until.tolist() == [50]
+    assert later(found, whole, HALF_LIVES) is found, "nothing of it is new"

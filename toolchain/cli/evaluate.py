@@ -68,6 +68,8 @@ def command(
     console.print(
         f"{report['queries']} queries; {seeds_text(report)}; p: of no gain over {report['equal_cost']}"
     )
+    if report["packs"]:
+        console.print(_packs_table(report, first))
     for start in range(0, len(others), COLUMNS):
         shown = others[start : start + COLUMNS]
         means = Table("mean", *shown)
@@ -97,6 +99,27 @@ def _gains_table(report: Mapping[str, Any], metric: str) -> "Table":
         ]
         over = report["gain"][method][metric] if method != report["equal_cost"] else None
         table.add_row(method, figure_text(values[metric]), *gains, f"{over['p']:.4f}" if over else "")
+    return table
+
+
+def _packs_table(report: Mapping[str, Any], metric: str) -> "Table":
+    """A row a kind of pack: for whom it is made, from what, what it changes, and what that gains."""
+    from rich.table import Table
+
+    from mnet.toolchain.training.bootstrap import gain_text
+    from mnet.toolchain.training.evaluate import figure_text
+
+    equal_cost = report["equal_cost"]
+    table = Table("pack", "one for", "upload", "changes, fp32", metric, f"over {equal_cost}", title="packs")
+    for method, kind in report["packs"].items():
+        table.add_row(
+            method,
+            kind["made_for"],
+            "a context" if kind["upload"] else "none",
+            f"{kind['bytes']:,} bytes",
+            figure_text(report["metrics"][method][metric]),
+            gain_text(report["gain"][method][metric]),
+        )
     return table
 
 

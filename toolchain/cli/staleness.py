@@ -20,6 +20,8 @@ def command(
 ) -> None:
     """Measure how quality falls with the age of a pack. The run folder gets staleness.json and staleness.png.
 
+    Packs of the MetaNetwork age by the interactions that they serve; world packs by time, from this moment to a week.
+
     Example: `mnet staleness runs/movielens-100k-sasrec-0 --every 1,10,100`
     """
     check_runs(run)
@@ -41,5 +43,7 @@ def command(
     if json:
         print(json_format.dumps(report))
         return
-    header = ("interactions a pack serves", report["metric"], "gain over static, 95 % over users")
-    Printer().print(text_table(header, staleness_rows(report)))
+    for kind, name in (("curve", "interactions a pack serves"), ("age", "age of a world pack")):
+        if report[kind]:
+            header = (name, report["metric"], "gain over static, 95 % over users")
+            Printer().print(text_table(header, staleness_rows(report, kind)))

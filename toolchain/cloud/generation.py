@@ -1,6 +1,6 @@
 """Devices' samples → the weight packs that a bundle takes: one forward pass of the MetaNetwork for a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from mnet.export.session import open_session
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import call_alike
 from mnet.toolchain.tasks import Task
+from mnet.toolchain.training.build import GENERATED
 from mnet.toolchain.training.run import CONFIG, Run, load_run
 
 # Every forward pass has this many rows, the last one filled up: BLAS picks its kernel by the shape, and another one
@@ -125,46 +126,85 @@ class PackGenerator(ServedBundle):
         self._rows = rows
         self._run = run
         self._golden = bundle.golden.inputs[0]
-        network = run.metanetwork
-        self._on_device = with_base(network.device_model, network.generated, bundle.manifest.model.base_dtype)
+        self._world = run.world_parameters()
+        self._on_device = with_base(run.device_model, run.generated, bundle.manifest.model.base_dtype)
 
     def check(self, samples: Sequence[Any]) -> None:
         """Raise ValueError if the task cannot read the samples, as for an item that it does not know."""
         readable_context(self._run.task, samples)
 
     @torch.inference_mode()
-    def packs(self, contexts: Sequence[Sequence[Any]], versions: Sequence[int]) -> list[bytes]:
+    def packs(
+        self,
+        contexts: Sequence[Sequence[Any]],
+        versions: Sequence[int],
+        world: Mapping[str, Tensor] | None = None,
+    ) -> list[bytes]:
         """The pack of `versions[n]` for `contexts[n]`; its bytes do not depend on what else is in the batch.
 
-        Raises ValueError if a generated value is not finite.
+        `world` is as of `Run.world_parameters`; None for the latest that the run knows of. Raises ValueError if a
+        generated value is not finite.
         """
         packs: list[bytes] = []
         for start in range(0, len(contexts), self._rows):
             some = slice(start, start + self._rows)
-            packs += self._pass(contexts[some], versions[some])
+            packs += self._pass(contexts[some], versions[some], self._world if world is None else world)
         return packs
 
-    def _pass(self, contexts: Sequence[Sequence[Any]], versions: Sequence[int]) -> list[bytes]:
+    @torch.inference_mode()
+    def world_pack(self, version: int, world: Mapping[str, Tensor] | None = None) -> bytes:
+        """The pack for everyone: the shared weights, but for the parameters of the `world`, which is as of `packs`."""
+        everyone = self._shared() | dict(self._world if world is None else world)
+        return self._written(self._in_every_row(everyone), [version])[0]
+
+    def world_of(self, pack: bytes) -> dict[str, Tensor]:
+        """What a world pack says of the world, as of `Run.world_parameters`; empty for every other pack."""
+        found = read_pack(pack, self._bundle.manifest).parameters
+        default = self._bundle.default_weights
+        if any(not torch.equal(found[name], default[name]) for name in set(found) - set(self._world)):
+            return {}
+        return {name: found[name] for name in self._world}
+
+    def _shared(self) -> dict[str, Tensor]:
+        return {name: self._run.device_model.get_parameter(name) for name in self._run.generated}
+
+    def _in_every_row(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value.expand(self._rows, *value.shape) for name, value in parameters.items()}
+
+    def _pass(
+        self, contexts: Sequence[Sequence[Any]], versions: Sequence[int], world: Mapping[str, Tensor]
+    ) -> list[bytes]:
         """The packs of up to `rows` contexts, in one forward pass of exactly as many."""
-        network, task = self._run.metanetwork, self._run.task
+        task, shared = self._run.task, self._in_every_row(self._shared() | dict(world))
         rows = torch.cat([readable_context(task, samples) for samples in contexts])
+        if GENERATED not in self._run.modules:
+            return self._written(shared, versions)
+        network = self._run.metanetwork
         filled = torch.cat([rows, rows[:1].expand(self._rows - len(rows), *rows.shape[1:])])
-        batch = network.generate(task.prepared(network, filled))
-        for name, values in batch.items():
-            if not torch.isfinite(values).all():
-                raise ValueError(f"the generated {name} is not finite")
-        return self._written(batch, versions)
+        generated = network.generate(task.prepared(network, filled))
+        return self._written(
+            shared | {name: generated[name] for name in generated if name not in world}, versions
+        )
 
     @torch.inference_mode()
     def trial(self) -> tuple[bytes, bytes]:
         """Two packs, of versions 1 and 2, made as those of devices are, but from vectors that no device has sent."""
-        width = self._run.metanetwork.context_encoder.width
-        vectors = torch.randn(self._rows, width, generator=torch.Generator().manual_seed(0))
-        first, second = self._written(self._run.metanetwork.generate_from(vectors), (1, 2))
+        generator = torch.Generator().manual_seed(0)
+        batch = self._in_every_row(self._shared())
+        if GENERATED in self._run.modules:
+            network = self._run.metanetwork
+            vectors = torch.randn(self._rows, network.context_encoder.width, generator=generator)
+            batch |= network.generate_from(vectors)
+        for name in self._world:
+            batch[name] = batch[name] + 0.1 * torch.randn(batch[name].shape, generator=generator)
+        first, second = self._written(batch, (1, 2))
         return first, second
 
     def _written(self, batch: dict[str, Tensor], versions: Sequence[int]) -> list[bytes]:
         """The first of `rows` generated parameters fp32 [rows, *shape], as packs of these versions."""
+        for name, values in batch.items():
+            if not torch.isfinite(values).all():
+                raise ValueError(f"the generated {name} is not finite")
         packed, on_device = self._narrowed(batch)
         # What the devices' self-tests must reproduce on their own runtimes, under these very weights.
         outputs = flattened(call_alike(self._on_device, on_device, *self._golden))

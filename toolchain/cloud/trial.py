@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,7 @@ from mnet.export.lowering.spec import ExportSpec
 from mnet.toolchain.cloud.generation import verify_served
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.tasks import find_task
-from mnet.toolchain.training.build import GENERATED, build_module, build_task, load_data
+from mnet.toolchain.training.build import GENERATED, WORLD, build_module, build_task, kept, load_data
 from mnet.toolchain.training.config import Config
 from mnet.toolchain.training.export_run import export_spec
 from mnet.toolchain.training.preflight import preflight, preflight_module
@@ -76,7 +77,9 @@ def trial(
         preflight(task, network, task.splits(data, network), note)
     except UserError as error:
         rows.append(Row("training", "refused", str(error), time.perf_counter() - started))
-    run = Run(Path(), config, config.name, "trial", facts, task, {GENERATED: network.eval()})
+    modules = {name: build_module(name, task, config).eval() for name in kept(config) if name == WORLD}
+    nowhere = Path(os.devnull)  # a run that has no folder
+    run = Run(nowhere, config, config.name, "trial", facts, task, {GENERATED: network.eval(), **modules})
     spec = dataclasses.replace(export_spec(run), dynamic=dict(dynamic))
     for target in targets:
         stage(f"exporting for {target}, verifying, and serving a pack")

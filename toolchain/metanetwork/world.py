@@ -19,11 +19,13 @@ class World(NamedTuple):
         counts: fp32 [S, C, H], how often each item was taken, where an event counts half after each of H half-lives.
         age: fp32 [S, C], events since the item was first taken; -1 where it never was.
         events: fp32 [S], how many there had been.
+        until: int64 [S], the time of the last of them, in seconds.
     """
 
     counts: Tensor
     age: Tensor
     events: Tensor
+    until: Tensor
 
 
 class WorldGenerator(nn.Module):

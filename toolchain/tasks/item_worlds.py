@@ -1,20 +1,22 @@
 """Recommendation by counting: popularity, and world packs: what everybody took of late, as a scale and bias an item."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mnet.toolchain.data import Interactions
+from mnet.toolchain.data import Interactions, load_interactions
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import World, WorldGenerator
 from mnet.toolchain.tasks.candidates import without_seen
 from mnet.toolchain.tasks.protocols import split_interactions
 from mnet.toolchain.tasks.task import Task
-from mnet.toolchain.tasks.trends import Trends
+from mnet.toolchain.tasks.trends import Trends, later
 from mnet.toolchain.tasks.windows import PackWindows
 
 
@@ -23,6 +25,7 @@ class ItemWorlds(Task[PackWindows]):
 
     n_items: int
     settings: Any
+    world_parameters: ClassVar[tuple[str, ...]] = ("item_scale.weight", "item_bias.weight")
 
     def _popularity(self, data: Interactions) -> Tensor:
         """fp32 [n_items]: how often each item was taken in the training rows."""
@@ -57,6 +60,22 @@ class ItemWorlds(Task[PackWindows]):
             raise UserError(f"{data.name} has no times: what everybody took of late is not known")
         return Trends(data, cast(WorldGenerator, generator).half_lives.tolist()).now()
 
+    def recent(self, path: Path) -> Interactions:
+        data = load_interactions("table", path)
+        if not data.dated:
+            raise UserError(f"{path} has no column time: what everybody took of late is not known")
+        assert data.item_ids is not None
+        for item in data.item_ids:
+            if not item.isdecimal() or not 1 <= int(item) <= self.n_items:
+                raise UserError(
+                    f"{path}: item {item} is not of the catalogue, whose ids are 1..{self.n_items}"
+                )
+        ids = np.array([int(item) for item in data.item_ids])
+        return replace(data, items=ids[data.items - 1], n_items=self.n_items)
+
+    def world_later(self, generator: nn.Module, world: World, data: Interactions) -> World:
+        return later(world, data, cast(WorldGenerator, generator).half_lives.tolist())
+
     def world_pack(self, generator: nn.Module, model: nn.Module, world: World) -> dict[str, Tensor]:
         try:
             own = model.get_parameter("item_bias.weight").detach()[1:, 0]
@@ -66,10 +85,8 @@ class ItemWorlds(Task[PackWindows]):
                 "world: the device model has no item_bias and item_scale; take moving-averages"
             ) from None
         scale, bias = generator(world, own)
-        return {
-            "item_scale.weight": functional.pad(scale, (1, 0))[..., None],
-            "item_bias.weight": functional.pad(bias, (1, 0))[..., None],
-        }
+        values = (functional.pad(each, (1, 0))[..., None] for each in (scale, bias))
+        return dict(zip(self.world_parameters, values, strict=True))
 
     def world_baselines(self) -> dict[str, Callable[[PackWindows], Tensor]]:
         """`trend`: how often each item was taken of late, by the second half-life: no model, a table for all."""

@@ -62,6 +62,7 @@ class Task(ABC, Generic[Batch]):
         metrics: what `scores` gives; the first one selects epochs.
         lower_is_better: those of `metrics` that are errors: less is better.
         Settings: the keys of the config's `task` section.
+        world_parameters: the parameters of a device model that world packs carry.
         models, encoders: built-in device models and context encoders, name -> `package.module:Class`.
     """
 
@@ -70,6 +71,7 @@ class Task(ABC, Generic[Batch]):
     metrics: ClassVar[tuple[str, ...]]
     lower_is_better: ClassVar[tuple[str, ...]] = ()
     Settings: ClassVar[type[Strict]] = Strict
+    world_parameters: ClassVar[tuple[str, ...]] = ()
     models: ClassVar[Mapping[str, str]] = {}
     encoders: ClassVar[Mapping[str, str]] = {}
 
@@ -225,6 +227,14 @@ class Task(ABC, Generic[Batch]):
 
     def world(self, generator: nn.Module, data: Any) -> World:
         """The state of the world at the end of `data`, of that one moment."""
+        raise NotImplementedError
+
+    def recent(self, path: Path) -> Any:
+        """A table of what everybody did of late, by the ids that devices upload. Raises UserError."""
+        raise UserError(f"task {self.name} knows no world: it reads no table of what everybody did of late")
+
+    def world_later(self, generator: nn.Module, world: World, data: Any) -> World:
+        """The state of the world of one moment, carried on to the end of `data`; what it knows already counts once."""
         raise NotImplementedError
 
     def world_pack(self, generator: nn.Module, model: nn.Module, world: World) -> dict[str, Tensor]:

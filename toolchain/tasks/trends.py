@@ -44,9 +44,27 @@ class Trends:
         events = torch.from_numpy(state * self.every)
         counts = torch.stack([self._counts[index] for index in state]).float()
         age = events[:, None] - self._first
-        world = World(counts, torch.where(age > 0, age, -1).float(), events.float())
+        until = torch.from_numpy(np.where(state > 0, self.times[state * self.every - 1], 0))
+        world = World(counts, torch.where(age > 0, age, -1).float(), events.float(), until)
         return world, torch.from_numpy(moment.reshape(-1))
 
     def now(self) -> World:
         """The state after the last event."""
         return self.before(self.times[-1:] + 1)[0]
+
+
+def later(world: World, data: Interactions, half_lives: Sequence[float]) -> World:
+    """The state of one moment, carried on to the end of `data`: by those of its interactions that came after it."""
+    order = np.argsort(data.times, kind="stable")
+    order = order[np.searchsorted(data.times[order], int(world.until), side="right") :]
+    if not len(order):
+        return world
+    items = torch.from_numpy(data.items[order] - 1)
+    ago = torch.arange(len(items) - 1, -1, -1)
+    rates = -np.log(2) / torch.tensor(half_lives, dtype=torch.float32)
+    counts = world.counts[0] * torch.exp(rates * len(items))
+    counts.index_add_(0, items, torch.exp(rates * ago[:, None]))
+    oldest = torch.full_like(world.age[0], -1).scatter_reduce(0, items, ago.float() + 1, "amax")
+    age = torch.where(world.age[0] >= 0, world.age[0] + len(items), oldest)
+    until = torch.tensor([int(data.times[order[-1]])])
+    return World(counts[None], age[None], world.events + len(items), until)

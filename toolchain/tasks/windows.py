@@ -182,14 +182,22 @@ class Windows:
         return _loader(served, min(batch_size, most), cut)
 
     def _served(self, begins: IntArray, ends: IntArray) -> IntArray:
-        """The rows of `_cut` for every user's rows from `begins` to `ends`; with the world's state, in time order."""
+        """The rows of `_cut` for every user's rows from `begins` to `ends`; with the world's state, in time order.
+
+        Packs that have `times` and serve nothing that is ranked are left out: a batch of them would have no loss.
+        """
         rows: list[tuple[int, ...]] = []
         for user, (start, begin, end) in enumerate(zip(self.starts, begins, ends, strict=True)):
             if self.times is None:
                 rows += [(first, start, end, user, first) for first in range(begin, end, self.refresh)]
             elif begin < end:
                 packs = self.times.packs(int(begin), int(end), self.refresh)
-                rows += [(first, start, stop, user, self.times.known[first]) for first, stop in packs]
+                ranked = self.new if self.ranking == "unseen" else torch.ones_like(self.new)
+                rows += [
+                    (first, start, stop, user, self.times.known[first])
+                    for first, stop in packs
+                    if ranked[first:stop].any()
+                ]
         served = np.array(rows, dtype=np.int64).reshape(-1, 5)
         if self.trends and self.times:
             served = served[np.argsort(self.times.made[served[:, 0]], kind="stable")]

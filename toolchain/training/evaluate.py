@@ -19,7 +19,7 @@ from mnet.toolchain.tasks import Task
 from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.training.bootstrap import FloatArray, Gain, bootstrap_gains
 from mnet.toolchain.training.build import GENERATED, STATIC, load_data
-from mnet.toolchain.training.methods import Method, choose, run_methods
+from mnet.toolchain.training.methods import Method, choose, pack_kinds, run_methods
 from mnet.toolchain.training.run import Run, load_run, write_json
 
 BATCH = 64
@@ -33,8 +33,8 @@ def evaluate(paths: Sequence[Path], console: Console, methods: str = "all") -> d
     Returns `task, dataset, model, settings, seeds`, the checkpoints' fingerprints as `generators`, `queries`,
     `equal_cost`, the method that gains are over; `metrics`
     {method: {metric: {mean, std}}}, std null of a single seed; `gain` {method: {metric: {relative, low, high, p} |
-    null}} over the equal-cost method, and `gain_over_static` the same over the static model. Raises UserError when
-    the runs are not seeds of one config.
+    null}} over the equal-cost method, and `gain_over_static` the same over the static model; `packs` {method:
+    {made_for, upload, bytes}}. Raises UserError when the runs are not seeds of one config.
     """
     runs = [load_run(path) for path in paths]
     config = runs[0].config
@@ -56,6 +56,7 @@ def evaluate(paths: Sequence[Path], console: Console, methods: str = "all") -> d
             for method, seeds in values.items()
         },
         "gain": _gains(owners, values, config.equal_cost, runs[0].task.lower_is_better),
+        "packs": {method: kind._asdict() for method, kind in pack_kinds(runs[0]).items() if method in values},
         "gain_over_static": _gains(owners, values, STATIC, runs[0].task.lower_is_better),
     }
     write_json(paths[0] / "evaluation.json", report)

@@ -68,8 +68,8 @@ def export_spec(run: Run) -> ExportSpec:
     generator = torch.Generator().manual_seed(0)
     return ExportSpec(
         name=run.name,
-        model=run.metanetwork.device_model,
-        generated=run.metanetwork.generated,
+        model=run.device_model,
+        generated=run.generated,
         inputs=tuple(run.task.example_inputs(generator) for _ in range(GOLDEN_SAMPLES)),
         input_names=run.task.input_names,
         output_names=run.task.output_names,

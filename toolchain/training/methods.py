@@ -1,7 +1,7 @@
 """Everything that a run can be tested as: each method maps a batch to logits."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from torch import Tensor
 
@@ -22,6 +22,8 @@ from mnet.toolchain.training.run import Run, read_metrics
 from mnet.toolchain.training.scorers import FineTunedScorer, GeneratedScorer, StaticScorer, WorldScorer
 
 DEFAULT = "default pack"
+# What everyone is pushed where a MetaNetwork's device model is exported: its default pack with the world's parameters.
+DEFAULT_WORLD = "default pack + world"
 # Ten numbers: the static model with the class prior that the cloud's own classifier finds in the context.
 CLOUD_PRIOR = "cloud-prior"
 
@@ -48,6 +50,7 @@ def run_methods(run: Run, data: Any) -> dict[str, Method]:
         if WORLD in run.modules:
             personal = GeneratedScorer(run.task, run.metanetwork)
             model = run.metanetwork.device_model
+            methods[DEFAULT_WORLD] = WorldScorer(run.task, model, run.modules[WORLD])
             methods[BOTH] = WorldScorer(run.task, model, run.modules[WORLD], personal)
     if run.config.fine_tuning:
         tuned = (read_metrics(run.path) or {})[FINE_TUNED]
@@ -87,3 +90,23 @@ def choose(methods: dict[str, Method], wanted: str, run: Run) -> dict[str, Metho
     if unknown := [name for name in names if name not in methods]:
         raise UserError(f"{run.path} holds no method {', '.join(unknown)}; it has {', '.join(methods)}")
     return {name: methods[name] for name in dict.fromkeys(names)}
+
+
+class PackKind(NamedTuple):
+    """What a method pushes: for whom a pack is, whether a device uploads for it, and fp32 bytes of what it changes."""
+
+    made_for: str
+    upload: bool
+    bytes: int
+
+
+def pack_kinds(run: Run) -> dict[str, PackKind]:
+    """The methods of a run that are packs, by name: from one for everyone to one for each device."""
+    world = 4 * sum(value.numel() for value in run.world_parameters().values()) if WORLD in run.modules else 0
+    kinds = {WORLD: PackKind("everyone", False, world)} if world else {}
+    if GENERATED in run.modules:
+        own = 4 * sum(value.numel() for value in run.metanetwork.static().values())
+        kinds |= {DEFAULT_WORLD: PackKind("everyone", False, world)} if world else {}
+        kinds[GENERATED] = PackKind("one device", True, own)
+        kinds |= {BOTH: PackKind("one device", True, own + world)} if world else {}
+    return kinds

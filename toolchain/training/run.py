@@ -27,7 +27,7 @@ from mnet.toolchain.durable import write_durably
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork, World
 from mnet.toolchain.tasks import Task
-from mnet.toolchain.training.build import GENERATED, STATIC, build_module, build_task, kept
+from mnet.toolchain.training.build import GENERATED, STATIC, WORLD, build_module, build_task, kept
 from mnet.toolchain.training.config import RUN_CONFIG, Config, find_run, parse_config, read_values
 
 CONFIG, FACTS, CHECKPOINT, METRICS = RUN_CONFIG, "facts.json", "checkpoint.safetensors", "metrics.json"
@@ -67,6 +67,38 @@ class Run:
             raise UserError(f"{self.path} trained no MetaNetwork; its config has no such section")
         assert isinstance(metanetwork, MetaNetwork)
         return metanetwork
+
+    @property
+    def device_model(self) -> nn.Module:
+        """What is exported: the MetaNetwork's device model; the static one in a run that has world packs alone.
+
+        Raises UserError where nothing is generated.
+        """
+        return self.static if self._world_alone else self.metanetwork.device_model
+
+    @property
+    def generated(self) -> tuple[str, ...]:
+        """The parameters of `device_model` that packs carry: the MetaNetwork's, and the world's. Raises as it does."""
+        own = () if self._world_alone else self.metanetwork.generated
+        return tuple(dict.fromkeys((*own, *(self.task.world_parameters if WORLD in self.modules else ()))))
+
+    @property
+    def _world_alone(self) -> bool:
+        return WORLD in self.modules and GENERATED not in self.modules
+
+    @torch.inference_mode()
+    def world_parameters(self, world: World | None = None) -> dict[str, Tensor]:
+        """The parameters that carry the state of the world, fp32 of the model's shapes; none without world packs.
+
+        `world` is of one moment; None for the latest that the run knows of.
+        """
+        if WORLD not in self.modules:
+            return {}
+        world = world or read_world(self.path)
+        if world is None:
+            return {name: self.device_model.get_parameter(name) for name in self.task.world_parameters}
+        packs = self.task.world_pack(self.modules[WORLD], self.device_model, world)
+        return {name: values[0] for name, values in packs.items()}
 
 
 def load_run(path: str | Path) -> Run:

@@ -1,6 +1,6 @@
-"""How fast packs go stale: the test metric when one is generated only every k interactions."""
+"""How fast packs go stale: personal ones by the interactions that they serve, world packs by their age."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,67 +10,98 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from rich.console import Console
+from torch import nn
 
 from mnet.toolchain.console import track
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.settings import Part
+from mnet.toolchain.tasks import Task
+from mnet.toolchain.tasks.freshness import Freshness
 from mnet.toolchain.training.bootstrap import bootstrap_gain, gain_text
-from mnet.toolchain.training.build import GENERATED, STATIC, build_task, load_data
+from mnet.toolchain.training.build import GENERATED, STATIC, WORLD, build_task, load_data
 from mnet.toolchain.training.config import task_settings
 from mnet.toolchain.training.evaluate import score
+from mnet.toolchain.training.methods import Method
 from mnet.toolchain.training.run import load_run, write_json
-from mnet.toolchain.training.scorers import GeneratedScorer, StaticScorer
+from mnet.toolchain.training.scorers import GeneratedScorer, StaticScorer, WorldScorer
+
+# How old a world pack is when it serves, as `task.freshness` says it.
+AGES: Mapping[str, Freshness] = {
+    "now": "latest",
+    "10 minutes": 600,
+    "one session": "session",
+    "one day": 86_400,
+    "one week": 604_800,
+}
 
 
 def staleness(path: Path, every: Sequence[int], console: Console) -> dict[str, Any]:
-    """Test the run once for each k in `every`; leave `staleness.json` and `staleness.png` in its folder.
+    """Test the run's packs as they age; leave `staleness.json` and `staleness.png` in its folder.
 
-    Returns `metric`, `static` and `curve`: `refresh`, the MetaNetwork's `value` and its `gain` over the static model.
-    Raises UserError for a task whose packs are not refreshed, or a k that does not go into the context's length.
+    Returns `metric`, `static`; `curve`, of the MetaNetwork's packs, for each k in `every`: `refresh`, `value` and its
+    `gain` over the static model; and `age`, of world packs, for each of `AGES`: `age`, `value` and `gain`. Either is
+    empty in a run without such packs. Raises UserError for a task whose packs do not age, or a k that does not go into
+    the context's length.
     """
     run = load_run(path)
-    if "refresh" not in type(task_settings(run.config)).model_fields:
+    known = type(task_settings(run.config)).model_fields
+    if "refresh" not in known:
         raise UserError(
             f"{path}: the packs of {run.task.name} serve until the device changes; there is no curve"
         )
     data, metric = load_data(run.config), run.task.metrics[0]
-    curve, static = [], 0.0
-    for k in track(every, "testing", console=console):
-        part = Part.model_validate({**run.config.task.model_dump(), "refresh": k})
+    static = 0.0
+
+    def point(
+        changes: Mapping[str, Any], method: Callable[[Task[Any]], Method], *models: nn.Module
+    ) -> dict[str, Any]:
+        nonlocal static
+        part = Part.model_validate({**run.config.task.model_dump(), **changes})
         task = build_task(run.config.model_copy(update={"task": part}), run.facts)
-        splits = task.splits(data, run.static)
+        splits = task.splits(data, run.static, *models)
         owners, of_static = score(task, StaticScorer(task, run.static), splits)
-        _, generated = score(task, GeneratedScorer(task, run.metanetwork), splits)
+        _, pushed = score(task, method(task), splits)
         static = float(np.mean(of_static[metric]))
-        curve.append(
-            {
-                "refresh": k,
-                "value": float(np.mean(generated[metric])),
-                "gain": bootstrap_gain(
-                    owners, of_static[metric], generated[metric], lower=not task.higher_is_better
-                ),
-            }
-        )
-    report = {"metric": metric, STATIC: static, "curve": curve}
+        gain = bootstrap_gain(owners, of_static[metric], pushed[metric], lower=not task.higher_is_better)
+        return {"value": float(np.mean(pushed[metric])), "gain": gain}
+
+    curve, age = [], []
+    if GENERATED in run.modules:
+        for k in track(every, "testing, by interactions", console=console):
+            found = point({"refresh": k}, lambda task: GeneratedScorer(task, run.metanetwork))
+            curve.append({"refresh": k, **found})
+    if world := run.modules.get(WORLD):
+        for name, freshness in track(list(AGES.items()), "testing, by age", console=console):
+            found = point({"freshness": freshness}, lambda task: WorldScorer(task, run.static, world), world)
+            age.append({"age": name, **found})
+    report = {"metric": metric, STATIC: static, "curve": curve, "age": age}
     write_json(path / "staleness.json", report)
     _plot(report, path / "staleness.png")
     return report
 
 
-def staleness_rows(report: dict[str, Any]) -> list[list[str]]:
-    """The curve for people: refresh, value, gain."""
-    return [
-        [str(point["refresh"]), f"{point['value']:.4f}", gain_text(point["gain"])]
-        for point in report["curve"]
-    ]
+def staleness_rows(report: dict[str, Any], curve: str = "curve") -> list[list[str]]:
+    """The `curve` or the `age` of a report for people: interactions or age, value, gain."""
+    name = "refresh" if curve == "curve" else "age"
+    return [[str(point[name]), f"{point['value']:.4f}", gain_text(point["gain"])] for point in report[curve]]
 
 
 def _plot(report: dict[str, Any], file: Path) -> None:
-    figure, panel = plt.subplots(figsize=(5, 3.2), layout="constrained")
-    points = report["curve"]
-    panel.plot([p["refresh"] for p in points], [p["value"] for p in points], marker="o", label=GENERATED)
-    panel.axhline(report[STATIC], color="grey", linestyle="--", label=STATIC)
-    panel.set(xscale="log", xlabel="interactions that one pack serves", ylabel=report["metric"])
-    panel.legend()
+    """One panel for each kind of pack that the run has."""
+    kinds = [kind for kind in ("curve", "age") if report[kind]]
+    figure, panels = plt.subplots(
+        1, max(1, len(kinds)), figsize=(5 * max(1, len(kinds)), 3.2), layout="constrained", squeeze=False
+    )
+    for kind, panel in zip(kinds, panels[0], strict=False):
+        points = report[kind]
+        values = [point["value"] for point in points]
+        if kind == "curve":
+            panel.plot([point["refresh"] for point in points], values, marker="o", label=GENERATED)
+            panel.set(xscale="log", xlabel="interactions that one pack serves", ylabel=report["metric"])
+        else:
+            panel.plot([point["age"] for point in points], values, marker="o", label=WORLD)
+            panel.set(xlabel="age of the pack", ylabel=report["metric"])
+        panel.axhline(report[STATIC], color="grey", linestyle="--", label=STATIC)
+        panel.legend()
     figure.savefig(file, dpi=120)
     plt.close(figure)

@@ -1,0 +1,33 @@
+"""World packs as `mnet evaluate` and `mnet staleness` measure them."""
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mnet.toolchain.training.evaluate import evaluate
+from mnet.toolchain.training.staleness import AGES, staleness
+
+QUIET = Console(quiet=True)
+
+
+def test_the_kinds_of_packs_stand_side_by_side(world_run: Path) -> None:
+    report = evaluate([world_run], QUIET, "world pack,default pack + world,metanetwork,metanetwork + world")
+    kinds = report["packs"]
+    assert list(kinds) == ["world pack", "default pack + world", "metanetwork", "metanetwork + world"]
+    world, everyone, own, both = kinds.values()
+    assert world == everyone == {"made_for": "everyone", "upload": False, "bytes": 2 * 4 * 301}
+    assert (own["upload"], both["upload"]) == (True, True)
+    assert both["bytes"] == own["bytes"] + world["bytes"]
+
+
+def test_world_packs_age_by_time_and_those_of_a_device_by_interactions(world_run: Path) -> None:
+    report = staleness(world_run, [5], QUIET)
+    assert [point["age"] for point in report["age"]] == list(AGES)
+    assert [point["refresh"] for point in report["curve"]] == [5]
+    figures = evaluate([world_run], QUIET, "world pack")["metrics"]
+    session = report["age"][list(AGES).index("one session")]
+    assert session["value"] == pytest.approx(figures["world pack"][report["metric"]]["mean"]), (
+        "as it was trained"
+    )
+    assert len({point["value"] for point in report["age"]}) > 1, "another age is another state of the world"
