@@ -129,6 +129,11 @@ class PackGenerator(ServedBundle):
         self._world = run.world_parameters()
         self._on_device = with_base(run.device_model, run.generated, bundle.manifest.model.base_dtype)
 
+    @property
+    def has_world(self) -> bool:
+        """Whether packs carry the state of the world."""
+        return bool(self._world)
+
     def check(self, samples: Sequence[Any]) -> None:
         """Raise ValueError if the task cannot read the samples, as for an item that it does not know."""
         readable_context(self._run.task, samples)

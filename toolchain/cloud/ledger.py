@@ -171,6 +171,17 @@ class Ledger:
             row = connection.execute(queries.LAST_PACK, {"device": device, "bundle": bundle}).one_or_none()
         return None if row is None else (row.sha256, row.shared, row.rollout)
 
+    def pushed_to_all(self, bundle: str) -> list[tuple[int, float, str]]:
+        """The running roll-outs of a pack to everyone who runs a bundle, newest first: id, percentage, SHA-256."""
+        query = (
+            select(Rollout.id, Rollout.percent, Rollout.pack)
+            .where(Rollout.bundle == bundle, Rollout.state == queries.RUNNING, Rollout.pack.is_not(None))
+            .where(Rollout.devices.is_(None), Rollout.cohort.is_(None))
+            .order_by(Rollout.id.desc())
+        )
+        with self._database.reading() as connection:
+            return [(row.id, row.percent, row.pack) for row in connection.execute(query)]
+
     def named(self, packs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of these packs, by device and SHA-256, that a kept release names."""
         with self._database.reading() as connection:

@@ -9,6 +9,8 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from torch import Tensor
+
 from mnet.toolchain.cloud.database import OUTAGE
 from mnet.toolchain.cloud.generation import PackGenerator, ServedBundle
 from mnet.toolchain.cloud.ledger import Issued, Ledger, Wanted
@@ -17,6 +19,7 @@ from mnet.toolchain.cloud.long_polls import Published
 from mnet.toolchain.cloud.metrics import Metrics
 from mnet.toolchain.cloud.pack_store import SHARED, PackStore
 from mnet.toolchain.cloud.registry import Registry
+from mnet.toolchain.cloud.scope import place
 from mnet.toolchain.cloud.signing_keys import Keyring
 from mnet.toolchain.contract.keys import signer
 from mnet.toolchain.contract.release import Release, sign_release, stated_release
@@ -28,6 +31,7 @@ MAX_BATCH = 64
 # What a lone upload pays so that a crowd shares one forward pass and one transaction.
 WINDOW_S = 0.003
 RETRY_S = 60.0  # until a context that failed is tried again
+KEPT_WORLDS = 8
 PAUSE_S = 1.0  # after a batch that failed for no known reason
 
 Generators = Mapping[str, ServedBundle]  # by the id of the bundle that each writes packs for
@@ -67,6 +71,7 @@ class Publisher:
         self._closing = False
         self._worker = threading.Thread(target=self._work, name="generation", daemon=True)
         self._last_failed = False
+        self._worlds: dict[str, Mapping[str, Tensor]] = {}
         metrics.watch_queue(lambda: len(self._queued) + len(self._later))
 
     def start(self) -> None:
@@ -221,18 +226,23 @@ class Publisher:
     def _make(self, generator: ServedBundle, wanted: Sequence[Wanted]) -> Iterator[tuple[Wanted, str, bytes]]:
         """The packs of one bundle, and under whose name each is stored: one that many get is made and stored once.
 
-        Fresh ones are generated together. A bundle without a run gives again what its devices have.
+        Fresh ones are generated together, under the world pack that reached their device last. A world pack that is
+        pushed to a device with a context is taken for its world: the rest stays the device's own. A bundle without a
+        run gives again what its devices have.
         """
         generates = isinstance(generator, PackGenerator)
         wanted = [each if generates or each.pack else self._again(each) for each in wanted]
-        fresh = [each for each in wanted if each.restores is None and each.pack is None]
-        if isinstance(generator, PackGenerator) and fresh:
-            samples, versions = [each.samples or [] for each in fresh], [each.version for each in fresh]
-            packs = generator.packs(samples, versions)
-            yield from zip(fresh, (each.device for each in fresh), packs, strict=True)
+        fresh: dict[str | None, list[Wanted]] = {}
+        if isinstance(generator, PackGenerator):
+            fresh = self._by_world(generator, [each for each in wanted if each.restores is None])
+            for pack, some in fresh.items():
+                samples, versions = [each.samples or [] for each in some], [each.version for each in some]
+                packs = generator.packs(samples, versions, self._world(generator, pack) if pack else None)
+                yield from zip(some, (each.device for each in some), packs, strict=True)
+        own_weights = {each.device for some in fresh.values() for each in some}
         made: dict[tuple[str, str | None, int], bytes] = {}
         for each in wanted:
-            if each.restores is None and each.pack is None:
+            if each.device in own_weights:
                 continue
             sha256 = each.pack or each.sha256
             own = each.pack is None and each.sha256 is not None and not each.shared
@@ -242,6 +252,30 @@ class Publisher:
                 old = None if sha256 is None else self._packs.read(owner, sha256)
                 made[key] = generator.renumbered(old, each.version)
             yield each, owner, made[key]
+
+    def _by_world(self, generator: PackGenerator, wanted: Sequence[Wanted]) -> dict[str | None, list[Wanted]]:
+        """Those whose weights are their own, by the SHA-256 of the world pack under which they are made; None: none."""
+        found: dict[str | None, list[Wanted]] = {}
+        if not generator.has_world:
+            found[None] = [each for each in wanted if each.pack is None]
+            return found if found[None] else {}
+        pushed = self._ledger.pushed_to_all(generator.bundle_id)
+        for each in wanted:
+            if each.pack is None:
+                reached = (pack for rollout, percent, pack in pushed if place(rollout, each.device) < percent)
+                world = next((pack for pack in reached if self._world(generator, pack)), None)
+                found.setdefault(world, []).append(each)
+            elif each.samples and self._world(generator, each.pack):
+                found.setdefault(each.pack, []).append(each)
+        return found
+
+    def _world(self, generator: PackGenerator, pack: str) -> Mapping[str, Tensor]:
+        """What a pushed pack says of the world; the last few are kept."""
+        if pack not in self._worlds:
+            while len(self._worlds) >= KEPT_WORLDS:
+                del self._worlds[next(iter(self._worlds))]
+            self._worlds[pack] = generator.world_of(self._packs.read(SHARED, pack))
+        return self._worlds[pack]
 
     def _again(self, wanted: Wanted) -> Wanted:
         """The same with the newest weights that the device was given, or the default ones, where none are named."""

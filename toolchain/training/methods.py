@@ -102,7 +102,8 @@ class PackKind(NamedTuple):
 
 def pack_kinds(run: Run) -> dict[str, PackKind]:
     """The methods of a run that are packs, by name: from one for everyone to one for each device."""
-    world = 4 * sum(value.numel() for value in run.world_parameters().values()) if WORLD in run.modules else 0
+    of_world = run.task.world_parameters if WORLD in run.modules else ()
+    world = 4 * sum(run.device_model.get_parameter(name).numel() for name in of_world)
     kinds = {WORLD: PackKind("everyone", False, world)} if world else {}
     if GENERATED in run.modules:
         own = 4 * sum(value.numel() for value in run.metanetwork.static().values())

@@ -1,0 +1,104 @@
+"""World packs through a real server to real phones: for everyone, and under a device's own weights."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.packs import read_pack
+from mnet.toolchain.cloud.operator_client import Operator
+from mnet.toolchain.cloud.signing_keys import read_key
+from mnet.toolchain.cloud.world_packs import make_world_pack
+from mnet.toolchain.fleet.processes import PhoneProcess, ServerProcess
+from mnet.toolchain.training.run import Run, load_run
+
+CONTEXT = [5, 6, 7, 8]
+
+Outputs = Callable[[Mapping[str, Tensor]], Tensor]
+
+
+@pytest.fixture(scope="module")
+def run(world_run: Path) -> Run:
+    return load_run(world_run)
+
+
+@pytest.fixture(scope="module")
+def bundle(world_bundle: Path) -> Bundle:
+    return Bundle.load(world_bundle)
+
+
+@pytest.fixture(scope="module")
+def eager(run: Run, bundle: Bundle) -> Outputs:
+    """What phones infer, in eager PyTorch."""
+
+    @torch.inference_mode()
+    def output(parameters: Mapping[str, Tensor]) -> Tensor:
+        return functional_call(run.device_model, dict(parameters), bundle.golden.inputs[0]).flatten()
+
+    return output
+
+
+@pytest.fixture
+def server(world_run: Path, world_bundle: Path, tmp_path: Path) -> Iterator[ServerProcess]:
+    with ServerProcess(world_run, world_bundle, tmp_path / "server") as process:
+        yield process
+
+
+def a_day_of(item: int, run: Run, bundle: Bundle, folder: Path) -> bytes:
+    """The world pack of a day on which everybody takes this item."""
+    rows = [f"u{n},{item},{10**9 + 60 * n}" for n in range(300)]
+    (folder / "recent.csv").write_text("\n".join(["user,item,time", *rows]))
+    return make_world_pack(run, bundle, folder / "recent.csv", 1).pack
+
+
+def output_under(phone: PhoneProcess, version: int) -> Tensor:
+    """What a phone infers once this version is swapped in."""
+    while phone.next_event("swapped")["version"] < version:
+        pass
+    while (event := phone.next_event("inferred"))["version"] < version:
+        pass
+    return torch.tensor(event["output"])
+
+
+def test_everyone_gets_the_world_and_a_device_that_uploads_its_own_weights_under_it(
+    server: ServerProcess, run: Run, bundle: Bundle, world_bundle: Path, eager: Outputs, tmp_path: Path
+) -> None:
+    packs = [a_day_of(item, run, bundle, tmp_path) for item in (7, 200)]
+    everyone = [dict(read_pack(pack, bundle.manifest).parameters) for pack in packs]
+    with torch.inference_mode():
+        context = run.task.context(CONTEXT)
+        own = {name: values[0] for name, values in run.metanetwork.generate(context).items()}
+    expected = {"everyone": [eager(of) for of in everyone], "own": [eager(of | own) for of in everyone]}
+    assert (expected["own"][0] - expected["everyone"][0]).abs().max() > 1e-2
+    assert (expected["everyone"][1] - expected["everyone"][0]).abs().max() > 1e-2
+
+    with (
+        Operator(server.url, read_key(server.operator_key)) as operator,
+        PhoneProcess(server, world_bundle, tmp_path / "quiet") as quiet,
+    ):
+        quiet_id = quiet.next_event("enrolled")["device"]
+        first = operator.push(pack=packs[0])
+        assert list(first.versions) == [quiet_id], "without any upload"
+        close(output_under(quiet, first.versions[quiet_id]), expected["everyone"][0])
+
+        samples = ",".join(map(str, CONTEXT))
+        with PhoneProcess(server, world_bundle, tmp_path / "eager", samples=samples) as uploading:
+            device = uploading.next_event("enrolled")["device"]
+            asked = uploading.next_event("uploaded")
+            close(output_under(uploading, asked["version"]), expected["own"][0])
+
+            second = operator.push(pack=packs[1])
+            close(output_under(quiet, second.versions[quiet_id]), expected["everyone"][1])
+            close(output_under(uploading, second.versions[device]), expected["own"][1])
+        newest = operator.releases(device)[0], operator.releases(quiet_id)[0]
+        assert newest[0]["sha256"] != newest[1]["sha256"]
+        operator.roll_back(second.rollout)
+        close(output_under(quiet, second.versions[quiet_id] + 1), expected["everyone"][0])
+
+
+def close(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
