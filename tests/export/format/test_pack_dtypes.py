@@ -62,6 +62,12 @@ def test_vectors_stay_fp32_in_an_int8_pack() -> None:
     assert torch.equal(tensors["bias"], WEIGHTS["bias"])
 
 
+def test_a_table_with_one_number_a_row_is_fp16_in_an_int8_pack() -> None:
+    assert choose_pack_dtypes({"items": torch.randn(5, 1)}, "int8") == {"items": "float16"}, (
+        "a scale a row is more"
+    )
+
+
 def test_what_fp16_cannot_hold_is_refused() -> None:
     with pytest.raises(ValueError, match="head is too large for fp16"):
         narrowed({"head": torch.tensor([[1e6]])}, {"head": "float16"})
