@@ -13,6 +13,7 @@ from joserfc.jwk import ECKey
 from mnet.export.format.errors import Reason, Refused
 from mnet.export.format.packs import pack_digest
 from mnet.toolchain.cloud.state import ServerState
+from mnet.toolchain.contract.keys import public_keys
 from mnet.toolchain.contract.release import Release
 from mnet.toolchain.durable import write_all_durably, write_durably
 from mnet.toolchain.errors import UserError
@@ -20,7 +21,7 @@ from mnet.toolchain.phone.identity import Identity
 from mnet.toolchain.phone.pack_folder import PackFolder
 from mnet.toolchain.phone.store import Kept, WeightStore
 
-KEYS = {"keys": [ECKey.generate_key("P-256").as_dict(private=False)]}
+KEYS = public_keys(ECKey.generate_key("P-256", {"kid": "key"}))
 IDENTITY = Identity("phone", "bundle", "phone.secret", KEYS)
 
 

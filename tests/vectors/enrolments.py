@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from joserfc.jwk import ECKey
+from joserfc.jwk import ECKey, OctKey
 
 from mnet.export.format.packs import MAX_VERSION
 from mnet.toolchain.contract.freshness import HEADER
@@ -13,10 +13,16 @@ from mnet.toolchain.contract.keys import KEY_STATEMENT, public_keys
 from tests.vectors.script import DAY, Answer, Script, Server, answer
 from tests.vectors.vector import DEVICE, NOW
 
+OTHER_KINDS = [
+    ECKey.generate_key("P-384", {"kid": "key-1"}, auto_kid=False).as_dict(private=False),
+    OctKey.generate_key(256, {"kid": "key-1"}, auto_kid=False).as_dict(),
+]
+
 
 def enrolments(server: Server) -> Iterator[Script]:
     """All of them."""
     yield from _garbled(server)
+    yield from _odd(server)
     yield from _lost(server)
     yield from _lies(server)
     yield from _roots_of_an_app(server)
@@ -47,6 +53,8 @@ def _garbled(server: Server) -> Iterator[Script]:
         "a key that is a text": {**good, "keys": {"keys": ["key-1"]}},
         "a key without its point": {**good, "keys": {"keys": [{**key, "x": ""}]}},
         "a key off the curve": {**good, "keys": {"keys": [{**key, "x": key["y"]}]}},
+        "a key without a name": {**good, "keys": {"keys": [{**key, "kid": None}]}},
+        "keys of other kinds only": {**good, "keys": {"keys": OTHER_KINDS}},
         "a number that is negative": {**good, "number": -1},
         "a number with a fraction": {**good, "number": 0.5},
         "a number that is true": {**good, "number": True},
@@ -65,6 +73,21 @@ def _garbled(server: Server) -> Iterator[Script]:
         script = Script(server, f"enrolment: {name}")
         script.step("enrol", "offline", ["enrol"], {"enrol": answer(201, body)})
         script.enrolled()
+        yield script
+
+
+def _odd(server: Server) -> Iterator[Script]:
+    """What is good for the phone, whatever else there is."""
+    (key,) = public_keys(server.key)["keys"]
+    for name, keys in {
+        "keys of other kinds, and one to verify by": [*OTHER_KINDS, key],
+        "a key that is said to be for something else": [
+            {**key, "use": "enc", "alg": "ECDH-ES", "key_ops": []}
+        ],
+    }.items():
+        script = Script(server, f"enrolment: {name}").enrolled(keys={"keys": keys})
+        script.poll_release(1, "swapped")
+        script.step("restart", "done", [])
         yield script
 
 

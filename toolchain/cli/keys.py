@@ -90,7 +90,9 @@ def retire(
         opened.close()
     lost = f"{behind} of {known} phones have not learnt the new key and would refuse all releases"
     if behind and not force:
-        raise UserError(f"{lost}: wait until they have polled, or lose them by --force")
+        raise UserError(
+            f"{lost}: wait until they have polled, `mnet forget` those that are gone, or lose all by --force"
+        )
     if behind:
         typer.echo(lost)
     for kid in retire(server.keys, _roots(root)):

@@ -115,8 +115,13 @@ def public_keys(*keys: ECKey) -> dict[str, Any]:
 
 
 def load_public_keys(jwks: Mapping[str, Any]) -> KeySet:
-    """Read a JWKS of public keys; ValueError where it holds none or is not one."""
+    """Read the P-256 keys of a JWKS, which alone can sign here; ValueError where it holds none or is not one.
+
+    What else is said of a key, as what it is for, does not count: each of them signs releases.
+    """
     try:
-        return KeySet.import_key_set({"keys": list(jwks["keys"])})
-    except (JoseError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"not a JSON Web Key Set: {error}") from error
+        usable = [key for key in jwks["keys"] if (key.get("kty"), key.get("crv")) == ("EC", "P-256")]
+        keys = [{name: key[name] for name in ("kty", "crv", "kid", "x", "y")} for key in usable]
+        return KeySet.import_key_set({"keys": keys})
+    except (JoseError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"not a JSON Web Key Set with a P-256 key: {error!r}") from error
