@@ -72,7 +72,12 @@ def staleness(path: Path, every: Sequence[int], console: Console) -> dict[str, A
             curve.append({"refresh": k, **found})
     if world := run.modules.get(WORLD):
         for name, freshness in track(list(AGES.items()), "testing, by age", console=console):
-            found = point({"freshness": freshness}, lambda task: WorldScorer(task, run.static, world), world)
+            # A pack for each interaction, or the later ones that it serves would find it older than that.
+            found = point(
+                {"freshness": freshness, "refresh": 1},
+                lambda task: WorldScorer(task, run.static, world),
+                world,
+            )
             age.append({"age": name, **found})
     report = {"metric": metric, STATIC: static, "curve": curve, "age": age}
     write_json(path / "staleness.json", report)
