@@ -35,11 +35,17 @@ class FlakyGenerator(PackGenerator):
         self.broken = list(broken)
         self.batches: list[int] = []
 
+    @property
+    def has_world(self) -> bool:
+        return False
+
     def check(self, samples: Sequence[int]) -> None:
         if 0 in samples:
             raise ValueError("unknown item id 0")
 
-    def packs(self, contexts: Sequence[Sequence[int]], versions: Sequence[int]) -> list[bytes]:
+    def packs(
+        self, contexts: Sequence[Sequence[int]], versions: Sequence[int], world: object = None
+    ) -> list[bytes]:
         self.batches.append(len(contexts))
         for samples in contexts:
             if samples in self.broken:
