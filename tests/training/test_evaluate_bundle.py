@@ -32,6 +32,16 @@ def test_an_fp32_artifact_answers_as_eager_does(small_run: Path, bundle: Bundle)
         assert report["change"][metric]["low"] <= report["change"][metric]["high"]
 
 
+def test_an_artifact_with_slots_for_the_world_too_answers_as_eager_does(
+    world_run: Path, world_bundle: Path
+) -> None:
+    report = evaluate_bundle(world_run, Bundle.load(world_bundle), 20, QUIET)
+    assert report["packs"] > 10
+    assert report["refused"] == 0
+    for metric, eager in report["metrics"]["eager"].items():
+        assert report["metrics"]["artifact"][metric] == pytest.approx(eager, rel=1e-3, abs=1e-3)
+
+
 def test_it_is_the_pack_of_each_user_that_serves(
     small_run: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,10 +91,15 @@ class _Served:
 
     def __init__(self, run: Run, bundle: Bundle) -> None:
         network = run.metanetwork
+        # The world's parameters, where the bundle has slots for them, stay as the MetaNetwork was trained over them.
+        self._shared = {
+            name: network.device_model.get_parameter(name).detach()
+            for name in set(run.generated) - set(network.generated)
+        }
         self._task = run.task
         self._bundle = bundle
         self._session = open_session(bundle)
-        self._reference = with_base(network.device_model, network.generated, bundle.manifest.model.base_dtype)
+        self._reference = with_base(network.device_model, run.generated, bundle.manifest.model.base_dtype)
         self._versions = count(1)
         self.packs = self.refused = 0
 
@@ -103,7 +108,8 @@ class _Served:
         packs = len(next(iter(generated.values())))
         dtypes = self._bundle.manifest.pack_dtypes
         rows = [
-            rounded({name: values[m] for name, values in generated.items()}, dtypes) for m in range(packs)
+            rounded(self._shared | {name: values[m] for name, values in generated.items()}, dtypes)
+            for m in range(packs)
         ]
         stacked = {name: torch.stack([row[name] for row in rows]) for name in dtypes}
         outputs = flattened(call_alike(self._reference, stacked, *self._bundle.golden.inputs[0]))
