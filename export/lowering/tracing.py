@@ -81,11 +81,28 @@ def trace(model: nn.Module, inputs: tuple[Tensor, ...], sizes: Sequence[BoundedS
         raise
     if any(node.target == torch.ops.aten.bilinear.default for node in traced.graph.nodes):
         traced = traced.run_decompositions({torch.ops.aten.bilinear.default: _bilinear})
+    _drop_whole_slices(traced)
     for node in traced.graph.nodes:
         shape = getattr(node.meta.get("val"), "shape", ())
         if any(free_unbacked_symbols(size) for size in shape):
             raise BundleError(changing_shape(node.name))
     return traced
+
+
+def _drop_whole_slices(traced: ExportedProgram) -> None:
+    """Take out slices of all that there is, as of a mask by the length of an input that is fixed.
+
+    coremltools refuses such aliases, and ExecuTorch copies them.
+    """
+    for node in list(traced.graph.nodes):
+        if node.target not in (torch.ops.aten.slice.Tensor, torch.ops.aten.alias.default):
+            continue
+        whole, part = node.args[0], node.meta["val"].shape
+        returned = any(user.op == "output" for user in node.users)
+        if not returned and all(type(size) is int for size in part) and part == whole.meta["val"].shape:
+            node.replace_all_uses_with(whole)
+            traced.graph.erase_node(node)
+    traced.graph_module.recompile()
 
 
 def _bilinear(first: Tensor, second: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

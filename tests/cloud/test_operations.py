@@ -37,6 +37,8 @@ def test_the_api_describes_itself(http: httpx.Client, server: ServerProcess) -> 
         "/v1/devices/{device}/releases",
         "/v1/devices/{device}/reports",
         "/v1/devices/{device}/token",
+        "/v1/cohorts",
+        "/v1/cohorts/{cohort}",
         "/v1/packs/{sha256}",
         "/v1/keys",
         "/v1/push",

@@ -35,6 +35,7 @@ ELSEWHERE = {
     "init": "tests/cli/test_starter.py",
     "pack": "tests/export/test_adapters.py",
     "cohort": "tests/cloud/test_pushed_packs.py",
+    "world": "tests/cloud/test_world_packs.py",
 }
 # What is run by tests of a phone on a cable, of modules of one's own (docs/bring.md) and of packs of one's own.
 OWN = re.compile(r"push --adb|export nets:|push --pack")

@@ -110,7 +110,7 @@ def test_export_makes_a_bundle_of_a_run_with_a_line_for_each_stage(
     made = Bundle.load(out)
     assert code == 0
     assert made.id in stdout
-    assert len(stderr.strip().splitlines()) == 8
+    assert len(stderr.strip().splitlines()) == 9
     checkpoint = hashlib.sha256((tiny_run / "checkpoint.safetensors").read_bytes()).hexdigest()
     assert made.manifest.model.metadata["generator"] == checkpoint
     assert mnet("verify", out)[0] == 0
