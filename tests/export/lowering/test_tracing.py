@@ -9,6 +9,8 @@ from mnet.export.lowering.tracing import trace
 class Sliced(nn.Module):
     """Takes as much of a mask and of a table as its input is long: all of them."""
 
+    mask: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.randn(4, 3))
