@@ -93,12 +93,17 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_bundle(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Android bundle of `tiny_run`."""
+    return android_bundle(tiny_run, tmp_path_factory, "tiny-android")
+
+
+def android_bundle(run: Path, tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    """The Android bundle of a run folder, exported once for all workers under this name."""
     from mnet.toolchain.training.export_run import export_run
 
     def make(folder: Path) -> None:
-        export_run(tiny_run, "android", folder / "bundle")
+        export_run(run, "android", folder / "bundle")
 
-    return made_once(tmp_path_factory, "tiny-android", make) / "bundle"
+    return made_once(tmp_path_factory, name, make) / "bundle"
 
 
 WORLD_CONFIG = """\
@@ -131,12 +136,7 @@ def world_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def world_bundle(world_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Android bundle of `world_run`."""
-    from mnet.toolchain.training.export_run import export_run
-
-    def make(folder: Path) -> None:
-        export_run(world_run, "android", folder / "bundle")
-
-    return made_once(tmp_path_factory, "world-android", make) / "bundle"
+    return android_bundle(world_run, tmp_path_factory, "world-android")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Each row of the threat model says by what it is shown, and that is there."""
+"""Each row of the threat model names the tests that show it, and these exist."""
 
 import json
 import re

@@ -37,17 +37,22 @@ def test_a_latest_pack_knows_all_before_it(visits: Interactions) -> None:
     assert list(times.packs(0, 6, refresh=4)) == [(0, 4), (4, 6)]
 
 
-def test_what_is_served_is_from_one_session_and_made_before_it(visits: Interactions) -> None:
-    split = Split(np.array([0, 6]), np.array([0, 6]), np.array([6, 8]))
-    windows = Windows(
+def by_session(visits: Interactions, split: Split, refresh: int) -> Windows:
+    """Windows whose packs are one session old."""
+    return Windows(
         visits,
         split,
         ranking="all",
-        refresh=2,
+        refresh=refresh,
         context_length=4,
         history=3,
         times=pack_times(visits, "session", pause=1800),
     )
+
+
+def test_what_is_served_is_from_one_session_and_made_before_it(visits: Interactions) -> None:
+    split = Split(np.array([0, 6]), np.array([0, 6]), np.array([6, 8]))
+    windows = by_session(visits, split, refresh=2)
     (packs,) = windows.test(100)
     assert packs.target.tolist() == [[1, 2], [3, 4], [5, 0], [6, 0], [7, 8]]
     assert packs.context[packs.row].tolist() == [
@@ -64,15 +69,7 @@ def test_what_is_served_is_from_one_session_and_made_before_it(visits: Interacti
 def test_packs_in_training_are_as_old_as_at_their_first_target(visits: Interactions) -> None:
     """Many packs share a row of items: each is generated from its part of it, which ends before its session."""
     split = Split(np.array([6, 8]), np.array([6, 8]), np.array([6, 8]))
-    windows = Windows(
-        visits,
-        split,
-        ranking="all",
-        refresh=1,
-        context_length=4,
-        history=3,
-        times=pack_times(visits, "session", pause=1800),
-    )
+    windows = by_session(visits, split, refresh=1)
     known = dict(zip(range(1, 9), [0, 0, 2, 2, 2, 5, 6, 6], strict=True))
     for seed in range(8):  # every phase of the stretches
         (packs,) = windows.training(100, seed)

@@ -103,7 +103,7 @@ def _gains_table(report: Mapping[str, Any], metric: str) -> "Table":
 
 
 def _packs_table(report: Mapping[str, Any], metric: str) -> "Table":
-    """A row a kind of pack: for whom it is made, from what, what it changes, and what that gains."""
+    """One row for each kind of pack: its recipients, whether a device uploads, its size and its gain."""
     from rich.table import Table
 
     from mnet.toolchain.training.bootstrap import gain_text

@@ -39,6 +39,19 @@ class Row(NamedTuple):
     seconds: float
 
 
+class _Checks:
+    """Rows as they come, each with the seconds since the one before."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self._started = time.perf_counter()
+
+    def note(self, check: str, found: str, verdict: Verdict = "right") -> None:
+        now = time.perf_counter()
+        self.rows.append(Row(check, verdict, found, now - self._started))
+        self._started = now
+
+
 def trial(
     config: Config,
     targets: Sequence[str],
@@ -58,14 +71,8 @@ def trial(
     task = build_task(config, facts)
     lightning.seed_everything(config.seed, verbose=False)
     network: Any = build_module(GENERATED, task, config)
-    rows: list[Row] = []
-    started = time.perf_counter()
-
-    def note(check: str, found: str) -> None:
-        nonlocal started
-        rows.append(Row(check, "right", found, time.perf_counter() - started))
-        started = time.perf_counter()
-
+    checks = _Checks()
+    rows, note = checks.rows, checks.note
     stage("one real batch, in training's ways")
     sizes = [value.numel() for value in network.static().values()]
     note(
@@ -76,7 +83,7 @@ def trial(
     try:
         preflight(task, network, task.splits(data, network), note)
     except UserError as error:
-        rows.append(Row("training", "refused", str(error), time.perf_counter() - started))
+        note("training", str(error), "refused")
     modules = {name: build_module(name, task, config).eval() for name in kept(config) if name == WORLD}
     nowhere = Path(os.devnull)  # a run that has no folder
     run = Run(nowhere, config, config.name, "trial", facts, task, {GENERATED: network.eval(), **modules})
@@ -89,21 +96,15 @@ def trial(
 
 def trial_module(spec: ExportSpec, targets: Sequence[str], stage: Callable[[str], None]) -> list[Row]:
     """Check a module of any kind as `trial` checks a config, but for a task and a server."""
-    rows: list[Row] = []
-    started = time.perf_counter()
-
-    def note(check: str, found: str) -> None:
-        nonlocal started
-        rows.append(Row(check, "right", found, time.perf_counter() - started))
-        started = time.perf_counter()
-
+    checks = _Checks()
+    rows, note = checks.rows, checks.note
     stage("two packs of other weights, in training's ways")
     sizes = [spec.model.get_parameter(name).numel() for name in spec.generated]
     note("generated", f"{sum(sizes):,} numbers in {len(sizes)} parameters")
     try:
         preflight_module(spec.model, spec.generated, spec.inputs, note)
     except UserError as error:
-        rows.append(Row("training", "refused", str(error), time.perf_counter() - started))
+        note("training", str(error), "refused")
     for target in targets:
         stage(f"exporting for {target} and verifying")
         rows.append(_exported(spec, target, lambda _: None))

@@ -99,8 +99,6 @@ def _understood(found: _Columns, columns: Mapping[str, str], time_unit: str) -> 
 
 
 def _kind(values: pa.ChunkedArray, meaning: str, time_unit: str) -> str:
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
     if not is_text(values.type):
         plain = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
         return f"{values.type}, {time_unit} since 1970" if meaning == "time" and plain else str(values.type)
@@ -220,6 +218,10 @@ def _read_parquet(file: Path, columns: Mapping[str, str], refuse: Refuse) -> _Co
     table = source.read(columns=[columns[meaning] for meaning in places])
     table.validate(full=True)
     found = {meaning: table[columns[meaning]] for meaning in places}
+    found = {
+        meaning: values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
+        for meaning, values in found.items()
+    }
     return _Columns(found, lambda row: f", row {row + 1}", source.schema_arrow.names)
 
 
@@ -232,8 +234,6 @@ def _check_present(found: _Columns, values: pa.ChunkedArray, column: str, refuse
 def _times(found: _Columns, unit: str, refuse: Refuse) -> IntArray:
     """The times in nanoseconds since 1970, int64 [N]."""
     values = found.table["time"]
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
     _check_present(found, values, "time", refuse)
     try:
         return nanoseconds(values, unit)
@@ -244,8 +244,6 @@ def _times(found: _Columns, unit: str, refuse: Refuse) -> IntArray:
 def _numbered(found: _Columns, column: str, refuse: Refuse) -> tuple[IntArray, tuple[str, ...]]:
     """Each row's number among the ids in their order, int64 [N], and these ids."""
     values = found.table[column]
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
     if not _may_be_ids(values.type):
         refuse("", f"column {column} is of type {values.type}; ids are text or whole numbers")
     _check_present(found, values, column, refuse)

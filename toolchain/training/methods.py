@@ -93,7 +93,7 @@ def choose(methods: dict[str, Method], wanted: str, run: Run) -> dict[str, Metho
 
 
 class PackKind(NamedTuple):
-    """What a method pushes: for whom a pack is, whether a device uploads for it, and fp32 bytes of what it changes."""
+    """What a method pushes: the recipients of a pack, whether a device uploads for it, and its size in fp32 bytes."""
 
     made_for: str
     upload: bool
