@@ -44,7 +44,10 @@ def one_epoch(config: Any) -> Any:
     """The same config with every fit cut to one epoch."""
     if not isinstance(config, dict):
         return config
-    return {key: 1 if key == "epochs" else one_epoch(value) for key, value in config.items()}
+    return {
+        key: 1 if key in ("epochs", "steps") and isinstance(value, int) else one_epoch(value)
+        for key, value in config.items()
+    }
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

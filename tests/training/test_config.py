@@ -108,6 +108,12 @@ def test_steps_are_whole_epochs_that_end_with_a_validation(
     assert epochs % every == 0
 
 
-def test_a_fit_has_one_length() -> None:
+def test_a_fit_has_one_length(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(MINIMAL.replace("epochs: 1", "epochs: 1, steps: 5"))
     with pytest.raises(UserError, match="steps and epochs both say how long"):
-        load_config("synthetic-drift/sasrec", ["static.steps=5"])
+        load_config(str(file))
+    file.write_text(MINIMAL)
+    static = load_config(str(file), ["static.steps=5"]).static
+    assert (static.steps, static.epochs) == (5, None), "an override takes the place of the other length"
+    assert load_config("movielens-100k/gru4rec", ["static.epochs=2"]).static.steps is None

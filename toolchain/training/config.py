@@ -260,6 +260,8 @@ def _override(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
             raise UserError(f"--set {override}: {parent} is a value, not a section")
+    for other in {"epochs", "steps"} - {last} if last in ("epochs", "steps") else ():
+        values.pop(other, None)  # a fit has one length
     try:
         values[last] = yaml.safe_load(text)
     except yaml.YAMLError:
