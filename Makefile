@@ -7,7 +7,7 @@ WORKERS ?= -n 2 --dist loadfile
 KOTLIN_FORMAT := $(shell command -v ktlint)
 CPP_FORMAT := $(shell clang-format --version 2>/dev/null | grep -q "version 19" && command -v clang-format)
 
-.PHONY: demo check test coverage lint types format native android system wheel clean
+.PHONY: demo check test coverage lint types docs reference format native android system wheel clean
 
 demo: .venv/installed
 	$(BIN)/mnet demo --out $(OUT)
@@ -37,6 +37,15 @@ endif
 types: .venv/developer build/packages
 	$(BIN)/mypy
 	$(BIN)/mypy tests
+
+# The pages of docs/ as a site with search, in build/site/index.html
+docs: .venv/docs build/packages
+	$(BIN)/python -m tests.docs.site
+
+# What is written from the code: docs/reference/cli.md by Typer, config.md by us; python.md is filled in by `make docs`
+reference: .venv/developer
+	$(BIN)/python -m typer mnet.toolchain.cli.app utils docs --name mnet --title Commands --output docs/reference/cli.md
+	$(BIN)/python -m tests.docs.config_keys
 
 format: .venv/developer
 	$(BIN)/ruff check --fix .
@@ -80,6 +89,10 @@ clean:
 .venv/developer: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e ".[executorch,onnx,tflite,ios,dev]"
 	touch $@ .venv/installed
+
+.venv/docs: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --progress-bar on -c constraints.txt -e ".[docs]"
+	touch $@
 
 .venv/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] < (3, 11) and 'mnet needs Python 3.11 or newer: make PYTHON=python3.11 ...')"

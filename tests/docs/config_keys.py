@@ -1,4 +1,4 @@
-"""The page of config keys, written from the models that check a config and from what parts take."""
+"""The page of config keys, written from the models that check a config and from what parts take: `make reference`."""
 
 import dataclasses
 import importlib
@@ -13,6 +13,9 @@ from pydantic_core import PydanticUndefined
 from mnet.toolchain.builtin import data_sets, tasks
 from mnet.toolchain.tasks import find_task
 from mnet.toolchain.training.config import Config
+from tests.docs.markdown import ROOT
+
+FILE = ROOT / "docs" / "reference" / "config.md"
 
 HEAD = """# Config
 
@@ -97,3 +100,7 @@ def _default(value: Any) -> str:
     if isinstance(value, BaseModel):
         return f"`{value.model_dump_json()}`" if len(value.model_dump()) < 4 else "see below"
     return "none" if value is None else f"`{value}`"
+
+
+if __name__ == "__main__":
+    FILE.write_text(config_page(), encoding="utf-8")

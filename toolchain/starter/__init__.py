@@ -1,7 +1,7 @@
 """The folder that `mnet init` writes: a model, data, a config and a test to start from."""
 
 import shutil
-from importlib.resources import as_file, files
+from importlib import resources
 from pathlib import Path
 
 from mnet.toolchain.errors import UserError
@@ -13,7 +13,7 @@ def write_starter(folder: Path) -> list[str]:
         raise UserError(f"{folder} is there and not empty: name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     names = []
-    with as_file(files("mnet.toolchain.starter") / "files") as source:
+    with resources.as_file(resources.files("mnet.toolchain.starter") / "files") as source:
         for file in sorted(source.iterdir()):
             if file.is_file():
                 shutil.copyfile(file, folder / file.name)
