@@ -81,7 +81,7 @@ def export_module(
     )
     spec = dataclasses.replace(
         spec,
-        metadata={**adapter_metadata(spec.model), **(metadata or {})},
+        metadata={**spec.metadata, **(metadata or {})},
         binding=binding,
         pack_dtype=find_pack_dtype(pack_dtype),
         base_dtype=find_base_dtype(quantize),
@@ -113,6 +113,7 @@ def module_spec(
         inputs=inputs,
         input_names=names,
         output_names=_output_names(model, inputs[0]),
+        metadata=adapter_metadata(model),
         dynamic=dict(dynamic or {}),
     )
 

@@ -53,6 +53,7 @@ def measure_cell(spec: ExportSpec, target: str, out: Path, swaps: int, stage: St
         swap = report["swap"]
         cell |= {
             "ratio_p50": report["inference"]["ratio_p50"],
+            "control_ratio_p50": report["inference"]["control_ratio_p50"],
             "swap_p50_us": swap["p50_us"],
             "bind_p50_us": swap["parts"]["write_p50_us"],
         }

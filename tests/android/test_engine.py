@@ -79,6 +79,24 @@ def test_soak_pushes_against_a_reading_thread(
     assert figures["inferences"] >= count
 
 
+def test_soak_switches_between_resident_packs_against_a_reading_thread(
+    host_tests: HostTests, library: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    properties: dict[str, Any] = {
+        "mnet.jni": library,
+        "mnet.switches": request.config.getoption("--swaps"),
+    }
+    for kind, exported in {"inputs": "ranker", "bytes": "convnet"}.items():
+        bundle = Bundle.load(REPOSITORY / "tests/vectors/exported" / exported)
+        swaps, packs = StoredSwaps.of(bundle), tmp_path / kind
+        packs.mkdir()
+        properties |= {f"mnet.{kind}": bundle.path, f"mnet.{kind}.packs": packs}
+        for version in (1, 2, 3):
+            pack = swaps.pack(version - 1, version)
+            (packs / f"{version}.safetensors").write_bytes(pack)
+    assert run_tests(*host_tests, properties, only="mnet.hosttest.SwitchesTest") == 2
+
+
 INSTALLS = 300
 
 

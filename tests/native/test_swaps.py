@@ -22,6 +22,15 @@ def test_swaps_under_running_inference_mix_nothing(
     assert seen["versions"] > swaps / 2
 
 
+def test_switching_between_resident_packs_mixes_nothing(
+    program: Program, bundle: Bundle, pytestconfig: pytest.Config
+) -> None:
+    result = program("switches", bundle.path, pytestconfig.getoption("--swaps"))
+    assert result.returncode == 0, result.stderr
+    seen = json.loads(result.stdout)
+    assert (seen["mixed"], seen["stale"], seen["kept"]) == (0, 0, True), seen
+
+
 @pytest.mark.parametrize("bundle", ["executorch"], indirect=True)
 def test_a_weight_cache_that_is_on_by_default_is_switched_off(
     program: Program, bundle: Bundle, tmp_path: Path

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mnet.toolchain.metanetwork.check import generated_parameters
 from mnet.toolchain.metanetwork.context import ContextEncoder
+from mnet.toolchain.metanetwork.factors import with_factors
 from mnet.toolchain.metanetwork.generator import Form, MetaGenerator
 from mnet.toolchain.metanetwork.per_pack import call, under
 from mnet.toolchain.metanetwork.stabilizer import MetaStabilizer
@@ -18,11 +19,16 @@ class MetaNetwork(nn.Module):
     The device model's own values of the generated parameters are the shared weights: the default pack, and, but in
     the form `full`, the anchor of every generated one.
 
+    Attributes:
+        generated: names of what is generated; in the form `low-rank` mostly factors.
+        whole: the names as they were given.
+
     Args:
         device_model: any module.
         generated: names of the parameters to generate, as in `device_model.named_parameters()`.
         context_encoder: from a batch of contexts to one vector each, fp32 [M, context_encoder.width].
-        form: how the generator writes a parameter down, see `MetaGenerator`.
+        form: how the generator writes a parameter down, see `MetaGenerator`. In the form `low-rank` the layers of the
+            generated weights get factors (`mnet.toolchain.metanetwork.factors`), in place, and these are generated.
         rank: of the form `low-rank`.
         bound: how far a generated parameter may move from the shared one; None for any distance.
         windows: cuts of the context whose vectors are averaged, see `MetaStabilizer`.
@@ -45,7 +51,10 @@ class MetaNetwork(nn.Module):
         super().__init__()
         shared = generated_parameters(device_model, generated)
         self.device_model = device_model
-        self.generated = tuple(generated)
+        self.whole = self.generated = tuple(generated)
+        if form == "low-rank" and rank is not None:
+            self.generated = with_factors(device_model, generated, rank)
+            shared = generated_parameters(device_model, self.generated)
         self.context_encoder = context_encoder
         self.generator = MetaGenerator(shared, context_encoder.width, form, rank)
         self.stabilizer = MetaStabilizer(bound, windows)

@@ -1,14 +1,17 @@
 """From a config to the task, the data and the modules that it describes."""
 
+import copy
 import fnmatch
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.metanetwork.context_images import ImageContext
+from mnet.toolchain.metanetwork.factors import with_factors
 from mnet.toolchain.settings import Part
 from mnet.toolchain.tasks import Task, find_task
 from mnet.toolchain.training.config import Config, FitConfig, task_settings
@@ -93,6 +96,17 @@ def generated_names(config: Config, device_model: nn.Module) -> tuple[str, ...]:
     chosen = config.metanetwork.generated if config.metanetwork else None
     wanted: tuple[str, ...] = chosen or tuple(getattr(device_model, "generated", ()))
     return _matched("metanetwork.generated", wanted, device_model)
+
+
+def to_fine_tune(config: Config, static: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    """The static model as a device would tune it, and the parameters that it tunes: what is generated, in its form."""
+    names, settings = generated_names(config, static), config.metanetwork
+    if settings is None or settings.form != "low-rank" or settings.rank is None:
+        return static, names
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = copy.deepcopy(static)
+        return model, with_factors(model, names, settings.rank)
 
 
 def _matched(key: str, patterns: Sequence[str], device_model: nn.Module) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ from mnet.toolchain.training.build import (
     GENERATED,
     build_module,
     fits,
-    generated_names,
     load_data,
+    to_fine_tune,
 )
 from mnet.toolchain.training.config import Config
 from mnet.toolchain.training.fit import adamw
@@ -104,9 +104,9 @@ def _training_step(
 def _adaptation(run: Run, splits: Splits[Any], rounds: int, console: Console) -> dict[str, Any]:
     """One generation against one fine-tuning, of the same devices."""
     chosen = (read_metrics(run.path) or {})[FINE_TUNED]
-    tuned = generated_names(run.config, run.static)
+    model, tuned = to_fine_tune(run.config, run.static)
     generate = GeneratedScorer(run.task, run.metanetwork).eval()
-    tune = FineTunedScorer(run.task, run.static, tuned, chosen["learning_rate"], chosen["steps"])
+    tune = FineTunedScorer(run.task, model, tuned, chosen["learning_rate"], chosen["steps"])
     devices = {}
     for count in DEVICES:
         spent: dict[str, list[float]] = {"generation_ms": [], "fine_tuning_ms": []}

@@ -8,7 +8,7 @@ from torch import nn
 
 from mnet.toolchain.tasks import Task
 from mnet.toolchain.tasks.splits import Splits
-from mnet.toolchain.training.build import generated_names
+from mnet.toolchain.training.build import to_fine_tune
 from mnet.toolchain.training.config import Config
 from mnet.toolchain.training.scorers import FineTunedScorer, Scorer
 
@@ -27,14 +27,14 @@ def tune(
     fewer.
     """
     assert config.fine_tuning
-    names, metric = generated_names(config, static), task.metrics[0]
+    (model, names), metric = to_fine_tune(config, static.eval()), task.metrics[0]
     rates, steps = sorted(config.fine_tuning.learning_rates), sorted(config.fine_tuning.steps)
     values: dict[tuple[float, int], float] = {}
     for widening in range(WIDENINGS + 1):
         new = [(rate, count) for rate in rates for count in steps if (rate, count) not in values]
         for rate, count in new:
             console.print(f"fine-tuning: {count} steps at {rate:.1e}")
-            scorer = FineTunedScorer(task, static.eval(), names, rate, count)
+            scorer = FineTunedScorer(task, model, names, rate, count)
             values[rate, count] = validated(scorer, splits, metric)
         best = max if task.higher_is_better else min
         rate, count = best(values, key=lambda trial: values[trial])

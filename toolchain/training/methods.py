@@ -15,7 +15,7 @@ from mnet.toolchain.training.build import (
     GENERATED,
     STATIC,
     WORLD,
-    generated_names,
+    to_fine_tune,
 )
 from mnet.toolchain.training.on_device import on_device_rows, on_device_scorer
 from mnet.toolchain.training.run import Run, read_metrics
@@ -54,13 +54,8 @@ def run_methods(run: Run, data: Any) -> dict[str, Method]:
             methods[BOTH] = WorldScorer(run.task, model, run.modules[WORLD], personal)
     if run.config.fine_tuning:
         tuned = (read_metrics(run.path) or {})[FINE_TUNED]
-        methods[FINE_TUNED] = FineTunedScorer(
-            run.task,
-            run.static,
-            generated_names(run.config, run.static),
-            tuned["learning_rate"],
-            tuned["steps"],
-        )
+        model, names = to_fine_tune(run.config, run.static)
+        methods[FINE_TUNED] = FineTunedScorer(run.task, model, names, tuned["learning_rate"], tuned["steps"])
     rows = on_device_rows(run.config)
     if rows:
         splits, chosen = run.task.splits(data, run.static), read_metrics(run.path) or {}

@@ -3,6 +3,7 @@
 `mnet train` runs it before the first fit; `mnet check` prints it, with a trial export behind it.
 """
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from mnet.export.format.golden import flattened
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork, check_generated, under
 from mnet.toolchain.metanetwork.check import operations
+from mnet.toolchain.metanetwork.factors import merged
 from mnet.toolchain.tasks import Task
 from mnet.toolchain.tasks.splits import Splits
 
@@ -55,6 +57,8 @@ def preflight(
         _apart(task, model, parameters, batch)
         note("one pack's weights", "change nothing of another's outputs")
         note("each parameter moved alone", _effects(task, model, parameters, batch))
+        if factored := [name for name in names if name not in network.whole]:
+            note("factors", _as_weights(model, factored, parameters, inputs))
         note("trained and exported model", _as_exported(task, model, splits))
 
 
@@ -230,6 +234,25 @@ def _effects(task: Task[Any] | _Forward, model: nn.Module, parameters: dict[str,
         )
     least = min(effects, key=lambda name: effects[name])
     return f"changes the outputs; least of all {least}, by {effects[least]:.1%} of the largest"
+
+
+@torch.no_grad()
+def _as_weights(
+    model: nn.Module, factored: Sequence[str], parameters: dict[str, Tensor], inputs: Sequence[Tensor]
+) -> str:
+    """Factors against the weight with their product in it: they differ where a weight is read past its layer."""
+    moved = copy.deepcopy(model)
+    for name in factored:
+        moved.get_parameter(name).copy_(parameters[name][0])
+    outputs = [flattened(each(*inputs)) for each in (moved, merged(moved))]
+    error = max(_difference(ours, theirs) for ours, theirs in zip(*outputs, strict=True))
+    if error > TOLERANCE:
+        raise UserError(
+            f"metanetwork.form: under low-rank factors {type(model).__name__} gives other outputs than under the "
+            f"changed weights (off by {error:.1%}): it reads the weight of a layer itself, as a head that is tied to "
+            "an embedding does; take form residual, or leave that weight out of `generated`"
+        )
+    return f"act as a change of the weights, to {error:.0e}"
 
 
 @torch.no_grad()

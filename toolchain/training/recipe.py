@@ -135,7 +135,8 @@ def _write_shift(
 def start_from(static: nn.Module, network: nn.Module) -> None:
     """Give the device model of a MetaNetwork the weights of a finished static one."""
     assert isinstance(network, MetaNetwork)
-    network.device_model.load_state_dict(static.state_dict())
+    own = network.device_model.state_dict()  # of what the static one does not have: factors
+    network.device_model.load_state_dict(own | static.state_dict())
 
 
 def look_through(cloud: nn.Module, network: nn.Module) -> None:

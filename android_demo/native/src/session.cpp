@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <map>
 #include <mutex>
+#include <stdexcept>
 
 #include "golden.h"
 #include "pack.h"
@@ -60,6 +62,18 @@ void self_test(const Snapshot& snapshot, const Sample& sample, const Probe& expe
     }
 }
 
+/// A snapshot under the name that it was loaded by.
+class Named : public Snapshot {
+public:
+    Named(std::string name, std::shared_ptr<const Snapshot> snapshot)
+        : Snapshot(snapshot->version, std::move(name)), snapshot_(std::move(snapshot)) {}
+
+    void run(const std::vector<Input>& inputs, Outputs& outputs) const override { snapshot_->run(inputs, outputs); }
+
+private:
+    std::shared_ptr<const Snapshot> snapshot_;
+};
+
 }  // namespace
 
 struct Session::State {
@@ -67,13 +81,20 @@ struct Session::State {
         : manifest(bundle.manifest()),
           golden(bundle),
           program(load_program(bundle)),
-          live(bind_defaults(*program, bundle)) {}
+          live(bind_defaults(*program, bundle)),
+          swapped(live) {}
+
+    /// A snapshot of a pack that passed all checks, with the times that they took. Throws Refused.
+    std::shared_ptr<const Snapshot> tested(const Bytes& data, std::int64_t newer_than, SwapTimes& times) const;
 
     const Manifest manifest;
     const Golden golden;
     const std::unique_ptr<DeviceProgram> program;
-    std::mutex swapping;
+    std::mutex swapping;    // held by a swap from its first check to its end
+    std::mutex publishing;  // held for a moment, while `swapped`, `resident` and `live` change
     std::shared_ptr<const Snapshot> live;  // only by std::atomic_load and std::atomic_store
+    std::shared_ptr<const Snapshot> swapped;
+    std::map<std::string, std::shared_ptr<const Snapshot>> resident;
 };
 
 Session::Session(const Bundle& bundle) : state_(std::make_unique<State>(bundle)) {
@@ -91,21 +112,67 @@ Session::~Session() = default;
 
 std::shared_ptr<const Snapshot> Session::live() const { return std::atomic_load(&state_->live); }
 
-SwapTimes Session::swap(const Bytes& data) {
-    const std::lock_guard<std::mutex> lock(state_->swapping);
+std::shared_ptr<const Snapshot> Session::State::tested(const Bytes& data, std::int64_t newer_than,
+                                                       SwapTimes& times) const {
     const auto started = Clock::now();
-    const WeightPack pack = read_pack(data, state_->manifest);
-    if (const auto served = version(); pack.version <= served) {
+    const WeightPack pack = read_pack(data, manifest);
+    if (pack.version <= newer_than) {
         throw Refused(Reason::stale_version, "the pack is version " + std::to_string(pack.version) + ", " +
-                                                 std::to_string(served) + " is being served");
+                                                 std::to_string(newer_than) + " is being served");
     }
     const auto verified = Clock::now();
-    const auto snapshot = state_->program->bind(pack.version, pack.parameters);
+    auto snapshot = program->bind(pack.version, pack.parameters);
     const auto written = Clock::now();
-    self_test(*snapshot, state_->golden.samples.front(), pack.probe, state_->manifest);
+    self_test(*snapshot, golden.samples.front(), pack.probe, manifest);
+    times = {verified - started, written - verified, Clock::now() - written, {}};
+    return snapshot;
+}
+
+SwapTimes Session::swap(const Bytes& data) {
+    const std::lock_guard<std::mutex> lock(state_->swapping);
+    SwapTimes times;
+    const auto snapshot = state_->tested(data, state_->swapped->version, times);
     const auto tested = Clock::now();
+    const std::lock_guard<std::mutex> moment(state_->publishing);
+    state_->swapped = snapshot;
     std::atomic_store(&state_->live, snapshot);
-    return {verified - started, written - verified, tested - written, Clock::now() - tested};
+    times.publish = Clock::now() - tested;
+    return times;
+}
+
+SwapTimes Session::load(const std::string& name, const Bytes& data) {
+    if (name.empty()) throw std::invalid_argument("resident weights need a name");
+    const std::lock_guard<std::mutex> lock(state_->swapping);
+    std::int64_t newer_than = -1;
+    {
+        const std::lock_guard<std::mutex> moment(state_->publishing);
+        if (const auto former = state_->resident.find(name); former != state_->resident.end()) {
+            newer_than = former->second->version;
+        }
+    }
+    SwapTimes times;
+    const auto snapshot = state_->tested(data, newer_than, times);
+    const auto tested = Clock::now();
+    const std::lock_guard<std::mutex> moment(state_->publishing);
+    state_->resident[name] = std::make_shared<Named>(name, snapshot);
+    times.publish = Clock::now() - tested;
+    return times;
+}
+
+void Session::use(const std::string& name) {
+    const std::lock_guard<std::mutex> moment(state_->publishing);
+    if (name.empty()) {
+        std::atomic_store(&state_->live, state_->swapped);
+        return;
+    }
+    const auto found = state_->resident.find(name);
+    if (found == state_->resident.end()) throw std::out_of_range("no weights are loaded as '" + name + "'");
+    std::atomic_store(&state_->live, found->second);
+}
+
+void Session::unload(const std::string& name) {
+    const std::lock_guard<std::mutex> moment(state_->publishing);
+    state_->resident.erase(name);
 }
 
 std::shared_ptr<const Snapshot> open_baked(const Bundle& bundle) {

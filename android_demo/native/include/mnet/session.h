@@ -5,13 +5,16 @@
 //     session.run({{items, sizeof items}}, scores);   // version 0
 //     session.swap(pack);                             // or throws mnet::Refused: nothing has changed
 //     session.run({{items, sizeof items}}, scores);   // the pack's version
+//     session.load("de", german);                     // tested and resident
+//     session.use("de");
 #pragma once
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "mnet/bundle.h"
@@ -32,7 +35,7 @@ using Outputs = std::vector<std::vector<float>>;
 /// One version of the weights, ready to run. It never changes, so an inference belongs to one version.
 class Snapshot {
 public:
-    explicit Snapshot(std::int64_t version) : version(version) {}
+    explicit Snapshot(std::int64_t version, std::string name = {}) : version(version), name(std::move(name)) {}
     virtual ~Snapshot() = default;
 
     /// One inference; safe from several threads, which then take turns. It keeps to the calling thread.
@@ -41,6 +44,7 @@ public:
     virtual void run(const std::vector<Input>& inputs, Outputs& outputs) const = 0;
 
     const std::int64_t version;
+    const std::string name;  ///< of weights that were loaded to be switched to; empty for those that were swapped in
 };
 
 /// Where the time of one swap went.
@@ -59,6 +63,10 @@ struct SwapTimes {
 ///
 /// A swap prepares and tests a new snapshot next to the live one and publishes it by storing one pointer,
 /// which every inference loads once: it sees the old weights or the new ones, never a mixture.
+///
+/// Several packs, such as adapters, can be resident: `load` tests one and keeps it, `use` switches to it by
+/// storing that pointer. Each holds what the runtime needs for one version; how many there are is the app's to
+/// bound.
 class Session {
 public:
     /// Starts with the default weights as version 0. The bundle may go afterwards.
@@ -80,6 +88,17 @@ public:
     /// Checks, self-tests and publishes a weight pack. Throws Refused by name; after that, as after any other
     /// exception, the current weights keep serving.
     SwapTimes swap(const Bytes& pack);
+
+    /// Checks and self-tests a weight pack of a higher version than the one of this name, which is not empty,
+    /// and keeps it for `use`; what serves stays as it is. Throws as `swap`; nothing changes then.
+    SwapTimes load(const std::string& name, const Bytes& pack);
+
+    /// Serves the weights that were loaded under a name, from the next inference on; with an empty one, those
+    /// last swapped in. Throws std::out_of_range for a name that is not loaded.
+    void use(const std::string& name);
+
+    /// Forgets the weights of a name; where they serve, they do so until the next `use` or `swap`.
+    void unload(const std::string& name);
 
 private:
     struct State;

@@ -17,18 +17,29 @@ public interface Program : Closeable {
     public fun bind(parameters: Map<String, Tensor>): Run
 }
 
-/** One version of the weights, ready to run. It never changes, so an inference belongs to one version. */
-public class Snapshot(public val version: Long, public val run: Run)
+/**
+ * One version of the weights, ready to run. It never changes, so an inference belongs to one version. [name] is that of weights
+ * that were loaded to be switched to; null for those that were swapped in.
+ */
+public class Snapshot(public val version: Long, public val run: Run, public val name: String? = null)
 
 /**
  * Serves a bundle's model while its weights are swapped under it; safe to use from several threads.
  *
  * A swap binds and tests a new snapshot next to the live one and publishes it by assigning one reference, which every
  * inference reads once: it sees the old weights or the new ones, never a mixture.
+ *
+ * Several packs, such as adapters, can be resident: [load] tests one and keeps it, [use] switches to it by the same assignment.
+ * Each holds what the runtime needs for one version; how many there are is the app's to bound.
  */
 public class SwapController(private val bundle: Bundle, private val program: Program) : Closeable {
     private val manifest = bundle.manifest
     private val default = Snapshot(0, program.bind(bundle.defaultWeights))
+
+    /** Held while [swapped], [resident] and [live] change: a moment, where a swap takes its time under the lock of all swaps. */
+    private val publishing = Any()
+    private var swapped = default
+    private val resident = LinkedHashMap<String, Snapshot>()
 
     /** The snapshot that serves now; keep it to know which version an output belongs to. */
     @Volatile
@@ -46,10 +57,61 @@ public class SwapController(private val bundle: Bundle, private val program: Pro
     /** Check, self-test and publish a weight pack; on [Refused] or [java.io.IOException], the current ones keep serving. */
     @Synchronized
     public fun swap(pack: ByteArray) {
+        val new = tested(pack, newerThan = swapped.version, name = null)
+        change {
+            swapped = new
+            live = new
+        }
+    }
+
+    /**
+     * Check and self-test a weight pack of a higher version than the one of this [name], and keep it for [use]; what serves
+     * stays as it is. On [Refused] or [java.io.IOException], nothing changes.
+     */
+    @Synchronized
+    public fun load(name: String, pack: ByteArray) {
+        val former = synchronized(publishing) { resident[name] }
+        val new = tested(pack, newerThan = former?.version ?: -1, name)
+        change { resident[name] = new }
+    }
+
+    /**
+     * Serve the weights that were loaded under a [name], from the next inference on; null: those last swapped in. It costs one
+     * assignment. Throws [NoSuchElementException] for a name that is not loaded.
+     */
+    public fun use(name: String?): Unit = change {
+        live = (if (name == null) swapped else resident[name]) ?: throw NoSuchElementException(
+            "no weights are loaded as '$name'; there are ${resident.keys.joinToString().ifEmpty { "none" }}",
+        )
+    }
+
+    /** Forget the weights of a [name]; where they serve, they do so until the next [use] or [swap]. */
+    public fun unload(name: String): Unit = change { resident.remove(name) }
+
+    /** Serve the default weights again. */
+    @Synchronized
+    public fun reset(): Unit = change {
+        swapped = default
+        live = default
+    }
+
+    /** Change what serves and what is kept; give back what is neither any more. */
+    private fun change(make: () -> Unit) {
+        val gone = synchronized(publishing) {
+            val before = kept()
+            make()
+            before - kept()
+        }
+        gone.forEach { it.run.release() }
+    }
+
+    private fun kept(): Set<Snapshot> = setOf(swapped, live) + resident.values
+
+    /** A snapshot of a pack that passed all checks; throws [Refused]. */
+    private fun tested(pack: ByteArray, newerThan: Long, name: String?): Snapshot {
         val new = readPack(pack, manifest)
-        val serving = live.version
-        if (new.version <= serving) {
-            throw Refused(Reason.STALE_VERSION, "the pack is version ${new.version}, $serving is being served")
+        if (new.version <= newerThan) {
+            throw Refused(Reason.STALE_VERSION, "the pack is version ${new.version}, $newerThan is being served")
         }
         val run = try {
             program.bind(new.parameters)
@@ -62,17 +124,7 @@ public class SwapController(private val bundle: Bundle, private val program: Pro
             run.release()
             throw refusal
         }
-        val before = live
-        live = Snapshot(new.version, run)
-        before.run.release()
-    }
-
-    /** Serve the default weights again. */
-    @Synchronized
-    public fun reset() {
-        val before = live
-        live = default
-        if (before !== default) before.run.release()
+        return Snapshot(new.version, run, name)
     }
 
     override fun close(): Unit = program.close()
