@@ -35,7 +35,7 @@ def test_a_fit_of_too_few_steps_says_so(tmp_path: Path) -> None:
     config = FitConfig(steps=2 * batches + 1, batch_size=200, averaging=0)
     stages.run("static", model, StaticScorer(TASK, model), SPLITS, config)
     assert "static: the last of 3 epochs was the best; more steps may make it better" in said.getvalue()
-    assert len(read_curve(tmp_path / "static")) == 3
+    assert len(read_curve(tmp_path / "fits" / "static")) == 3
 
 
 def test_a_fit_ends_when_nothing_becomes_better(tmp_path: Path) -> None:

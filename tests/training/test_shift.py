@@ -13,11 +13,13 @@ from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.metanetwork.context_sets import SampleSet
 from mnet.toolchain.settings import Part
 from mnet.toolchain.tasks import Samples
+from mnet.toolchain.tasks.recommendation import Recommendation
 from mnet.toolchain.tasks.supervised import SupervisedSettings
 from mnet.toolchain.training import shift
 from mnet.toolchain.training.compare_policies import policies, policy_rows
 from mnet.toolchain.training.run import POLICY, load_run, read_policy
 from mnet.toolchain.training.shift import NoShiftError, fit_shift, served_by
+from tests.mnet_command import Mnet
 from tests.training.sensors import Linear, NextReading
 
 DEVICE = np.array([0, 0, 0, 0, 1, 1, 1])
@@ -118,3 +120,18 @@ def test_training_leaves_a_policy_and_the_table_compares_it(small_run: Path, tmp
     (run / POLICY).unlink()
     policies(run, [], Console(quiet=True))
     assert (run / POLICY).read_bytes() == kept
+
+
+def test_without_shift_the_other_policies_are_compared_and_the_reason_is_said(
+    small_run: Path, tmp_path: Path, mnet: Mnet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(small_run, run)
+    (run / POLICY).unlink()
+    monkeypatch.setattr(Recommendation, "seen", lambda *_: None)
+    report = policies(run, [2], Console(quiet=True))
+    assert [row["policy"] for row in report["policies"]] == ["never", "always", "every 2"]
+    assert "Have it return the samples" in report["no_shift"]
+    code, out, err = mnet("policies", str(run), "--every", "2")
+    assert (code, "every 2" in out, "shift" in out) == (0, True, False)
+    assert "no policy shift: task recommendation does not say" in " ".join(err.split())

@@ -35,3 +35,5 @@ def command(
         return
     headings = ("policy", "requests a phone", "kB", "of always", report["metric"], "gain over never", "kept")
     Printer().print(text_table(headings, policy_rows(report)))
+    if missing := report.get("no_shift"):
+        Printer(stderr=True).print(f"no policy shift: {missing}")

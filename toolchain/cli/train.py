@@ -32,6 +32,12 @@ def command(
     ] = "1",
     strategy: Annotated[str, typer.Option(help="Lightning's strategy, e.g. `ddp`.")] = "auto",
     precision: Annotated[str, typer.Option(help="Lightning's precision, e.g. `bf16-mixed`.")] = "32-true",
+    logger: Annotated[
+        str,
+        typer.Option(
+            help="Where the curves go too: `csv` (only the run folder), `tensorboard`, `mlflow`, `wandb`."
+        ),
+    ] = "csv",
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train a device model and its MetaNetwork. Rerun the same command to resume an interrupted run.
@@ -47,7 +53,7 @@ def command(
 
     folder = out or Path("runs") / f"{settings.name.replace('/', '-')}-{settings.seed}"
     console = Printer(stderr=True, quiet=not is_first_process())
-    metrics = train(settings, folder, console, Hardware(accelerator, devices, strategy, precision))
+    metrics = train(settings, folder, console, Hardware(accelerator, devices, strategy, precision), logger)
     if json and is_first_process():
         print(json_format.dumps({"run": str(folder), "metrics": metrics}))
     else:

@@ -72,7 +72,7 @@ def ablate(config: Config, out: Path, console: Console) -> dict[str, Any]:
     data = load_data(config)
     write_config(out, config)
     task = build_task(config, find_task(config.task.name).facts(data))
-    stages = Stages(config.seed, out / "fits", console)
+    stages = Stages(config.seed, out, console)
     static = initial_module(STATIC, task, config, data)
     if config.metanetwork.start == STATIC:
         scorer = training_scorer(STATIC, task, config, {STATIC: static})

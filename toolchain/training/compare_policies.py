@@ -16,7 +16,6 @@ from torch import Tensor
 
 from mnet.export.format.shift import Shift
 from mnet.toolchain.console import track
-from mnet.toolchain.errors import UserError
 from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.training.bootstrap import FloatArray, bootstrap_gain, gain_text
 from mnet.toolchain.training.build import load_data
@@ -30,28 +29,23 @@ NEVER, ALWAYS, SHIFT = "never", "always", "shift"
 def policies(path: Path, every: Sequence[int], console: Console) -> dict[str, Any]:
     """Test the run under each policy; leave `policies.json` and `policies.png` in its folder.
 
-    Returns `metric`, `weights_bytes` of one answer, `half_life` and `threshold` of `shift`, and `policies`: a list of
-    `policy`, `requests` and `bytes` a device, `share` of the requests of `always`, `value` of the metric, `gain` over
-    `never`, and `kept`, the share of the gain of `always`. Raises UserError where there is no `shift`.
+    Returns `metric`, `weights_bytes` of one answer, `half_life` and `threshold` of `shift`, or `no_shift`, why there is
+    none, and `policies`: a list of `policy`, `requests` and `bytes` a device, `share` of the requests of `always`,
+    `value` of the metric, `gain` over `never`, and `kept`, the share of the gain of `always`.
     """
     run = load_run(path)
     data = load_data(run.config)
     splits = run.task.splits(data, run.metanetwork)
-    shift = read_policy(path)
-    if shift is None:
-        try:
-            shift = fit_shift(run.task, run.metanetwork, splits)
-        except NoShiftError as error:
-            raise UserError(f"{path} has no policy `shift`: {error}") from None
-        write_policy(path, shift)
+    shift, missing = _shift(run, splits)
     vectors, statistics, device = _times(run, splits, shift)
     known = (vectors != 0).any(dim=1).numpy()
     tested: dict[str, Asks] = {
         NEVER: lambda now, last: False,
         ALWAYS: lambda now, last: True,
         **{f"every {n}": _every(n) for n in every},
-        SHIFT: asks_by_shift(statistics.numpy(), shift.threshold),
     }
+    if shift is not None:
+        tested[SHIFT] = asks_by_shift(statistics.numpy(), shift.threshold)
     values, requests = {}, {}
     for name, asks in track(tested.items(), "testing", console=console):
         source = served_by(asks, device, known)
@@ -64,8 +58,7 @@ def policies(path: Path, every: Sequence[int], console: Console) -> dict[str, An
         "phones": phones,
         "times": len(device),
         "weights_bytes": size,
-        "half_life": shift.half_life,
-        "threshold": shift.threshold,
+        **({"half_life": shift.half_life, "threshold": shift.threshold} if shift else {"no_shift": missing}),
         "policies": [
             {
                 "policy": name,
@@ -88,7 +81,7 @@ def policy_rows(report: dict[str, Any]) -> list[list[str]]:
     """The table for people: policy, requests, kilobytes, share, value, gain, kept."""
     return [
         [
-            row["policy"],
+            "never: default pack" if row["policy"] == NEVER else row["policy"],
             f"{row['requests']:.1f}",
             f"{row['bytes'] / 1000:.0f}",
             f"{row['share']:.0%}",
@@ -104,17 +97,33 @@ def _every(chances: int) -> Asks:
     return lambda now, last: last < 0 or now - last >= chances
 
 
+def _shift(run: Run, splits: Splits[Any]) -> tuple[Shift | None, str]:
+    """The run's policy `shift`, fitted and kept where it has none yet; None, and why, where there can be none."""
+    if kept := read_policy(run.path):
+        return kept, ""
+    try:
+        fitted = fit_shift(run.task, run.metanetwork, splits)
+    except NoShiftError as error:
+        return None, str(error)
+    write_policy(run.path, fitted)
+    return fitted, ""
+
+
 @torch.no_grad()
-def _times(run: Run, splits: Splits[Any], shift: Shift) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
-    """Each time that a phone of the test could ask: vector fp32 [N, width], statistic fp64 [N, d], device int64 [N]."""
+def _times(run: Run, splits: Splits[Any], shift: Shift | None) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
+    """Each time that a phone of the test could ask: vector fp32 [N, width], statistic fp64 [N, d], device int64 [N].
+
+    Without `shift` the statistics are empty.
+    """
     vectors, statistics, devices = [], [], []
     for batch in run.task.histories(splits, "test", BATCH):
-        seen = run.task.seen(run.metanetwork, batch)
-        assert seen is not None
         vectors.append(run.task.vectors(run.metanetwork, batch))
-        statistics.append(shift.statistic(seen.context))
+        if shift is not None:
+            seen = run.task.seen(run.metanetwork, batch)
+            assert seen is not None
+            statistics.append(shift.statistic(seen.context))
         devices.append(run.task.devices(batch))
-    return torch.cat(vectors), torch.cat(statistics), torch.cat(devices).numpy()
+    return torch.cat(vectors), torch.cat(statistics or [torch.empty(0)]), torch.cat(devices).numpy()
 
 
 @torch.no_grad()

@@ -1,14 +1,35 @@
-"""Learning curves of a run: one table, one picture."""
+"""Learning curves of a run: one table, one picture, redrawn while the run trains."""
 
+import time
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
+import lightning
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import pandas as pd
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+REDRAW_S = 20.0
+
+
+class LiveCurves(Callback):
+    """Redraws the curves of the run folder after an epoch, if they are older than `REDRAW_S`."""
+
+    def __init__(self, run: Path, metric: str) -> None:
+        self._run = run
+        self._metric = metric
+        self._drawn = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, *_: Any) -> None:
+        # At the start of the next epoch: at the end of one, the loggers have not written it yet.
+        if time.monotonic() - self._drawn > REDRAW_S:
+            write_curves(self._run, self._metric)
+            self._drawn = time.monotonic()
 
 
 @rank_zero_only
@@ -20,7 +41,7 @@ def write_curves(run: Path, metric: str) -> None:
         for folder in fits
         if (folder / "curves").is_dir()  # not where a checkpoint was taken as it is
     ]
-    curves = [curve for curve in curves if len(curve)]
+    curves = [curve for curve in curves if metric in curve and len(curve)]
     if not curves:
         return
     table = pd.concat(curves)

@@ -2,14 +2,20 @@
 
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    RichProgressBar,
+)
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
@@ -109,10 +115,13 @@ def fit(
     seed: int,
     folder: Path,
     hardware: Hardware = DEFAULT_HARDWARE,
+    loggers: Sequence[Logger] = (),
+    watchers: Sequence[Callback] = (),
 ) -> Fitted:
     """Train `scorer` in place to its best epoch.
 
-    `folder` keeps checkpoints and curves; a fit that was killed resumes from the last epoch in it.
+    `folder` keeps checkpoints and curves; a fit that was killed resumes from the last epoch in it. `loggers` are given
+    the curves too, and `watchers` are called by Lightning as the fit proceeds.
     """
     metric, mode = scorer.task.metrics[0], "max" if scorer.task.higher_is_better else "min"
     best = ModelCheckpoint(
@@ -125,7 +134,7 @@ def fit(
     )
     epochs, every = config.epochs_of(len(splits.training(config.batch_size, seed)))
     progress = fit_progress(folder.name, scorer.task.metrics[0])
-    callbacks: list[Any] = [best, progress]
+    callbacks: list[Any] = [best, progress, *watchers]
     if config.averaging:
         callbacks.append(EMAWeightAveraging(decay=config.averaging))
     if config.patience:
@@ -136,7 +145,7 @@ def fit(
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
         gradient_clip_val=5.0,
-        logger=CSVLogger(folder, name="curves"),
+        logger=[CSVLogger(folder, name="curves"), *loggers],
         callbacks=callbacks,
         enable_progress_bar=isinstance(progress, RichProgressBar),
         enable_model_summary=False,

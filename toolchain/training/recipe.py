@@ -36,11 +36,12 @@ from mnet.toolchain.training.build import (
     load_data,
 )
 from mnet.toolchain.training.config import Config, FitConfig, StaticConfig
-from mnet.toolchain.training.curves import write_curves
+from mnet.toolchain.training.curves import LiveCurves, write_curves
 from mnet.toolchain.training.fine_tuning_grid import tune, validated
 from mnet.toolchain.training.fit import fit
 from mnet.toolchain.training.generator_sizes import forms_table
 from mnet.toolchain.training.hardware import DEFAULT_HARDWARE, Hardware
+from mnet.toolchain.training.loggers import CSV, check_logger, close_loggers, more_loggers
 from mnet.toolchain.training.on_device import on_device_rows, on_device_scorer, tune_on_device
 from mnet.toolchain.training.preflight import preflight
 from mnet.toolchain.training.run import (
@@ -61,13 +62,14 @@ from mnet.toolchain.training.shift import NoShiftError, fit_shift
 
 
 def train(
-    config: Config, out: Path, console: Console, hardware: Hardware = DEFAULT_HARDWARE
+    config: Config, out: Path, console: Console, hardware: Hardware = DEFAULT_HARDWARE, logger: str = CSV
 ) -> dict[str, Any]:
     """Train what `config` describes into the run folder `out`; return validation metric and seconds of each fit.
 
-    A run that was stopped resumes where it was, a finished one is left alone. Raises UserError when `out`
-    holds a run of another config, or the hardware is not there.
+    A run that was stopped resumes where it was, a finished one is left alone. `logger` is one of `LOGGERS`. Raises
+    UserError when `out` holds a run of another config, or the hardware or the logger is not there.
     """
+    check_logger(logger)
     check_config(out, config)
     if finished := read_metrics(out):
         console.print(f"{out} is finished; nothing to do")
@@ -88,7 +90,7 @@ def train(
         console.print(forms_table(network))
     write_config(out, config)
     write_facts(out, facts)
-    stages = Stages(config.seed, out / "fits", console, hardware)
+    stages = Stages(config.seed, out, console, hardware, logger)
     for name, settings in fits(config).items():
         trained_as = build_task(cloud_training(config), facts) if name == CLOUD else task
         trained_as = task.earlier() if name == EARLY else trained_as
@@ -151,10 +153,17 @@ class Stages:
     """Runs one fit after the other, and skips those that an earlier, stopped process has finished."""
 
     def __init__(
-        self, seed: int, folder: Path, console: Console, hardware: Hardware = DEFAULT_HARDWARE
+        self,
+        seed: int,
+        out: Path,
+        console: Console,
+        hardware: Hardware = DEFAULT_HARDWARE,
+        logger: str = CSV,
     ) -> None:
         self.seed = seed
-        self.folder = folder
+        self.out = out
+        self.folder = out / "fits"
+        self.logger = logger
         self.console = console
         self.hardware = hardware
         self.metrics: dict[str, Any] = {}
@@ -181,7 +190,10 @@ class Stages:
         resumes = (folder / "last.ckpt").is_file()
         self.console.print(f"{name}: {'resumes after its last finished epoch' if resumes else 'starts'}")
         started = time.perf_counter()
-        fitted = fit(scorer, splits, config, self.seed, folder, self.hardware)
+        loggers = more_loggers(self.logger, self.out, name)
+        live = LiveCurves(self.out, scorer.task.metrics[0])
+        fitted = fit(scorer, splits, config, self.seed, folder, self.hardware, loggers, [live])
+        close_loggers(loggers)
         if fitted.best == fitted.most:
             self.console.print(
                 f"{name}: the last of {fitted.most} epochs was the best; more steps may make it better"

@@ -48,7 +48,10 @@ def fit_shift(task: Task[Any], network: MetaNetwork, splits: Splits[Any]) -> Shi
     vectors, devices, of_ids = [], [], None
     for batch in task.histories(splits, "validation", BATCH):
         if (seen := task.seen(network, batch)) is None:
-            raise NoShiftError(f"task {task.name} does not say what a shift shows in")
+            raise NoShiftError(
+                f"task {task.name} does not say what a shift shows in: its `seen` returned None for this context "
+                "encoder. Have it return the samples that a phone keeps, or let phones ask every N"
+            )
         of_ids = seen.of_ids
         samples = seen.context if of_ids is None else of_ids[seen.context]
         for half_life, found in averages.items():
@@ -58,14 +61,19 @@ def fit_shift(task: Task[Any], network: MetaNetwork, splits: Splits[Any]) -> Shi
     wanted, device = torch.cat(vectors), torch.cat(devices)
     known = (wanted != 0).any(dim=1)
     if not known.any():
-        raise NoShiftError("no device of the validation data has uploaded anything")
+        raise NoShiftError(
+            "no device of the validation data has uploaded anything: give devices more samples"
+        )
     fits = {h: _low_rank(torch.cat(found)[known], wanted[known]) for h, found in averages.items()}
     half_life = min(fits, key=lambda h: fits[h][1])
     projection = fits[half_life][0]
     statistics = torch.cat(averages[half_life]) @ projection
     threshold = _threshold(statistics, device.numpy(), known.numpy())
     if threshold is None:
-        raise NoShiftError("no phone of the validation data had a second chance to ask")
+        raise NoShiftError(
+            "no phone of the validation data had a second chance to ask: give devices more samples, or let a pack "
+            "serve fewer (`refresh`, `serves`)"
+        )
     if of_ids is None:
         return Shift("vectors", projection, half_life, threshold)
     return Shift("ids", of_ids @ projection, half_life, threshold)
@@ -129,7 +137,8 @@ def _low_rank(averages: Tensor, vectors: Tensor) -> tuple[Tensor, float]:
     x, y = averages - averages.mean(dim=0), vectors - vectors.mean(dim=0)
     if not (x.any() and y.any() and x.isfinite().all() and y.isfinite().all()):
         raise NoShiftError(
-            "in the validation data no device's samples differ from another's, or none that are finite"
+            "in the validation data no device's samples differ from another's, or none that are finite: look at them "
+            "with `mnet data show`"
         )
     gram = x.T @ x
     ridge = RIDGE * gram.diagonal().mean() * torch.eye(len(gram))
