@@ -17,4 +17,4 @@ dependencyResolutionManagement {
 rootProject.name = "mnet-android-demo"
 
 // hosttest/ builds and tests the same sources on a desktop without an Android SDK: see its kotlin.py.
-include(":core", ":engine", ":app")
+include(":core", ":engine", ":litert", ":coroutines", ":work", ":app")

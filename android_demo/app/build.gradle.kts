@@ -1,6 +1,10 @@
 plugins {
     alias(libs.plugins.android.application)
-    alias(libs.plugins.kotlin.android)
+}
+
+// AGP 9 compiles Kotlin by itself and refuses the plugin.
+if (libs.versions.agp.get().substringBefore('.').toInt() < 9) {
+    apply(plugin = libs.plugins.kotlin.android.get().pluginId)
 }
 
 android {
@@ -16,12 +20,16 @@ android {
             abiFilters += listOf("arm64-v8a", "x86_64")
         }
     }
+    buildTypes {
+        release {
+            isMinifyEnabled = true
+            isShrinkResources = true
+            proguardFiles(getDefaultProguardFile("proguard-android-optimize.txt"))
+        }
+    }
     compileOptions {
         sourceCompatibility = JavaVersion.VERSION_1_8
         targetCompatibility = JavaVersion.VERSION_1_8
-    }
-    kotlinOptions {
-        jvmTarget = "1.8"
     }
 }
 

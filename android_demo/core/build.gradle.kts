@@ -1,21 +1,26 @@
-import org.jetbrains.kotlin.gradle.dsl.JvmTarget
-
 plugins {
     alias(libs.plugins.kotlin.jvm)
+    `maven-publish`
 }
 
 java {
     sourceCompatibility = JavaVersion.VERSION_1_8
     targetCompatibility = JavaVersion.VERSION_1_8
+    withSourcesJar()
 }
 
 kotlin {
     explicitApi()
     compilerOptions {
-        jvmTarget = JvmTarget.JVM_1_8
-        allWarningsAsErrors = true
         // The API that old Androids have, whatever JDK builds this.
         freeCompilerArgs.add("-Xjdk-release=1.8")
+    }
+}
+
+publishing {
+    publications.create<MavenPublication>("library") {
+        artifactId = "mnet-core"
+        from(components["java"])
     }
 }
 

@@ -1,6 +1,13 @@
+import org.jetbrains.kotlin.gradle.tasks.KotlinJvmCompile
+
 plugins {
     alias(libs.plugins.android.library)
-    alias(libs.plugins.kotlin.android)
+    `maven-publish`
+}
+
+// AGP 9 compiles Kotlin by itself and refuses the plugin.
+if (libs.versions.agp.get().substringBefore('.').toInt() < 9) {
+    apply(plugin = libs.plugins.kotlin.android.get().pluginId)
 }
 
 android {
@@ -14,13 +21,25 @@ android {
         sourceCompatibility = JavaVersion.VERSION_1_8
         targetCompatibility = JavaVersion.VERSION_1_8
     }
-    kotlinOptions {
-        jvmTarget = "1.8"
+    publishing {
+        singleVariant("release") {
+            withSourcesJar()
+        }
     }
 }
 
-kotlin {
-    explicitApi()
+tasks.withType<KotlinJvmCompile>().configureEach {
+    compilerOptions {
+        freeCompilerArgs.add("-Xexplicit-api=strict")
+    }
+}
+
+publishing {
+    publications.register<MavenPublication>("library") {
+        artifactId = "mnet-engine"
+        // The component is there when the variants are.
+        afterEvaluate { from(components["release"]) }
+    }
 }
 
 dependencies {

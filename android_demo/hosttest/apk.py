@@ -62,30 +62,38 @@ def _program(package: str, name: str, *arguments: object) -> str:
 
 def link_resources(folder: Path) -> tuple[Path, Path]:
     """The APK with its resources only, written into `folder`, and the compiled class of their ids."""
-    source = DEMO / "app/src/main"
-    # Gradle takes the package from the build file; aapt2 wants it in the manifest.
+    source = DEMO / "app/src"
     manifest = folder / "AndroidManifest.xml"
-    text = (source / "AndroidManifest.xml").read_text(encoding="utf-8")
-    manifest.write_text(text.replace("<manifest ", '<manifest package="mnet.app" ', 1), encoding="utf-8")
-    compiled, linked, java = folder / "resources.zip", folder / "resources.apk", folder / "java"
-    _program("aapt", "aapt2", "compile", "--dir", source / "res", "-o", compiled)
+    text = (source / "main/AndroidManifest.xml").read_text(encoding="utf-8")
+    # Gradle takes the package from the build file; aapt2 wants it in the manifest.
+    text = text.replace("<manifest ", '<manifest package="mnet.app" ', 1)
+    # An attribute of API 31; the newest resources of Debian are those of API 29.
+    text = text.replace('android:dataExtractionRules="@xml/data_extraction"', "")
+    manifest.write_text(text, encoding="utf-8")
+    linked, java = folder / "resources.apk", folder / "java"
+    compiled = [folder / f"{kind}.zip" for kind in ("main", "debug")]
+    for archive in compiled:
+        _program("aapt", "aapt2", "compile", "--dir", source / archive.stem / "res", "-o", archive)
     framework = debian("android-framework-res", "usr/share/android-framework-res/framework-res.apk")
     options = ["--min-sdk-version", MIN_SDK, "--target-sdk-version", TARGET_SDK, "--auto-add-overlay"]
     versions = ["--version-code", 1, "--version-name", "0.1", "--debug-mode"]
-    files = ["-I", framework, "--manifest", manifest, "--java", java, "-o", linked, compiled]
-    _program("aapt", "aapt2", "link", *options, *versions, *files)
+    kept = ["--proguard", folder / "manifest.pro"]
+    files = ["-I", framework, "--manifest", manifest, "--java", java, "-o", linked]
+    # The debug build's resources replace those of main.
+    overlay = [word for archive in compiled[1:] for word in ("-R", archive)]
+    _program("aapt", "aapt2", "link", *options, *versions, *kept, *files, *overlay, compiled[0])
     return linked, compile_java("app-resources", java, release=8)
 
 
 def _dex(folder: Path, app: Path, generated: Path) -> Path:
-    """`classes.dex` of the app, the engine, the core, ExecuTorch's Java API and what they use of Kotlin's library."""
+    """`classes.dex` of the app and of what it reaches, shrunk by the rules that a release build has."""
     jar, dex = folder / "classes.jar", folder / "classes.dex"
     # ExecuTorch's classes are of Java 11; dx reads those of Java 8.
     rules = [f"-injars {part}" for part in (app, generated, compile_engine(), compile_core())]
     rules += [f"-injars {part}(!META-INF/**)" for part in (executorch_classes(), stdlib())]
     rules += [f"-outjars {jar}", f"-libraryjars {android_stubs()}"]
     rules += ["-target 1.8", "-dontobfuscate", "-dontoptimize", "-dontwarn **", "-dontnote **"]
-    rules += ["-keep class mnet.** { *; }", "-keep class org.pytorch.executorch.** { *; }"]
+    rules += [f"-include {folder / 'manifest.pro'}", f"-include {DEMO / 'engine/consumer-rules.pro'}"]
     (folder / "rules.pro").write_text("\n".join(rules), encoding="utf-8")
     java = [java_home() / "bin/java", "-Xmx1500m"]
     run(

@@ -11,6 +11,8 @@ from android_demo.hosttest.tools import Failed, debian, executorch, java_home, k
 DEMO = Path(__file__).resolve().parent.parent
 BUILD = DEMO / "build" / "host"
 CORE_TESTS = DEMO / "core/src/test"
+LITERT_TESTS = DEMO / "litert/src/test"
+COROUTINES_TESTS = DEMO / "coroutines/src/test"
 
 # What minSdk 26 has beyond the newest stubs that Debian has (API 23), taken from the JDK.
 _NEWER = ("nio/file", "nio/channels/(FileChannel|SeekableByteChannel)", "util/Base64", r"io/File\.class")
@@ -64,6 +66,36 @@ def compile_engine() -> Path:
     """The engine, against Android's API and the real classes of ExecuTorch's Android library."""
     classpath = [compile_core(), executorch_classes(), *android_api(), stdlib()]
     return _compile("engine", DEMO / "engine/src/main", classpath, [*_FOR_ANDROID, _LIBRARY])
+
+
+def compile_litert() -> Path:
+    """The program on LiteRT, against Android's API and the signatures of LiteRT's."""
+    classpath = [compile_core(), compile_litert_api(), *android_api(), stdlib()]
+    return _compile("litert", DEMO / "litert/src/main", classpath, [*_FOR_ANDROID, _LIBRARY])
+
+
+def compile_litert_api() -> Path:
+    """LiteRT's Java API over the runtime of the Python wheel."""
+    return compile_java("litert-api", DEMO / "hosttest/litert")
+
+
+def coroutines_jar() -> Path:
+    """kotlinx.coroutines 1.10.2, which the compiler's jar carries."""
+    return kotlin_jar("kotlin-jupyter-kernel-0.19.0-944-all.jar")
+
+
+def compile_coroutines() -> Path:
+    """The phone for coroutines, against Android's API."""
+    classpath = [compile_core(), coroutines_jar(), *android_api(), stdlib()]
+    return _compile("coroutines", DEMO / "coroutines/src/main", classpath, [*_FOR_ANDROID, _LIBRARY])
+
+
+def compile_work() -> Path:
+    """The worker, against Android's API and stand-ins for WorkManager."""
+    path = [coroutines_jar(), *android_api(), stdlib()]
+    stand_ins = _compile("androidx", DEMO / "hosttest/androidx", path, _FOR_ANDROID)
+    classpath = [compile_core(), compile_coroutines(), stand_ins, *path]
+    return _compile("work", DEMO / "work/src/main", classpath, [*_FOR_ANDROID, _LIBRARY])
 
 
 def compile_recommender() -> Path:

@@ -44,11 +44,15 @@ def core_tests() -> HostTests:
 
 
 @pytest.fixture(scope="session")
-def host_tests(request: pytest.FixtureRequest) -> HostTests:
-    """The compiled tests that need a runtime, and what they run with."""
+def long_compilation(request: pytest.FixtureRequest) -> None:
+    """For tests that need more than the core compiled."""
     if not request.config.getoption("--android", default=False):
         pytest.skip("compiles for a minute: make android runs it")
-    core_tests: HostTests = request.getfixturevalue("core_tests")
+
+
+@pytest.fixture(scope="session")
+def host_tests(long_compilation: None, core_tests: HostTests) -> HostTests:
+    """The compiled tests that need a runtime, and what they run with."""
     classpath = [core_tests[0], *or_skip(engine.classpath)]
     return or_skip(lambda: kotlin.compile_tests("host-test", engine.HOST_TESTS, classpath)), classpath
 

@@ -7,7 +7,7 @@ import java.net.HttpURLConnection
 public class Newest(public val release: String?, public val nothingNewer: String?)
 
 /** The phone's side of the HTTP contract: one method a call; each throws [Offline] or [Denied]. */
-public class CloudClient(server: String) : HttpClient(server) {
+public class CloudClient(server: String, transport: Transport = UrlTransport) : HttpClient(server, transport) {
     /** Become known to the server as a phone that runs [bundle]. */
     public fun enrol(enrolmentKey: String, bundle: String): Identity {
         val answer = send("POST", "/devices", enrolmentKey, mapOf("bundle" to bundle))
@@ -33,11 +33,11 @@ public class CloudClient(server: String) : HttpClient(server) {
     public fun newestRelease(phone: Identity, after: Long, waitSeconds: Int): Newest {
         val query = "after=$after&timeout=$waitSeconds&bundle=${phone.bundle}&keys=${phone.number}"
         val path = "/devices/${phone.device}/release?$query"
-        return answered(path, phone.token, withinMs = (waitSeconds + 10) * 1000L) { connection ->
-            if (connection.responseCode == HttpURLConnection.HTTP_NO_CONTENT) {
-                Newest(null, connection.getHeaderField(NOTHING_NEWER))
+        return answered(path, phone.token, withinMs = (waitSeconds + 10) * 1000L) { answer ->
+            if (answer.status == HttpURLConnection.HTTP_NO_CONTENT) {
+                Newest(null, answer.header(NOTHING_NEWER))
             } else {
-                contract { Newest(json(connection).string("release"), null) }
+                contract { Newest(json(answer).string("release"), null) }
             }
         }
     }
@@ -49,8 +49,8 @@ public class CloudClient(server: String) : HttpClient(server) {
     }
 
     /** The server's public keys, signed once by each of them. */
-    public fun keyStatements(phone: Identity): List<String> = answered("/keys", phone.token) { connection ->
-        contract { json(connection).texts("statements") }
+    public fun keyStatements(phone: Identity): List<String> = answered("/keys", phone.token) { answer ->
+        contract { json(answer).texts("statements") }
     }
 
     /**
@@ -83,9 +83,9 @@ public class CloudClient(server: String) : HttpClient(server) {
 
     private fun fetchMore(phone: Identity, sha256: String, size: Long, data: ByteArrayOutputStream, withinMs: Long) {
         val headers = if (data.size() > 0) mapOf("Range" to "bytes=${data.size()}-") else emptyMap()
-        answered("/packs/$sha256", phone.token, headers = headers, withinMs = withinMs) { connection ->
-            if (connection.responseCode != HttpURLConnection.HTTP_PARTIAL) data.reset() // all of it from the start
-            readChunks(connection) { chunk, length ->
+        answered("/packs/$sha256", phone.token, headers = headers, withinMs = withinMs) { answer ->
+            if (answer.status != HttpURLConnection.HTTP_PARTIAL) data.reset() // all of it from the start
+            readChunks(answer) { chunk, length ->
                 data.write(chunk, 0, length)
                 if (data.size() > size) {
                     throw Refused(Reason.WRONG_SIZE, "the pack is over the $size bytes of its release")

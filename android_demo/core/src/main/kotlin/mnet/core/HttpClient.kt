@@ -3,8 +3,6 @@ package mnet.core
 import java.io.ByteArrayOutputStream
 import java.io.Closeable
 import java.io.IOException
-import java.io.InputStream
-import java.net.HttpRetryException
 import java.net.HttpURLConnection
 import java.net.MalformedURLException
 import java.net.URL
@@ -25,13 +23,13 @@ public class Busy(public val retryAfterMillis: Long) : Offline("the server asks 
 public class Denied(public val status: Int, public val detail: String) : Exception("$detail (HTTP $status)")
 
 /**
- * HTTP to one server, on what every Android has. Every call throws [Offline] or [Denied]; any thread may call.
+ * HTTP to one server by [transport]. Every call throws [Offline] or [Denied]; any thread may call.
  *
  * [server] is a URL such as `http://10.0.2.2:8765`; IllegalArgumentException where it is none.
  */
-public open class HttpClient(server: String) : Closeable {
+public open class HttpClient(server: String, private val transport: Transport) : Closeable {
     private val base = server.trim().trimEnd('/') + "/v1"
-    private val open = CopyOnWriteArraySet<HttpURLConnection>()
+    private val open = CopyOnWriteArraySet<HttpRequest>()
     private val closing = CountDownLatch(1)
 
     /** Ends exchanges at their deadline: a byte every few seconds passes any time-out of a single read, for hours. */
@@ -57,7 +55,7 @@ public open class HttpClient(server: String) : Closeable {
     override fun close() {
         closed = true
         closing.countDown()
-        open.forEach { it.disconnect() }
+        open.forEach { it.cancel() }
         deadlines.shutdownNow()
     }
 
@@ -68,8 +66,8 @@ public open class HttpClient(server: String) : Closeable {
 
     /** Send a JSON body; what is answered is an object, or nothing (204), which is an empty one. */
     protected fun send(method: String, path: String, secret: String, body: JsonObject): JsonObject =
-        answered(path, secret, method, body = writeJson(body).toByteArray()) { connection ->
-            if (connection.responseCode == HttpURLConnection.HTTP_NO_CONTENT) emptyMap() else json(connection)
+        answered(path, secret, method, body = writeJson(body).toByteArray()) { answer ->
+            if (answer.status == HttpURLConnection.HTTP_NO_CONTENT) emptyMap() else json(answer)
         }
 
     /** An answer of success, its body still to be read, all within [withinMs]; all else becomes [Offline] or [Denied]. */
@@ -80,34 +78,21 @@ public open class HttpClient(server: String) : Closeable {
         headers: Map<String, String> = emptyMap(),
         body: ByteArray? = null,
         withinMs: Long = WITHIN_MS,
-        read: (HttpURLConnection) -> T,
+        read: (HttpAnswer) -> T,
     ): T {
         if (withinMs <= 0) throw Offline("the deadline of the whole exchange has passed")
-        val connection = try {
-            URL(base + path).openConnection() as HttpURLConnection
-        } catch (error: IOException) {
-            throw Offline("no such request can be sent: ${error.message}")
-        }
-        open.add(connection)
+        val request = HttpRequest(method, url(path), headers + headers(secret, body), body, withinMs)
+        open.add(request)
         var deadline: Future<*>? = null
         try {
             if (closed) throw Offline("the client was closed")
-            deadline = deadlines.schedule(connection::disconnect, withinMs, TimeUnit.MILLISECONDS)
-            connection.requestMethod = method
-            connection.connectTimeout = CONNECT_TIMEOUT_MS
-            connection.readTimeout = withinMs.coerceAtMost(Int.MAX_VALUE.toLong()).toInt()
-            connection.instanceFollowRedirects = false
-            // Not compressed: of gzip, 2 KB can be 2 GB, and no range can be had.
-            connection.setRequestProperty("Accept-Encoding", "identity")
-            connection.setRequestProperty("Authorization", "Bearer $secret")
-            for ((name, value) in headers) connection.setRequestProperty(name, value)
-            if (body != null) write(connection, body)
-            val encoding = connection.contentEncoding
-            if (encoding != null && encoding != "identity") throw Offline("the answer is compressed, which was not asked for")
-            check(connection)
-            return read(connection)
-        } catch (error: HttpRetryException) {
-            throw Denied(error.responseCode(), "not authorised") // how the JDK answers a 401 to a body of fixed length
+            deadline = deadlines.schedule(request::cancel, withinMs, TimeUnit.MILLISECONDS)
+            return exchanged(request).use { answer ->
+                val encoding = answer.header("Content-Encoding")
+                if (encoding != null && encoding != "identity") throw Offline("the answer is compressed, which was not asked for")
+                check(answer)
+                read(answer)
+            }
         } catch (error: IOException) {
             throw Offline("${error.javaClass.simpleName}: ${error.message}")
         } catch (error: RejectedExecutionException) {
@@ -117,23 +102,39 @@ public open class HttpClient(server: String) : Closeable {
             throw Offline("${error.javaClass.simpleName}: ${error.message}")
         } finally {
             deadline?.cancel(false)
-            open.remove(connection)
-            connection.disconnect()
+            open.remove(request)
         }
     }
 
-    protected fun json(connection: HttpURLConnection): JsonObject {
+    private fun exchanged(request: HttpRequest): HttpAnswer = try {
+        transport.exchange(request)
+    } catch (error: Exception) { // as the app's own stack throws, too
+        throw Offline("${error.javaClass.simpleName}: ${error.message}")
+    }
+
+    private fun url(path: String): URL = try {
+        URL(base + path)
+    } catch (error: MalformedURLException) {
+        throw Offline("no such request can be sent: ${error.message}")
+    }
+
+    private fun headers(secret: String, body: ByteArray?): Map<String, String> {
+        // Not compressed: of gzip, 2 KB can be 2 GB, and no range can be had.
+        val common = mapOf("Accept-Encoding" to "identity", "Authorization" to "Bearer $secret")
+        return if (body == null) common else common + ("Content-Type" to "application/json")
+    }
+
+    protected fun json(answer: HttpAnswer): JsonObject {
         val body = ByteArrayOutputStream()
-        readChunks(connection) { chunk, length ->
+        readChunks(answer) { chunk, length ->
             body.write(chunk, 0, length)
             if (body.size() > MAX_ANSWER_BYTES) throw Offline("the answer is too long to be that of an mnet server")
         }
         return contract { parseJsonObject(body.toByteArray()) }
     }
 
-    protected fun readChunks(connection: HttpURLConnection, use: (ByteArray, Int) -> Unit) {
-        val stream: InputStream = connection.errorStream ?: connection.inputStream
-        stream.use {
+    protected fun readChunks(answer: HttpAnswer, use: (ByteArray, Int) -> Unit) {
+        answer.body.use {
             val chunk = ByteArray(CHUNK_BYTES)
             while (true) {
                 val length = it.read(chunk)
@@ -143,32 +144,19 @@ public open class HttpClient(server: String) : Closeable {
         }
     }
 
-    private fun write(connection: HttpURLConnection, body: ByteArray) {
-        connection.doOutput = true
-        connection.setRequestProperty("Content-Type", "application/json")
-        // Of a fixed length, the platform does not send it a second time on its own.
-        connection.setFixedLengthStreamingMode(body.size)
-        connection.outputStream.use { it.write(body) }
-    }
-
-    private fun check(connection: HttpURLConnection) {
-        val status = connection.responseCode
+    private fun check(answer: HttpAnswer) {
+        val status = answer.status
         if (status in 200..299) return
         if (status == TOO_MANY_REQUESTS || status == HttpURLConnection.HTTP_UNAVAILABLE) {
-            retryAfterMillis(connection)?.let { throw Busy(it) }
+            retryAfterMillis(answer)?.let { throw Busy(it) }
         }
         if (status !in 300..499 || status == TOO_MANY_REQUESTS) throw Offline("the server answered HTTP $status")
-        val detail = try {
-            json(connection).string("detail")
-        } catch (error: JsonException) {
-            connection.responseMessage.orEmpty()
-        }
-        throw Denied(status, detail)
+        throw Denied(status, (json(answer)["detail"] as? String).orEmpty())
     }
 
     /** `Retry-After` in its form of seconds (RFC 9110); nobody can send a phone away for more than an hour. */
-    private fun retryAfterMillis(connection: HttpURLConnection): Long? =
-        connection.getHeaderField("Retry-After")?.toLongOrNull()?.coerceIn(0, MAX_WAIT_SECONDS)?.times(1000)
+    private fun retryAfterMillis(answer: HttpAnswer): Long? =
+        answer.header("Retry-After")?.toLongOrNull()?.coerceIn(0, MAX_WAIT_SECONDS)?.times(1000)
 
     public companion object {
         private val PORTS = 1..65535
@@ -176,7 +164,6 @@ public open class HttpClient(server: String) : Closeable {
         /** Whether a key could be a server's: of what a header can carry, without blanks. */
         public fun isKey(text: String): Boolean = text.all { it in '!'..'~' }
 
-        private const val CONNECT_TIMEOUT_MS = 5_000
         private const val WITHIN_MS = 30_000L
         private const val TOO_MANY_REQUESTS = 429
         private const val MAX_WAIT_SECONDS = 3600L

@@ -72,6 +72,16 @@ public fun patch(file: File, slots: List<Slot>, parameters: Map<String, Tensor>)
     }
 }
 
+/** The same in memory, for a runtime that knows the content of its files by no key. */
+public fun patch(program: ByteBuffer, slots: List<Slot>, parameters: Map<String, Tensor>) {
+    for (slot in slots) {
+        val place = slot.binding as Binding.Bytes
+        val to = program.duplicate()
+        (to as Buffer).position(place.offset.toInt())
+        to.put(arranged(slot, parameters.getValue(slot.parameter)))
+    }
+}
+
 /** Which dimension of PyTorch's each letter of the layout is. */
 private fun dimensions(slot: Slot): List<Int> {
     val own = PYTORCH_LAYOUTS.getOrNull(slot.shape.size) ?: throw BundleException("${slot.parameter} is ${slot.shape}")

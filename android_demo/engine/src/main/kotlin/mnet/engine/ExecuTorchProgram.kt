@@ -6,6 +6,8 @@ import mnet.core.Binding
 import mnet.core.Bundle
 import mnet.core.BundleException
 import mnet.core.Manifest
+import mnet.core.Model
+import mnet.core.ModelPerVersion
 import mnet.core.Program
 import mnet.core.Run
 import mnet.core.Tensor
@@ -35,7 +37,7 @@ public object ExecuTorchProgram {
         val manifest = bundle.manifest
         if (manifest.target != "android") throw BundleException("the bundle is for target ${manifest.target}")
         val program = bundle.file(manifest.program)
-        if (manifest.slots.any { it.binding is Binding.Bytes }) return ProgramWithBytes(program, manifest, scratch)
+        if (manifest.slots.any { it.binding is Binding.Bytes }) return programWithBytes(program, manifest, scratch)
         return load(program, manifest)
     }
 
@@ -72,59 +74,31 @@ private class ProgramWithInputs(file: File, manifest: Manifest) : Program {
 }
 
 /**
- * The generated parameters are constants of the program: each version is a patched copy of the file [template], under keys of
- * its own, loaded as a new module. The copy is deleted as soon as it is mapped. A version that was replaced is freed at
- * once; whoever still runs it has it loaded again.
+ * The program whose generated parameters are constants of the file [template]: each version is a patched copy of it in
+ * [scratch], under keys of its own, and the copy is deleted as soon as it is mapped.
  */
-private class ProgramWithBytes(
-    private val template: File, private val manifest: Manifest, private val scratch: File,
-) : Program {
-    /** Those that are loaded. */
-    private val versions = HashSet<Version>()
-
-    init {
-        checkByteSlots(manifest)
-        scratch.mkdirs()
-        scratch.listFiles().orEmpty().filter { it.name.endsWith(SUFFIX) }.forEach { it.delete() } // of a run that was killed
-    }
-
-    override fun bind(parameters: Map<String, Tensor>): Run = Version(parameters).also { it.load() }
-
-    override fun close() = synchronized(versions) { versions.toList() }.forEach { it.release() }
-
-    private fun load(parameters: Map<String, Tensor>): Forward {
+private fun programWithBytes(template: File, manifest: Manifest, scratch: File): Program {
+    checkByteSlots(manifest)
+    scratch.mkdirs()
+    scratch.listFiles().orEmpty().filter { it.name.endsWith(SUFFIX) }.forEach { it.delete() } // of a run that was killed
+    return ModelPerVersion { parameters ->
         val file = File(scratch, "${UUID.randomUUID()}$SUFFIX")
         try {
             template.copyTo(file)
             patch(file, manifest.slots, parameters)
-            return Forward(file, manifest)
+            LoadedForward(Forward(file, manifest))
         } finally {
             file.delete()
         }
     }
-
-    /** A version that is loaded while it is used; what the garbage collector sees of it is small. */
-    private inner class Version(private val parameters: Map<String, Tensor>) : Run {
-        private var forward: Forward? = null
-
-        @Synchronized
-        fun load(): Forward = forward ?: load(parameters).also { loaded ->
-            forward = loaded
-            synchronized(versions) { versions.add(this) }
-        }
-
-        @Synchronized
-        override fun invoke(inputs: List<Tensor>): List<Tensor> = load().let { it.run(it.arguments(), inputs) }
-
-        @Synchronized
-        override fun release() {
-            forward?.close()
-            forward = null
-            synchronized(versions) { versions.remove(this) }
-        }
-    }
-
-    private companion object {
-        const val SUFFIX = ".version.pte"
-    }
 }
+
+private class LoadedForward(private val forward: Forward) : Model {
+    private val arguments = forward.arguments()
+
+    override fun run(inputs: List<Tensor>): List<Tensor> = forward.run(arguments, inputs)
+
+    override fun close() = forward.close()
+}
+
+private const val SUFFIX = ".version.pte"
