@@ -31,13 +31,10 @@ def main() -> None:
     try:
         interpreter = Interpreter(model_content=model, num_threads=threads)
         interpreter.allocate_tensors()
-        runner = interpreter.get_signature_runner("serving_default")
+        inputs, outputs = _signature(interpreter)
     except (RuntimeError, ValueError) as error:
         _say(taken, str(error))
         return
-    inputs, outputs = (
-        sorted(each.items()) for each in (runner.get_input_details(), runner.get_output_details())
-    )
     _say(taken, "")
     for details in (inputs, outputs):
         _describe(taken, details)
@@ -53,6 +50,12 @@ def main() -> None:
             data = interpreter.get_tensor(each["index"]).tobytes()
             taken.write(struct.pack(">i", len(data)) + data)
         taken.flush()
+
+
+def _signature(interpreter: Any) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:
+    # Not kept: an interpreter refuses to run while its runner is referred to.
+    runner = interpreter.get_signature_runner("serving_default")
+    return sorted(runner.get_input_details().items()), sorted(runner.get_output_details().items())
 
 
 def _describe(taken: BinaryIO, details: list[tuple[str, Any]]) -> None:

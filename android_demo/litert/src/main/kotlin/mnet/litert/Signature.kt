@@ -80,9 +80,14 @@ internal class Signature(data: ByteBuffer, private val manifest: Manifest, threa
             val narrowed = tensor.dtype == Tensor.INT64 && dtype == DataType.INT32
             val bytes = tensor.bytes()
             val data = direct(if (narrowed) bytes.remaining() / 2 else bytes.remaining())
-            if (narrowed) for (value in tensor.longs()) data.putInt(Math.toIntExact(value)) else data.put(bytes)
+            if (narrowed) for (value in tensor.longs()) data.putInt(narrow(value)) else data.put(bytes)
             (data as Buffer).rewind() // of ByteBuffer itself, it is of Java 9
             return data
+        }
+
+        fun narrow(value: Long): Int {
+            require(value in Int.MIN_VALUE..Int.MAX_VALUE) { "the model takes no $value" }
+            return value.toInt()
         }
 
         fun read(data: ByteBuffer, native: NativeTensor, info: TensorInfo): Tensor {
