@@ -1,5 +1,6 @@
 """The service as a real process on loopback: what each caller may do, and what it answers to all else."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -93,7 +94,14 @@ def test_a_phone_of_another_bundle_is_told_at_once(http: httpx.Client, server: S
         ([0], "unknown item id 0"),
         ([], "at least 1 item"),
         ([1] * (LIMITS.context + 1), f"at most {LIMITS.context} items"),
-        (["1"], "valid integer"),
+        (["1"], "a sample is an item id, one of 1..300"),
+        (["1", 2], "body.samples.texts.1: Input should be a valid string"),
+        ([""], "at least 1 character"),
+        (["\ud800"], "body.samples.texts.0"),
+        ([{"item": 1}], "a sample is an item id, one of 1..300"),
+        ([{"item": float("nan")}], "body.samples.objects.0"),
+        ([{"text": "\ud800"}], "body.samples.objects.0"),
+        ([{}, [1.0]], "body.samples.objects.1: Input should be a valid dictionary"),
         ([True], "valid integer"),
         ([1.5], "valid integer"),
         ([10**30], "body.samples.ids.0"),
@@ -107,7 +115,9 @@ def test_a_phone_of_another_bundle_is_told_at_once(http: httpx.Client, server: S
     ],
 )
 def test_a_context_that_is_none_is_explained(device: Device, samples: Any, message: str) -> None:
-    answer = device.post(f"/devices/{device.id}/context", {"samples": samples})
+    # Written here: httpx refuses to send what is no number or no text.
+    content, headers = json.dumps({"samples": samples}), device.headers | {"Content-Type": "application/json"}
+    answer = device.http.post(f"/devices/{device.id}/context", headers=headers, content=content)
     assert answer.status_code == 422
     assert message in answer.json()["detail"]
     assert len(answer.content) < 1000, "the context is not repeated"

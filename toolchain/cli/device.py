@@ -32,7 +32,8 @@ def command(
     samples: Annotated[
         str,
         typer.Option(
-            help="Contexts to upload: ids, e.g. `3,14,15`, or a file with one context in each line, ids or a JSON list."
+            help="Contexts to upload: ids, e.g. `3,14,15`, or a file with one context in each line, ids or a JSON list "
+            "of ids, vectors, texts or objects."
         ),
     ] = "",
     policy: Annotated[
@@ -105,7 +106,7 @@ def _print_line(event: str, **fields: Any) -> None:
 
 
 def _read_contexts(samples: str) -> "list[Context]":
-    """Contexts from the command line or from a file; UserError where one is no list of numbers or vectors."""
+    """Contexts from the command line or from a file; UserError where one is no list of samples."""
     from mnet.toolchain.errors import UserError
 
     given = Path(samples)
@@ -125,7 +126,7 @@ def _read_contexts(samples: str) -> "list[Context]":
 
 
 def _read_context(line: str) -> "Context":
-    """Ids as `3,14,15`, or JSON: `[3, 14, 15]`, or `[[0.1, 2.5], …]` for vectors. Raises ValueError."""
+    """Ids as `3,14,15`, or JSON: `[3, 14]`, `[[0.1, 2.5], …]`, `["a text", …]` or `[{…}, …]`. Raises ValueError."""
     import json
 
     if not line.lstrip().startswith("["):
@@ -135,4 +136,6 @@ def _read_context(line: str) -> "Context":
         return context
     if all(isinstance(sample, list) and all(type(x) in (int, float) for x in sample) for sample in context):
         return [[float(x) for x in sample] for sample in context]
-    raise ValueError(f"{line[:40]} is neither a list of ids nor one of vectors")
+    if any(all(isinstance(sample, kind) for sample in context) for kind in (str, dict)):
+        return context
+    raise ValueError(f"{line[:40]} is no list of ids, of vectors, of texts or of objects")

@@ -25,7 +25,10 @@ def command(
     bundle: Annotated[Path, typer.Option("--bundle", "-b", help="Bundle exported from that run.")],
     contexts: Annotated[
         str,
-        typer.Option(help="Parquet file, folder or URL: columns `device`, `samples`, optionally `version`."),
+        typer.Option(
+            help="Parquet file, folder or URL: columns `device`, `samples` (lists of ids, vectors, strings or "
+            "structs), optionally `version`."
+        ),
     ],
     out: Annotated[str, typer.Option("--out", "-o", help="Folder or URL, e.g. `s3://BUCKET/PATH`.")],
     signing_key: Annotated[Path, typer.Option(help="The server's signing key, PEM.")],

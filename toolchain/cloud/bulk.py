@@ -1,8 +1,9 @@
 """Packs and releases for a whole population at once: contexts in Parquet in, packs and releases in Parquet out.
 
-Input: one Parquet file or a folder of them, with the columns `device` (string), `samples` (list of int64) and,
-where they do not all start at 1, `version` (int64). A user whose samples the task cannot read costs nobody else
-anything: `refused-….json` next to the part, a list of `device` and `reason`, names those that a part lacks.
+Input: one Parquet file or a folder of them, with the columns `device` (string), `samples` (lists of what the task
+reads: int64, lists of numbers, strings or structs) and, where they do not all start at 1, `version` (int64). A user
+whose samples the task cannot read costs nobody else anything: `refused-….json` next to the part, a list of `device` and
+`reason`, names those that a part lacks.
 Output: `generation.json` with the facts of the run, and one Parquet file a part: the columns `device`, `bundle`,
 `version`, `sha256`, `size`, `release` (JWS) and `pack` (safetensors). A part is named by the rows that it was made
 from and written in one step; whoever runs the same command again makes the missing parts. So each device has

@@ -80,7 +80,15 @@ def readable_context(task: Task[Any], samples: Sequence[Any] | None) -> Tensor:
     """What a device uploaded -> a context [1, n, ...]. Raises ValueError where no weights can be made of it."""
     if not samples:
         raise ValueError("there are no samples to generate weights from")
-    context = task.context(samples)
+    try:
+        context = task.context(samples)
+    except (
+        TypeError,
+        KeyError,
+        IndexError,
+        AttributeError,
+    ) as error:  # of a task that did not look at each sample
+        raise ValueError(f"the task cannot read the samples: {type(error).__name__}: {error}") from None
     if context.is_floating_point() and not (context.abs() <= LARGEST).all():
         raise ValueError(f"a sample holds a number beyond {LARGEST:,.0f}, the largest that float16 has")
     return context

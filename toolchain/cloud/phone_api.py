@@ -3,6 +3,7 @@
 A thousand phones poll at once, so that what need not block runs on the event loop, without a thread.
 """
 
+import json
 import re
 import secrets
 import time
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
 from starlette.concurrency import run_in_threadpool
 
 from mnet.export.format.errors import Reason
@@ -71,17 +72,36 @@ ItemId = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Vector = Annotated[list[Annotated[float, Field(strict=True, allow_inf_nan=False)]], Field(min_length=1)]
 
 
+def _as_json(value: Any) -> Any:
+    """What a database can keep as JSON: numbers are finite, and no text holds half of a surrogate pair."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
+
+
+Text = Annotated[str, Field(strict=True, min_length=1)]
+Object = Annotated[dict[str, Any], AfterValidator(_as_json)]
+KINDS: dict[type, str] = {list: "vectors", str: "texts", dict: "objects"}
+
+
 def _kind(samples: Any) -> str:
     """Chosen by the first sample, so that an error is about the kind of sample that was meant."""
-    return "vectors" if isinstance(samples, list) and samples and isinstance(samples[0], list) else "ids"
+    return KINDS.get(type(samples[0]), "ids") if isinstance(samples, list) and samples else "ids"
 
 
 class Samples(BaseModel):
-    """A context: the unlabelled samples of a device, oldest first; item ids, or vectors such as those of images."""
+    """A context: the unlabelled samples of a device, oldest first, all of one kind.
+
+    Item ids, vectors such as those of images, texts, or objects of whatever the task reads.
+    """
 
     samples: Annotated[
         Annotated[list[ItemId], Field(min_length=1), Tag("ids")]
-        | Annotated[list[Vector], Field(min_length=1), Tag("vectors")],
+        | Annotated[list[Vector], Field(min_length=1), Tag("vectors")]
+        | Annotated[list[Text], Field(min_length=1), Tag("texts")]
+        | Annotated[list[Object], Field(min_length=1), Tag("objects")],
         Discriminator(_kind),
     ]
 

@@ -40,7 +40,7 @@ class SetContext(ContextEncoder):
         x = self.each(context) * present
         count = present.cumsum(1).clamp(min=1)
         prediction = context[..., -self.classes.out_features :].cumsum(1) / count
-        pooled = torch.cat([_mean_and_spread(x, count), (prediction.clamp(min=0) + 0.01).log()], dim=2)
+        pooled = torch.cat([mean_and_spread(x, count), (prediction.clamp(min=0) + 0.01).log()], dim=2)
         kept = slice(None if last is None else -last, None)
         return self.all(pooled[:, kept]) * (present.cumsum(1) > 0)[:, kept]
 
@@ -70,12 +70,12 @@ class SampleSet(ContextEncoder):
     def at_every_item(self, context: Tensor, last: int | None = None) -> Tensor:
         """`context` fp32 [B, n, features] -> as `ContextEncoder.at_every_item`, from the samples up to each."""
         present = (context != 0).any(dim=2, keepdim=True).to(context.dtype)
-        pooled = _mean_and_spread(self.each(context) * present, present.cumsum(1).clamp(min=1))
+        pooled = mean_and_spread(self.each(context) * present, present.cumsum(1).clamp(min=1))
         kept = slice(None if last is None else -last, None)
         return self.all(pooled[:, kept]) * (present.cumsum(1) > 0)[:, kept]
 
 
-def _mean_and_spread(x: Tensor, count: Tensor) -> Tensor:
+def mean_and_spread(x: Tensor, count: Tensor) -> Tensor:
     """fp32 [B, n, w], zero where `count` [B, n, 1] counts nothing -> mean and deviation up to each, [B, n, 2 w]."""
     mean = x.cumsum(1) / count
     variance = x.square().cumsum(1) / count - mean.square()

@@ -16,7 +16,7 @@ from mnet.toolchain.phone.identity import Identity
 __all__ = ["CloudClient", "Context", "Denied", "Identity", "Newest", "Offline"]
 
 # Samples of a device, oldest first: item ids, or vectors such as the embedding of an image.
-Context = list[int] | list[list[float]]
+Context = list[int] | list[list[float]] | list[str] | list[dict[str, Any]]
 
 
 # A download may take this long, and then as long as it needs at the least rate.

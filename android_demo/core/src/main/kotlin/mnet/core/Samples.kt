@@ -18,4 +18,16 @@ public sealed class Samples {
         override val size: Int get() = rows.size
         override val json get() = rows.map { it.toList() }
     }
+
+    /** Texts, such as the last ones that the user wrote. */
+    public class Texts(public val texts: List<String>) : Samples() {
+        override val size: Int get() = texts.size
+        override val json get() = texts
+    }
+
+    /** Objects of whatever JSON can hold, as the server's task reads them. */
+    public class Objects(public val rows: List<Map<String, Any?>>) : Samples() {
+        override val size: Int get() = rows.size
+        override val json get() = rows
+    }
 }

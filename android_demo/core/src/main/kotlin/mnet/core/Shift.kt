@@ -27,6 +27,7 @@ public class Shift private constructor(
             val average = movingAverage(samples.rows.map { row -> DoubleArray(rows) { row[it].toDouble() } }, rows)
             DoubleArray(width) { column -> average.indices.sumOf { average[it] * projection[it * width + column] } }
         }
+        is Samples.Texts, is Samples.Objects -> throw IllegalArgumentException(wanted())
     }
 
     /** Whether a user whose statistic was [then] when the weights were made, and is [now], has shifted. */
