@@ -29,8 +29,10 @@ from mnet.export.lowering.spec import ExportSpec
 from mnet.export.lowering.tracing import changing_shape
 
 # Golden weights are sentinels of size 1. Those of a parameter whose effect cannot be seen grow, in a few rounds.
-_ROUNDS, _LARGEST = 8, 2.0**14
+_ROUNDS, _LARGEST = 10, 2.0**14
 _FIRST = 6
+# Outputs that are so many times as large as under the first golden weights: the growth was too much.
+_TOO_LARGE = 10.0
 # Other random weights may show what a ReLU hid, here of one swap of many.
 _ATTEMPTS = 4
 
@@ -97,6 +99,8 @@ def _visible(
 ) -> tuple[Golden, tuple[float, ...], list[list[float]]]:
     """Golden samples, their scales, and for each parameter the probe where it alone has its default value."""
     sizes = dict.fromkeys(default, 1.0)
+    first: tuple[float, ...] = ()
+    grown: dict[str, float] = {}
     for _ in range(_ROUNDS):
         unit = sentinels(default)
         weights = rounded({name: sizes[name] * value for name, value in unit.items()}, pack_dtypes)
@@ -108,6 +112,7 @@ def _visible(
         )
         _check_outputs(spec, golden)
         scales = output_scales(golden)
+        first = first or scales
         whole = probe(golden.swapped[0], scales)
         alone = {
             name: probe(reference.outputs(weights | {name: value}, spec.inputs[0]), scales)
@@ -124,10 +129,16 @@ def _visible(
             faint = list(default)
         if not faint:
             break
+        if grown and any(now > _TOO_LARGE * then for now, then in zip(scales, first, strict=True)):
+            # Layers one behind the other multiply: all together were to grow by what each of them did.
+            for name, factor in grown.items():
+                sizes[name] *= factor ** (1 / len(grown) - 1)
+            grown = {}
+            continue
         needed = 3 * LEAST_CHANGE * tolerance
-        for name in faint:
-            # The effect is about proportional to the size while it is small.
-            factor = min(64.0, max(2.0, needed / max(changes[name], 1e-9)))
+        # The effect is about proportional to the size while it is small.
+        grown = {name: min(64.0, max(2.0, needed / max(changes[name], 1e-9))) for name in faint}
+        for name, factor in grown.items():
             sizes[name] = min(_LARGEST, factor * sizes[name])
     for name, change in changes.items():
         if not change >= LEAST_CHANGE * tolerance:

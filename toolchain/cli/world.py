@@ -20,8 +20,8 @@ def command(
     interactions: Annotated[
         Path | None,
         typer.Option(
-            help="Table of what everybody did since the run's data end: `user`, `item`, `time`; items by the ids that "
-            "devices upload. Default: nothing since."
+            help="Table of what everybody did since the run's data end: `user`, `item`, `time`; items as that data "
+            "calls them. Default: nothing since."
         ),
     ] = None,
     version: Annotated[
@@ -46,11 +46,12 @@ def command(
     made = make_world_pack(load_run(run), Bundle.load(bundle), interactions, version)
     out.write_bytes(made.pack)
     if as_json:
-        facts = {"events": made.events, "new": made.new, "until": made.until}
+        facts = {"events": made.events, "new": made.new, "left_out": made.left_out, "until": made.until}
         print(json.dumps({"pack": str(out), "bytes": len(made.pack), "version": version, **facts}))
         return
     until = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(made.until))
     Printer().print(
         f"{out}: {len(made.pack):,} bytes for everyone, from {made.events:,} interactions until {until} (UTC), "
         f"{made.new:,} of them since the run's data"
+        + (f"; {made.left_out:,} left out, of items that the run does not know" if made.left_out else "")
     )

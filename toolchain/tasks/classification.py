@@ -17,10 +17,11 @@ from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.metanetwork.context_images import ImageContext
 from mnet.toolchain.settings import Part, Strict, find_part
+from mnet.toolchain.tasks.answers import Own, Seen
 from mnet.toolchain.tasks.label_free import LabelFree
 from mnet.toolchain.tasks.photos import DeviceSplits, Photos
 from mnet.toolchain.tasks.splits import Splits
-from mnet.toolchain.tasks.task import Own, Seen, Task
+from mnet.toolchain.tasks.task import Task
 
 TASKS = {"classification": "Classification"}
 

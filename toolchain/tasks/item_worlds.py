@@ -1,7 +1,6 @@
 """Recommendation by counting: popularity, and world packs: what everybody took of late, as a scale and bias an item."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mnet.toolchain.data import Interactions, load_interactions
+from mnet.toolchain.data.interactions import from_columns
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import World, WorldGenerator
 from mnet.toolchain.tasks.candidates import without_seen
@@ -60,18 +60,23 @@ class ItemWorlds(Task[PackWindows]):
             raise UserError(f"{data.name} has no times: what everybody took of late is not known")
         return Trends(data, cast(WorldGenerator, generator).half_lives.tolist()).now()
 
-    def recent(self, path: Path) -> Interactions:
+    def recent(self, path: Path, numbers: Mapping[str, int] | None = None) -> tuple[Interactions, int]:
         data = load_interactions("table", path)
         if not data.dated:
             raise UserError(f"{path} has no column time: what everybody took of late is not known")
         assert data.item_ids is not None
-        for item in data.item_ids:
-            if not item.isdecimal() or not 1 <= int(item) <= self.n_items:
-                raise UserError(
-                    f"{path}: item {item} is not of the catalogue, whose ids are 1..{self.n_items}"
-                )
-        ids = np.array([int(item) for item in data.item_ids])
-        return replace(data, items=ids[data.items - 1], n_items=self.n_items)
+        if numbers is None:
+            numbers = {str(number): number for number in range(1, self.n_items + 1)}
+        number = np.array([numbers.get(item, 0) for item in data.item_ids])[data.items - 1]
+        known = number > 0
+        if not known.any():
+            raise UserError(
+                f"{path}: none of its items is of the catalogue: not {data.item_ids[0]}, for one; the catalogue has "
+                f"{min(numbers, key=numbers.__getitem__)} and {len(numbers) - 1:,} others"
+            )
+        return from_columns(
+            data.name, data.users[known], number[known], data.times[known], n_items=self.n_items
+        ), int((~known).sum())
 
     def world_later(self, generator: nn.Module, world: World, data: Interactions) -> World:
         return later(world, data, cast(WorldGenerator, generator).half_lives.tolist())

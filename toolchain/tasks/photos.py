@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from mnet.toolchain.data.devices import draw_devices
 from mnet.toolchain.data.images import LabelledImages
 from mnet.toolchain.errors import UserError
-from mnet.toolchain.tasks.task import Own
+from mnet.toolchain.tasks.answers import Own
 
 # Which devices there are belongs to the data, as a published split does: every run sees the same ones.
 SEED = 1000

@@ -16,16 +16,18 @@ from mnet.toolchain.data import Interactions, load_interactions
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import ItemContextEncoder, MetaNetwork, WorldGenerator, for_all
 from mnet.toolchain.settings import Part, Strict
+from mnet.toolchain.tasks.answers import Seen, WorkingBytes
 from mnet.toolchain.tasks.candidates import MASKED, against_negatives, without_seen
+from mnet.toolchain.tasks.draws import draw_items
 from mnet.toolchain.tasks.freshness import pack_times
 from mnet.toolchain.tasks.item_worlds import ItemWorlds
 from mnet.toolchain.tasks.next_item_replay import NextItemReplay
 from mnet.toolchain.tasks.protocols import split_interactions
 from mnet.toolchain.tasks.ranking import METRICS, full_values, ranks, sampled_ranks, sampled_values
+from mnet.toolchain.tasks.ranking_memory import ranking_bytes
 from mnet.toolchain.tasks.recommendation_settings import RecommendationSettings
-from mnet.toolchain.tasks.task import Seen
 from mnet.toolchain.tasks.trends import Trends
-from mnet.toolchain.tasks.windows import PackWindows, Windows, draw_items
+from mnet.toolchain.tasks.windows import PackWindows, Windows
 
 TASKS = {"recommendation": "Recommendation"}
 
@@ -173,6 +175,9 @@ class Recommendation(NextItemReplay, ItemWorlds):
             if worlds
             else None,
         )
+
+    def working_bytes(self, data: Interactions, batch_size: int, world: bool) -> WorkingBytes:
+        return ranking_bytes(data, self.settings, self.context_length, batch_size, world)
 
     def earlier(self) -> Self:
         dates = self.settings.rolling.moved_back()

@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.settings import Part, Strict
-from mnet.toolchain.tasks.task import Outputs, Seen, Task
+from mnet.toolchain.tasks.answers import Seen
+from mnet.toolchain.tasks.task import Outputs, Task
 from mnet.toolchain.tasks.timeline import LONGEST, SHORTEST, Question, Timeline
 
 # Which devices are tested belongs to the data, as a published split does: every run sees the same ones.

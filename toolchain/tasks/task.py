@@ -5,9 +5,9 @@ of that ready but the data, the loss and the metric.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import ContextEncoder, MetaNetwork, World
 from mnet.toolchain.settings import Part, Strict, build_part
+from mnet.toolchain.tasks.answers import Own, Seen, WorkingBytes
 from mnet.toolchain.tasks.on_device import OnDevice
 from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.tasks.timeline import Question, Timeline
@@ -26,29 +27,6 @@ Batch = TypeVar("Batch")
 
 # What a device model returns: one tensor, or several by their names in `Task.output_names`.
 Outputs = Tensor | dict[str, Tensor]
-
-
-class Seen(NamedTuple):
-    """What devices have seen: `context` int64 [M, n] of ids, with the vector `of_ids` fp32 [ids + 1, f] of each, or
-    fp32 [M, n, f] of vectors. Left-padded with 0, the newest last.
-    """
-
-    context: Tensor
-    of_ids: Tensor | None = None
-
-
-class Own(NamedTuple):
-    """Labelled samples of one test device, which none has in reality: for an oracle.
-
-    Attributes:
-        training: seed -> the batches of one epoch, of training data as this device would see them.
-        judged: test data as this device would see them, others than those of `Splits.test`.
-        bias: fp32 [C], the logarithm of how frequent each class is on this device.
-    """
-
-    training: Callable[[int], Iterable[Any]]
-    judged: Any
-    bias: Tensor
 
 
 class Task(ABC, Generic[Batch]):
@@ -229,8 +207,19 @@ class Task(ABC, Generic[Batch]):
         """The state of the world at the end of `data`, of that one moment."""
         raise NotImplementedError
 
-    def recent(self, path: Path) -> Any:
-        """A table of what everybody did of late, by the ids that devices upload. Raises UserError."""
+    def working_bytes(self, data: Any, batch_size: int, world: bool) -> WorkingBytes | None:
+        """What data and batches take; None where that is small.
+
+        `world`: with the state of the world, as world packs are trained and tested.
+        """
+        return None
+
+    def recent(self, path: Path, numbers: Mapping[str, int] | None = None) -> tuple[Any, int]:
+        """A table of what everybody did of late, and how many of its rows were left out: of items that devices lack.
+
+        `numbers` has the number on devices of each item by its name in the table; None where the table has the numbers.
+        Raises UserError.
+        """
         raise UserError(f"task {self.name} knows no world: it reads no table of what everybody did of late")
 
     def world_later(self, generator: nn.Module, world: World, data: Any) -> World:

@@ -11,13 +11,12 @@ from torch.utils.data import DataLoader
 
 from mnet.toolchain.data.interactions import IntArray, Interactions
 from mnet.toolchain.metanetwork import World
+from mnet.toolchain.tasks.draws import SEED, draw_items, draw_not_taken
 from mnet.toolchain.tasks.freshness import PackTimes
 from mnet.toolchain.tasks.protocols import Split
 from mnet.toolchain.tasks.ranking import SAMPLE
 from mnet.toolchain.tasks.trends import Trends
 
-# What is drawn for evaluation is the same for every method and run.
-SEED = 0
 # Epochs are selected on no more users than these; the code of SASRec's authors takes 10,000. All are tested.
 VALIDATION_USERS = 5_000
 # An evaluation scores so many pairs of target and item at a time, 256 MiB of fp32; it makes a handful of copies.
@@ -268,17 +267,14 @@ class Windows:
         return first_seen
 
     def _sample(self, packs: PackWindows) -> Tensor:
-        """Drawn for each target by itself, so that every method and every batch size has the same."""
+        """As `PackWindows.sample`; every method and every batch size has the same."""
         sample = torch.zeros(*packs.target.shape, SAMPLE, dtype=torch.int64)
-        for pack, column in packs.target.nonzero().tolist():
-            start, end = self.rows_of[packs.user[packs.row[pack]]].tolist()
+        for pack, user in enumerate(packs.user[packs.row].tolist()):
+            start, end = self.rows_of[user].tolist()
             taken = np.unique(self.items[start:end].numpy())
-            if free := self.n_items - len(taken):
-                rng = np.random.default_rng((SEED, int(packs.position[pack, column])))
-                drawn = rng.integers(free, size=SAMPLE)
-                # The number of an item among the free ones -> its id: past the taken ones that come before it.
-                skipped = np.searchsorted(taken - 1 - np.arange(len(taken)), drawn, side="right")
-                sample[pack, column] = torch.from_numpy(drawn + skipped + 1)
+            for column in packs.target[pack].nonzero()[:, 0].tolist() if len(taken) < self.n_items else ():
+                row = int(packs.position[pack, column])
+                sample[pack, column] = draw_not_taken(taken, self.n_items, row)
         return sample
 
 
@@ -287,11 +283,6 @@ def _loader(rows: IntArray, batch_size: int, cut: Callable[[Tensor], PackWindows
         return cut(torch.stack(batch))
 
     return DataLoader(torch.from_numpy(rows), batch_size, collate_fn=collate)  # type: ignore[arg-type]
-
-
-def draw_items(n_items: int, count: int, generator: torch.Generator) -> Tensor:
-    """int64 [count]: different items, each as likely as any other."""
-    return torch.randperm(n_items, generator=generator)[:count] + 1
 
 
 def first_takes(interactions: Interactions) -> NDArray[np.bool_]:

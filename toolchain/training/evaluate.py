@@ -1,6 +1,6 @@
 """Test figures of one or several runs of a config: methods side by side, mean over seeds, gains with intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
+from torch import Tensor
 
 from mnet.toolchain.console import track
 from mnet.toolchain.errors import UserError
@@ -71,27 +72,37 @@ def _test(
     data = load_data(runs[0].config)
     splits = runs[0].task.splits(data, *runs[0].modules.values())
     tests = [
-        (name, method, run)
-        for run in runs
-        for name, method in choose(run_methods(run, data), wanted, run).items()
+        (name, method) for run in runs for name, method in choose(run_methods(run, data), wanted, run).items()
     ]
     values: dict[str, list[Values]] = {}
-    for name, method, run in track(tests, "testing", console=console):
-        owners, of_method = score(run.task, method, splits)
+    batches = track(splits.test(BATCH), "testing", console=console)
+    owners, found = score_all(runs[0].task, [method for _, method in tests], batches)
+    for (name, _), of_method in zip(tests, found, strict=True):
         values.setdefault(name, []).append(of_method)
     return owners, values
 
 
-@torch.no_grad()
 def score(task: Task[Any], method: Method, splits: Splits[Any]) -> tuple[NDArray[np.int64], Values]:
     """Every test query in a fixed order: whose it is, int64 [N], and its value of each metric, fp64 [N]."""
-    owners, values = [], []
-    for batch in splits.test(BATCH):
-        values.append(task.scores(method(batch), batch))
+    owners, (values,) = score_all(task, [method], splits.test(BATCH))
+    return owners, values
+
+
+@torch.no_grad()
+def score_all(
+    task: Task[Any], methods: Sequence[Method], batches: Iterable[Any]
+) -> tuple[NDArray[np.int64], list[Values]]:
+    """As `score`, of several methods on the same batches: to cut a batch takes as long as to score it."""
+    owners: list[Tensor] = []
+    values: list[list[Mapping[str, Tensor]]] = [[] for _ in methods]
+    for batch in batches:
+        for method, of_method in zip(methods, values, strict=True):
+            of_method.append(task.scores(method(batch), batch))
         owners.append(task.owners(batch))
-    return torch.cat(owners).numpy(), {
-        metric: torch.cat([of_batch[metric] for of_batch in values]).double().numpy() for metric in values[0]
-    }
+    return torch.cat(owners).numpy(), [
+        {metric: torch.cat([each[metric] for each in of_method]).double().numpy() for metric in of_method[0]}
+        for of_method in values
+    ]
 
 
 def _gains(

@@ -42,6 +42,7 @@ from mnet.toolchain.training.fit import fit
 from mnet.toolchain.training.generator_sizes import forms_table
 from mnet.toolchain.training.hardware import DEFAULT_HARDWARE, Hardware
 from mnet.toolchain.training.loggers import CSV, check_logger, close_loggers, more_loggers
+from mnet.toolchain.training.memory import check_memory, memory_bounds
 from mnet.toolchain.training.on_device import on_device_rows, on_device_scorer, tune_on_device
 from mnet.toolchain.training.preflight import preflight
 from mnet.toolchain.training.run import (
@@ -52,6 +53,7 @@ from mnet.toolchain.training.run import (
     save_modules,
     write_config,
     write_facts,
+    write_items,
     write_json,
     write_metrics,
     write_policy,
@@ -83,6 +85,7 @@ def train(
     for name in fits(config):
         lightning.seed_everything(config.seed, verbose=False)
         modules[name] = initial_module(name, task, config, data)
+    check_memory(memory_bounds(task, config, data, modules), console)
     if isinstance(network := modules.get(GENERATED), MetaNetwork):
         if not (out / "fits").is_dir():
             splits = task.splits(data, network)
@@ -90,6 +93,8 @@ def train(
         console.print(forms_table(network))
     write_config(out, config)
     write_facts(out, facts)
+    if item_ids := getattr(data, "item_ids", None):
+        write_items(out, item_ids)
     stages = Stages(config.seed, out, console, hardware, logger)
     for name, settings in fits(config).items():
         trained_as = build_task(cloud_training(config), facts) if name == CLOUD else task

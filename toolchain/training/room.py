@@ -15,7 +15,7 @@ from torch import nn
 
 from mnet.toolchain.console import track
 from mnet.toolchain.tasks import Task
-from mnet.toolchain.tasks.task import Own
+from mnet.toolchain.tasks.answers import Own
 from mnet.toolchain.training.build import generated_names, load_data
 from mnet.toolchain.training.run import Run, load_run, write_json
 

@@ -2,6 +2,7 @@
 
 config.yaml              everything the run was made from
 facts.json               what modules must know of the data, as the size of the catalogue
+items.csv                of a catalogue: the number of each item on devices, and what the data calls it
 checkpoint.safetensors   the weights of each method under its name: `static.*`, `metanetwork.*`, ...
 metrics.json             validation metrics and seconds of each fit
 curves.csv, curves.png   loss and validation metric by epoch
@@ -9,8 +10,10 @@ policy.safetensors       the request policy `shift`, where the task offers one
 world.safetensors        the latest state of the world, where the config has a world
 """
 
+import csv
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,7 @@ from mnet.toolchain.training.config import RUN_CONFIG, Config, find_run, parse_c
 CONFIG, FACTS, CHECKPOINT, METRICS = RUN_CONFIG, "facts.json", "checkpoint.safetensors", "metrics.json"
 POLICY = "policy.safetensors"
 WORLD_STATE = "world.safetensors"
+ITEMS = "items.csv"
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,26 @@ def write_config(path: Path, config: Config) -> None:
 
 def write_facts(path: Path, facts: dict[str, Any]) -> None:
     write_json(path / FACTS, facts)
+
+
+@rank_zero_only
+def write_items(path: Path, item_ids: Sequence[str]) -> None:
+    """Keep which number each item of the data has on devices: they count from 1 in the order of `item_ids`."""
+    part = path / f"{ITEMS}.part"
+    with part.open("w", encoding="utf-8", newline="") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(("number", "item"))
+        rows.writerows(enumerate(item_ids, start=1))
+    part.replace(path / ITEMS)
+
+
+def read_items(path: Path) -> dict[str, int] | None:
+    """The number of each item by what the data calls it; None where the numbers are all that there is."""
+    file = path / ITEMS
+    if not file.is_file():
+        return None
+    with file.open(encoding="utf-8", newline="") as stream:
+        return {row["item"]: int(row["number"]) for row in csv.DictReader(stream)}
 
 
 def write_metrics(path: Path, metrics: dict[str, Any]) -> None:

@@ -188,7 +188,8 @@ class WorldScorer(Scorer):
         personal: GeneratedScorer | None = None,
     ) -> None:
         super().__init__(task)
-        self._finished = (model.eval(), personal)  # in a tuple: not a part of what is trained and saved
+        # In a tuple: not a part of what is trained and saved. Nor are gradients of it worth their time.
+        self._finished = (model.eval().requires_grad_(False), personal)
         self.generator = generator
 
     def forward(self, batch: Any) -> Tensor:

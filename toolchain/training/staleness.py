@@ -20,7 +20,7 @@ from mnet.toolchain.tasks.freshness import Freshness
 from mnet.toolchain.training.bootstrap import bootstrap_gain, gain_text
 from mnet.toolchain.training.build import GENERATED, STATIC, WORLD, build_task, load_data
 from mnet.toolchain.training.config import task_settings
-from mnet.toolchain.training.evaluate import score
+from mnet.toolchain.training.evaluate import BATCH, score_all
 from mnet.toolchain.training.methods import Method
 from mnet.toolchain.training.run import load_run, write_json
 from mnet.toolchain.training.scorers import GeneratedScorer, StaticScorer, WorldScorer
@@ -59,8 +59,8 @@ def staleness(path: Path, every: Sequence[int], console: Console) -> dict[str, A
         part = Part.model_validate({**run.config.task.model_dump(), **changes})
         task = build_task(run.config.model_copy(update={"task": part}), run.facts)
         splits = task.splits(data, run.static, *models)
-        owners, of_static = score(task, StaticScorer(task, run.static), splits)
-        _, pushed = score(task, method(task), splits)
+        methods: list[Method] = [StaticScorer(task, run.static), method(task)]
+        owners, (of_static, pushed) = score_all(task, methods, splits.test(BATCH))
         static = float(np.mean(of_static[metric]))
         gain = bootstrap_gain(owners, of_static[metric], pushed[metric], lower=not task.higher_is_better)
         return {"value": float(np.mean(pushed[metric])), "gain": gain}
