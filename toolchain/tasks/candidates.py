@@ -16,7 +16,12 @@ def without_seen(logits: Tensor, packs: PackWindows) -> Tensor:
 
     `logits` fp32 [M, k, C], of the items that `packs.first_seen` is about.
     """
-    return logits.masked_fill(packs.first_seen[packs.row][:, None] < packs.position[..., None], MASKED)
+    return logits.masked_fill(_seen(packs), MASKED)
+
+
+def _seen(packs: PackWindows) -> Tensor:
+    """bool [M, k, C]: what the user has seen before each target."""
+    return packs.first_seen[packs.row][:, None] < packs.position[..., None]
 
 
 def against_negatives(own: Tensor, negative: Tensor, packs: PackWindows, n_items: int) -> Tensor:
@@ -26,6 +31,7 @@ def against_negatives(own: Tensor, negative: Tensor, packs: PackWindows, n_items
     estimates that over the catalogue (Bengio and Senecal 2008). A target among the negatives does not count twice.
     """
     assert packs.negatives is not None
-    negative = without_seen(negative + math.log(n_items / len(packs.negatives)), packs)
-    negative = negative.masked_fill(packs.target[..., None] == packs.negatives, MASKED)
+    # One mask, as each takes a pass over all logits there and one back.
+    out = _seen(packs) | (packs.target[..., None] == packs.negatives)
+    negative = (negative + math.log(n_items / len(packs.negatives))).masked_fill(out, MASKED)
     return torch.cat([own.view(-1, 1), negative.flatten(0, 1)], dim=1)
