@@ -1,4 +1,6 @@
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,70 @@ def test_another_folder_is_no_app(tiny_run: Path, tiny_bundle: Path, tmp_path: P
 def test_without_adb_there_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert_mistake(mnet("push", "--adb", tmp_path), "adb is not installed")
+
+
+# adb with one phone: /data/local/tmp and the app's own folder lie below ROOT; the app answers what ROOT/answer says.
+STAND_IN = """\
+#!{python}
+import pathlib, shutil, sys
+root = pathlib.Path({root!r})
+words = sys.argv[1:]
+if words == ["devices"]:
+    print("List of devices attached\\nemulator-5554\\tdevice")
+    sys.exit()
+assert words[:2] == ["-s", "emulator-5554"], words
+place = lambda path: root / path.lstrip("/")
+match words[2:]:
+    case ["push", source, target]:
+        (shutil.copytree if pathlib.Path(source).is_dir() else shutil.copy)(source, place(target))
+    case ["shell", "am", "broadcast", *_]:
+        taken = sorted(str(path.relative_to(root)) for path in (root / "app").rglob("*") if path.is_file())
+        (root / "taken").write_text("\\n".join(taken))
+        print((root / "answer").read_text())
+    case ["shell", "run-as", "mnet.app", "cp", "-r", source, target]:
+        target = root / "app" / target / pathlib.Path(source).name
+        (shutil.copytree if place(source).is_dir() else shutil.copy)(place(source), target)
+    case ["shell", *command]:
+        path = root / "app" / command[-1] if command[0] == "run-as" else place(command[-1])
+        shutil.rmtree(path, ignore_errors=True) if "rm" in command else path.mkdir(parents=True)
+"""
+
+
+@pytest.fixture
+def phone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the stand-in for a phone at the cable."""
+    root, adb = tmp_path / "phone", tmp_path / "bin" / "adb"
+    root.mkdir()
+    adb.parent.mkdir()
+    adb.write_text(STAND_IN.format(python=sys.executable, root=str(root)))
+    adb.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{adb.parent}:{os.environ['PATH']}")
+    return root
+
+
+def test_a_pack_comes_to_the_app_and_its_verdict_comes_back(phone: Path, tmp_path: Path) -> None:
+    pack = tmp_path / "new.pack"
+    pack.write_bytes(b"pack")
+    (phone / "answer").write_text(
+        'Broadcasting: Intent { }\nBroadcast completed: result=-1, data="swapped in"'
+    )
+    assert "emulator-5554: swapped in" in mnet("push", "--adb", pack).stdout
+    assert (phone / "taken").read_text() == "app/files/inbox/pack.safetensors"
+    assert not (phone / "data/local/tmp/mnet").exists()
+    (phone / "answer").write_text(
+        'Broadcast completed: result=1, data="stale_version: the pack is version 3"'
+    )
+    assert_mistake(mnet("push", "--adb", pack), "the app on emulator-5554 refuses it: stale_version")
+    (phone / "answer").write_text("Broadcast completed: result=0")
+    assert_mistake(mnet("push", "--adb", pack), "no demo app answered", "installDebug")
+
+
+def test_a_bundle_comes_with_what_a_phone_needs(phone: Path, tiny_bundle: Path) -> None:
+    (phone / "answer").write_text('Broadcast completed: result=-1, data="bundle taken"')
+    assert "bundle taken" in mnet("push", "--adb", tiny_bundle).stdout
+    files = Bundle.load(tiny_bundle).manifest.files
+    device = {"manifest.json"} | {name for name, file in files.items() if file.role == "device"}
+    assert set((phone / "taken").read_text().split()) == {f"app/files/inbox/bundle/{name}" for name in device}
 
 
 def test_a_push_needs_a_server_or_a_cable() -> None:

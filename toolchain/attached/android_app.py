@@ -1,6 +1,7 @@
 """The Android demo on a developer's machine: bundles into its sources, bundles and packs over the cable."""
 
 import json
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,8 +13,12 @@ from mnet.toolchain.data import load_interactions
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.training.config import DataConfig
 
-INBOX = "/sdcard/Android/data/mnet.app/files/inbox"
-RECEIVER = "mnet.app/.AdbReceiver"
+APP = "mnet.app"
+RECEIVER = f"{APP}/.AdbReceiver"
+# Where adb may write and an app may read: the app's own storage is reached by `run-as` alone.
+STAGE = "/data/local/tmp/mnet"
+_OK = -1  # android.app.Activity.RESULT_OK
+_COMPLETED = re.compile(r'Broadcast completed: result=(-?\d+)(?:, data="(.*?)")?', re.DOTALL)
 _SOURCES = Path("app/src/main")
 
 
@@ -44,19 +49,37 @@ def copy_for_device(bundle: Bundle, folder: Path) -> None:
 
 
 def push_over_adb(path: Path) -> str:
-    """Send a bundle folder or a pack file to the attached phone and notify its demo app; returns the phone's name.
+    """Send a bundle folder or a pack file to the demo app on the attached phone; returns what the app made of it.
 
-    Raises UserError without adb, without exactly one phone, or where adb fails; BundleError for a broken bundle.
+    Raises UserError without adb, without exactly one phone, without a debuggable demo app, or where the app refuses
+    what was sent; BundleError for a broken bundle.
     """
     phone = AttachedPhone.find()
     if not path.exists():
         raise UserError(f"{path} does not exist; give a bundle folder or a pack file")
     with tempfile.TemporaryDirectory() as scratch:
-        sent, target = path, f"{INBOX}/pack.safetensors"
+        sent, name = path, "pack.safetensors"
         if path.is_dir():
-            sent, target = Path(scratch) / "bundle", f"{INBOX}/"
+            sent, name = Path(scratch) / "bundle", "bundle"
             copy_for_device(Bundle.load(path), sent)
-        phone.shell("mkdir", "-p", INBOX)
-        phone.push(sent, target)
-    phone.shell("am", "broadcast", "-n", RECEIVER)
-    return phone.name
+        phone.shell("rm", "-rf", STAGE)
+        phone.shell("mkdir", "-p", STAGE)
+        phone.push(sent, f"{STAGE}/{name}")
+    phone.shell("run-as", APP, "rm", "-rf", "files/inbox")
+    phone.shell("run-as", APP, "mkdir", "-p", "files/inbox")
+    phone.shell("run-as", APP, "cp", "-r", f"{STAGE}/{name}", "files/inbox/")
+    phone.shell("rm", "-rf", STAGE)
+    options = ("--include-stopped-packages", "--receiver-foreground")
+    return _verdict(phone.name, phone.shell("am", "broadcast", *options, "-n", RECEIVER))
+
+
+def _verdict(phone: str, printed: str) -> str:
+    """What the app answered, of what `am broadcast` prints."""
+    completed = _COMPLETED.search(printed)
+    if completed is None or completed[2] is None:
+        raise UserError(
+            f"no demo app answered on {phone}; install a debuggable build (./gradlew installDebug)"
+        )
+    if int(completed[1]) != _OK:
+        raise UserError(f"the app on {phone} refuses it: {completed[2]}")
+    return f"{phone}: {completed[2]}"

@@ -65,7 +65,7 @@ def command(
     from mnet.toolchain.errors import UserError
 
     if adb is not None:
-        Printer().print(f"sent {adb} to {push_over_adb(adb)}")
+        Printer().print(push_over_adb(adb))
         return
     if server is None or operator_key is None:
         raise UserError("give --server and --operator-key, or --adb")

@@ -82,6 +82,9 @@ class DemoApplication : Application() {
         open(change)
     }
 
+    /** Have [use] run, on some thread, when opening is over: with the recommender, or null where none could be opened. */
+    fun onceOpened(use: (Recommender?) -> Unit) = opener.execute { use(opened) }
+
     private fun open(change: () -> Unit = {}) {
         shown = Shown.Starting
         val turn = ++opening
