@@ -37,8 +37,18 @@ def _options(
         bool,
         typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version),
     ] = False,
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code",
+            help="Run the code that the config of a run names, though the run was not begun on this machine.",
+            envvar="MNET_TRUST_CODE",
+        ),
+    ] = False,
 ) -> None:
     """Hot-swap weights on phones: train, generate, export, serve, push and measure."""
+    if trust_code:
+        os.environ["MNET_TRUST_CODE"] = "1"  # for the processes that a verb starts, too
 
 
 # A verb is a module of this package with a `command`, a function or a group of them, and the `PANEL` of the help in

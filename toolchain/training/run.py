@@ -30,6 +30,7 @@ from mnet.toolchain.durable import write_durably
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork, World
 from mnet.toolchain.tasks import Task
+from mnet.toolchain.training import trust
 from mnet.toolchain.training.build import GENERATED, STATIC, WORLD, build_module, build_task, kept
 from mnet.toolchain.training.config import RUN_CONFIG, Config, find_run, parse_config, read_values
 
@@ -132,14 +133,17 @@ def load_run(path: str | Path) -> Run:
 
 
 def read_config(path: Path) -> Config:
-    """The config of a run folder. Raises UserError."""
+    """The config of a run folder. Raises UserError, also for one that names code of a stranger (see `trust`)."""
     file = find_run(path)
-    return parse_config(read_values(file), str(file))
+    values = read_values(file)
+    trust.check(file, values)
+    return parse_config(values, str(file))
 
 
 def check_config(path: Path, config: Config) -> None:
     """Raises UserError when `path` holds a run of another config."""
-    if (path / CONFIG).is_file() and read_config(path) != config:
+    file = path / CONFIG
+    if file.is_file() and parse_config(read_values(file), str(file)) != config:
         raise UserError(f"{path} holds a run of another config; choose another --out, or remove it")
 
 
@@ -150,6 +154,7 @@ def write_config(path: Path, config: Config) -> None:
     except OSError as error:
         raise UserError(f"cannot make the run folder {path}: {error.strerror}") from None
     _write(path / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    trust.remember(path / CONFIG)
 
 
 def write_facts(path: Path, facts: dict[str, Any]) -> None:
