@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mnet.export.format.bundle import Bundle
-from mnet.export.format.errors import IntegrityError, Reason, Refused
+from mnet.export.format.errors import BundleError, IntegrityError, Reason, Refused
 from mnet.export.format.golden import relative_error
 from mnet.export.format.packs import read_pack
 from mnet.export.format.probe import distance
@@ -198,13 +199,29 @@ def open_session(bundle: Bundle, threads: int = 1) -> Session:
             the golden outputs.
     """
     manifest = bundle.manifest
-    program = load_program(bundle.path / manifest.model.program, manifest, threads)
-    return Session(bundle, program, bundle.default_weights)
+    with _as_bundle_errors(bundle):
+        program = load_program(bundle.path / manifest.model.program, manifest, threads)
+        return Session(bundle, program, bundle.default_weights)
 
 
 def open_baked(bundle: Bundle, threads: int = 1) -> Session:
     """Serve the same model with its default weights as constants, as an app that never swaps would."""
     manifest = bundle.manifest
     constant = manifest.model_copy(update={"slots": ()})
-    program = load_program(bundle.path / manifest.bench.baked, constant, threads)
-    return Session(bundle, program, {})
+    with _as_bundle_errors(bundle):
+        program = load_program(bundle.path / manifest.bench.baked, constant, threads)
+        return Session(bundle, program, {})
+
+
+@contextmanager
+def _as_bundle_errors(bundle: Bundle) -> Iterator[None]:
+    """A program that its runtime cannot load, or run, is a bad bundle, however the runtime says so."""
+    try:
+        yield
+    except BundleError:
+        raise
+    except Exception as error:  # each runtime has its own
+        said = " ".join(str(error).split())[:300] or "no reason given"
+        raise BundleError(
+            f"{bundle.path}: its program does not run on {bundle.manifest.target}: {type(error).__name__}: {said}"
+        ) from error

@@ -47,6 +47,7 @@ def verify_bundle(bundle: Bundle) -> Verification:
         IntegrityError: unless all outputs agree with eager PyTorch's and each swap changes them by far more than the
             tolerance.
     """
+    _ = bundle.policy  # nobody runs it here, and a damaged one is a BundleError
     golden, stored, trial = bundle.golden, StoredSwaps.of(bundle), _Trial(bundle)
     for inputs, expected in zip(golden.inputs, golden.default, strict=True):
         trial.compare(inputs, expected)

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 import safetensors.torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from mnet.export.format.errors import BundleError, IntegrityError, Reason, Refused
@@ -97,8 +98,11 @@ class Bundle:
         )
 
     def tensors(self, name: str) -> dict[str, Tensor]:
-        """The tensors of a safetensors file of the bundle."""
-        return safetensors.torch.load((self.path / name).read_bytes())
+        """The tensors of a safetensors file of the bundle; BundleError where it is none."""
+        try:
+            return safetensors.torch.load((self.path / name).read_bytes())
+        except (SafetensorError, ValueError, KeyError, OverflowError) as error:
+            raise BundleError(f"{self.path / name} is no safetensors file: {error}") from None
 
     def _weights(self, name: str) -> dict[str, Tensor]:
         try:
