@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 _SYNCING_THREADS = 16
@@ -61,9 +62,14 @@ def _sync(descriptors: list[int]) -> None:
     if len(descriptors) == 1:
         os.fsync(descriptors[0])
         return
-    with ThreadPoolExecutor(_SYNCING_THREADS) as pool:
-        for _ in pool.map(os.fsync, descriptors):
-            pass
+    for _ in _syncing().map(os.fsync, descriptors):
+        pass
+
+
+@cache
+def _syncing() -> ThreadPoolExecutor:
+    """Kept: to start its threads for each batch costs more than what they wait for."""
+    return ThreadPoolExecutor(_SYNCING_THREADS, "fsync")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,7 +35,8 @@ class ObjectStore:
         except ImportError as error:
             raise UserError(f"{url}: {error}; pip install 'mnet-mobile[s3]'") from error
         except Exception as error:  # each store has its own
-            raise UserError(f"cannot keep files at {url}: {type(error).__name__}: {error}") from error
+            shown = re.sub("//[^/]*@", "//", url)  # without a password
+            raise UserError(f"cannot keep files at {shown}: {type(error).__name__}: {error}") from error
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Write files; they survive a power loss once this returns, and each is replaced in one step."""

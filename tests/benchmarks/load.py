@@ -120,12 +120,12 @@ async def _timed_uploads(
 
 async def _push(fleet: LightFleet, key: str) -> tuple[list[float], list[float]]:
     """Push to all; seconds from the operator's call to each phone's release and pack."""
-    start = time.perf_counter()
+    start, before = time.perf_counter(), [max(phone.fetched) for phone in fleet.phones]
     async with asyncio.timeout(PHASE_LIMIT_S), fleet.connection() as connection:
         status, answer = await connection.call("POST", "/v1/push", key, {}, limit_s=PHASE_LIMIT_S)
         assert status == 202, answer
-        versions = json.loads(answer)["versions"]
-        times = await asyncio.gather(*(phone.reached(versions[phone.device]) for phone in fleet.phones))
+        awaited = [phone.reached(version + 1) for phone, version in zip(fleet.phones, before, strict=True)]
+        times = await asyncio.gather(*awaited)
     return [announced - start for announced, _ in times], [fetched - start for _, fetched in times]
 
 

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -12,6 +12,8 @@ from mnet.export.format.packs import pack_digest
 from mnet.toolchain.contract.keys import load_public_keys
 from mnet.toolchain.contract.release import Release, verify_release
 from mnet.toolchain.fleet.processes import ServerProcess
+
+T = TypeVar("T")
 
 
 class Caller:
@@ -106,6 +108,15 @@ def upload_under(
         assert len(versions) == count
         assert versions == sorted(set(versions))
     return answered
+
+
+def eventually(look: Callable[[], T], good: Callable[[T], bool], within_s: float = 30.0) -> T:
+    """What `look` finds once that is `good`."""
+    end = time.monotonic() + within_s
+    while not good(found := look()):
+        assert time.monotonic() < end, f"after {within_s} s it is {found}"
+        time.sleep(0.05)
+    return found
 
 
 def catch_up(device: Device, bundle: str, version: int) -> None:

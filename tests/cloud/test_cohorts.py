@@ -6,12 +6,14 @@ import pytest
 
 from mnet.export.format.errors import Reason
 from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.fleet import look
 from mnet.toolchain.cloud.ledger import Issued, Ledger, Wanted
 from mnet.toolchain.cloud.pack_store import SHARED
 from mnet.toolchain.cloud.registry import Registry
-from mnet.toolchain.cloud.rollouts import Rollouts
+from mnet.toolchain.cloud.rollouts import Reach, Rollouts
 from mnet.toolchain.cloud.scope import SharedPack
 from mnet.toolchain.contract.release import Release
+from tests.cloud.driven import fetched, rolled_back, started
 
 NOW = 1_700_000_000
 EVER = float("inf")
@@ -59,7 +61,7 @@ def weights(wanted: Wanted) -> str:
 def publish(ledger: Ledger, devices: Sequence[str]) -> dict[tuple[str, str], tuple[int, str]]:
     """Release what these devices wait for; version and weights by device and bundle."""
     wanted = ledger.wanted(devices)
-    ledger.add_releases(
+    added = ledger.add_releases(
         [
             Issued(
                 Release(each.device, each.bundle, each.version, weights(each), 1, NOW, NOW + 60),
@@ -70,11 +72,12 @@ def publish(ledger: Ledger, devices: Sequence[str]) -> dict[tuple[str, str], tup
             for each in wanted
         ]
     )
+    fetched(ledger, added.published)
     return {(each.device, each.bundle): (each.version, weights(each)) for each in wanted}
 
 
 def test_a_pack_reaches_all_that_run_its_bundle_as_one_version(ledger: Ledger, rollouts: Rollouts) -> None:
-    stage = rollouts.start(None, 100, 0, pack=PACK)
+    stage = started(rollouts, None, 100, 0, pack=PACK)
     assert stage.versions == {"a": 4, "b": 4, "d": 4}, "one version above that of every device"
     assert sorted(ledger.unreleased(["bundle"], EVER)) == ["a", "b", "d"]
     assert publish(ledger, [*"abcd"]) == {
@@ -94,7 +97,7 @@ def test_a_pack_reaches_all_that_run_its_bundle_as_one_version(ledger: Ledger, r
 
 
 def test_a_device_that_uploads_later_gets_its_own_weights(ledger: Ledger, rollouts: Rollouts) -> None:
-    rollouts.start(None, 100, 0, pack=PACK)
+    started(rollouts, None, 100, 0, pack=PACK)
     publish(ledger, [*"abd"])
     assert ledger.add_context("b", [2]) == 5
     assert publish(ledger, ["b"]) == {("b", "bundle"): (5, "b-5")}
@@ -104,7 +107,7 @@ def test_a_device_that_uploads_later_gets_its_own_weights(ledger: Ledger, rollou
 def test_a_cohort_gets_its_own_pack_and_so_does_who_joins_it(
     registry: Registry, ledger: Ledger, rollouts: Rollouts
 ) -> None:
-    first = rollouts.start(None, 100, 0, cohort="de", pack=PACK)
+    first = started(rollouts, None, 100, 0, cohort="de", pack=PACK)
     assert first.versions == {"a": 4}
     publish(ledger, ["a"])
     registry.join("de", ["b"])
@@ -114,7 +117,7 @@ def test_a_cohort_gets_its_own_pack_and_so_does_who_joins_it(
     assert publish(ledger, ["b"]) == {("b", "bundle"): (4, "pushed")}
     assert rollouts.reach(["a", "b", "d"]) == {}
     registry.enrol("new", "hash", "bundle", cohort="de")
-    rollouts.start(["d"], 100, 0, pack=SharedPack("newer", "bundle"))
+    started(rollouts, ["d"], 100, 0, pack=SharedPack("newer", "bundle"))
     assert rollouts.reach(["new"]) == {"new": 4}, "a list is of those on it alone"
     with pytest.raises(LookupError, match="there is no device nobody"):
         registry.join("fr", ["d", "nobody"])
@@ -124,11 +127,11 @@ def test_a_cohort_gets_its_own_pack_and_so_does_who_joins_it(
 def test_the_newest_pack_counts_and_a_stopped_one_does_not(
     registry: Registry, ledger: Ledger, rollouts: Rollouts
 ) -> None:
-    old = rollouts.start(None, 100, 0, pack=PACK)
-    new = rollouts.start(None, 100, 0, pack=SharedPack("newer", "bundle"))
+    old = started(rollouts, None, 100, 0, pack=PACK)
+    new = started(rollouts, None, 100, 0, pack=SharedPack("newer", "bundle"))
     assert new.versions == {"a": 5, "b": 5, "d": 5}
     assert publish(ledger, ["a"]) == {("a", "bundle"): (5, "newer")}
-    rollouts.roll_back(new.rollout)
+    rolled_back(rollouts, new.rollout)
     assert publish(ledger, ["a"]) == {("a", "bundle"): (6, "a-3")}, (
         "what it had before, for what was between never was"
     )
@@ -136,19 +139,41 @@ def test_the_newest_pack_counts_and_a_stopped_one_does_not(
     assert rollouts.reach(["late"]) == {"late": 4}
     assert publish(ledger, ["late"]) == {("late", "bundle"): (4, "pushed")}
     assert ledger.named([(SHARED, "pushed"), (SHARED, "newer")]) == {(SHARED, "pushed"), (SHARED, "newer")}
-    assert rollouts.status(old.rollout)["state"] == "running"
+    assert rollouts.status(old.rollout)["state"] == "done"
+
+
+def test_whom_a_push_would_reach_and_the_fleet_at_a_glance(
+    database: Database, ledger: Ledger, rollouts: Rollouts
+) -> None:
+    assert rollouts.whom(None, cohort=None, bundle="bundle") == Reach(3, {"bundle": 3})
+    assert rollouts.whom(None, cohort="de", bundle="bundle") == Reach(1, {"bundle": 1})
+    assert rollouts.whom(None, cohort=None, bundle=None) == Reach(1, {"bundle": 1}), "who has sent a context"
+    assert rollouts.whom(["a"], cohort=None, bundle=None) == Reach(1, {"bundle": 1})
+    with pytest.raises(LookupError, match="no context was ever uploaded by c"):
+        rollouts.whom(["a", "c"], cohort=None, bundle=None)
+    stage = started(rollouts, None, 100, 0, pack=PACK)
+    publish(ledger, ["a", "b"])
+    rollouts.report("a", "bundle", 4, "taken")
+    view = look(database, rollouts)
+    assert (view.devices, view.waiting, view.failing, view.contexts, view.uploads) == (4, 1, 0, 1, 1)
+    assert sorted((each["version"], each["devices"], each["outcome"]) for each in view.versions) == [
+        (4, 1, "not reported"),
+        (4, 1, "taken"),
+    ]
+    assert view.stale == 1, "long ago by its release, and not taken"
+    assert [each["id"] for each in view.rollouts] == [stage.rollout]
 
 
 def test_only_devices_that_run_the_bundle_can_be_listed(rollouts: Rollouts) -> None:
     with pytest.raises(LookupError, match="the pack's bundle is not run by c, nobody"):
-        rollouts.start(["a", "c", "nobody"], 100, 0, pack=PACK)
+        started(rollouts, ["a", "c", "nobody"], 100, 0, pack=PACK)
 
 
 def test_a_bad_pack_stops_by_itself(registry: Registry, ledger: Ledger, rollouts: Rollouts) -> None:
     devices = [f"n{n:02}" for n in range(40)]
     for device in devices:
         registry.enrol(device, "hash", "bundle")
-    stage = rollouts.start(None, 50, 0.01, pack=PACK)
+    stage = started(rollouts, None, 50, 0.01, pack=PACK)
     reached = sorted(publish(ledger, list(stage.versions)))
     stopped = [
         rollouts.report(device, bundle, 4, Reason.SELF_TEST_FAILED)
@@ -162,6 +187,6 @@ def test_a_bad_pack_stops_by_itself(registry: Registry, ledger: Ledger, rollouts
 
 
 def test_a_waiting_push_outlives_the_context_that_is_forgotten(ledger: Ledger, rollouts: Rollouts) -> None:
-    rollouts.start(None, 100, 0, pack=PACK)
+    started(rollouts, None, 100, 0, pack=PACK)
     ledger.forget(contexts_before=NOW * 2, releases_before=0)
     assert publish(ledger, ["a"]) == {("a", "bundle"): (4, "pushed")}

@@ -12,9 +12,11 @@ from alembic.migration import MigrationContext
 from mnet.toolchain.cloud.database import Database, _log_ahead
 from mnet.toolchain.cloud.ledger import Ledger
 from mnet.toolchain.cloud.registry import Registry
+from mnet.toolchain.cloud.rollouts import Rollouts
 from mnet.toolchain.cloud.tables import Base
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.fleet.postgres import PostgresServer
+from tests.cloud.driven import settled
 
 # What a server before migrations made, with two phones: one up to date, one whose release is still to be made.
 BEFORE_MIGRATIONS = """
@@ -61,6 +63,32 @@ def test_what_was_there_before_migrations_is_carried_over(tmp_path: Path) -> Non
     database.close()
 
 
+def test_roll_outs_of_before_are_as_far_as_they_will_go(database_url: str) -> None:
+    """A push that an older server left half done would else reach phones at the upgrade, unasked."""
+    old = Database(database_url, "0004")
+    with old.writing() as connection:
+        for statement in (
+            "INSERT INTO devices (id, bundle, version, pending, wanted_at, enrolled_at, keys) "
+            "VALUES ('a', 'bundle', 3, false, 0, 1, 0), ('b', 'bundle', 1, false, 0, 1, 0)",
+            "INSERT INTO installations (device, bundle) VALUES ('a', 'bundle'), ('b', 'bundle')",
+            "INSERT INTO contexts (device, samples, uploaded_at) VALUES ('a', '[1]', 1), ('b', '[2]', 1)",
+            "INSERT INTO rollouts (percent, stop_above, state, started_at) VALUES (100, 0.01, 'running', 5)",
+            "INSERT INTO releases (device, bundle, version, sha256, rollout, issued_at, expires_at, jws, outcome, "
+            "shared) VALUES ('a', 'bundle', 3, 'x', 1, 6, 7, 'jws', 'taken', false)",
+        ):
+            connection.exec_driver_sql(statement)
+    old.close()
+    database = Database(database_url)
+    rollouts = Rollouts(database)
+    assert rollouts.advance() == []
+    status = rollouts.status(1)
+    assert (status["state"], status["reached"], status["outcomes"]) == ("done", 1, {"taken": 1})
+    assert Ledger(database).release_after("a", "bundle", 0) == "jws"
+    assert Ledger(database).add_context("b", [3]) == 2
+    assert settled(rollouts, rollouts.start(None, 100, 0)).versions == {"a": 4}
+    database.close()
+
+
 def test_what_is_no_database_is_the_users_mistake(tmp_path: Path) -> None:
     path = tmp_path / "mnet.db"
     path.write_bytes(b"not a database, long enough to be looked at" * 100)
@@ -69,10 +97,23 @@ def test_what_is_no_database_is_the_users_mistake(tmp_path: Path) -> None:
         ("postgresql://someone:secret@127.0.0.1:1/mnet", "cannot open the database 127.0.0.1:1/mnet"),
         ("mysql://127.0.0.1/mnet", "SQLite or a PostgreSQL"),
         ("no url", "cannot open the database"),
+        ("postgresql//someone:secret@127.0.0.1/mnet", "not of the form"),
+        (
+            "postgresql://127.0.0.1:1/mnet?user=someone&password=secret",
+            "cannot open the database 127.0.0.1:1/mnet:",
+        ),
     ):
         with pytest.raises(UserError, match=message) as mistake:
             Database(url)
         assert "secret" not in str(mistake.value)
+
+
+def test_a_newer_schema_is_the_users_mistake(database: Database, database_url: str) -> None:
+    with database.writing() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(UserError, match="is of a newer mnet") as mistake:
+        Database(database_url)
+    assert "\n" not in str(mistake.value)
 
 
 def test_a_silent_network_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

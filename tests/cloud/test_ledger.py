@@ -10,6 +10,7 @@ from sqlalchemy import insert, select, update
 from mnet.toolchain.cloud import queries
 from mnet.toolchain.cloud.database import Database
 from mnet.toolchain.cloud.ledger import WAITS_AT_MOST_S, Issued, Ledger
+from mnet.toolchain.cloud.recovery import TRIES
 from mnet.toolchain.cloud.registry import Registry
 from mnet.toolchain.cloud.tables import Context, Device, Installation
 from mnet.toolchain.contract.release import Release
@@ -135,8 +136,21 @@ def test_what_was_accepted_and_not_released_is_found_again(ledger: Ledger) -> No
     wanted = {each.device: each for each in ledger.wanted(["a", "b", "nobody"])}
     assert set(wanted) == {"a", "b"}
     assert (wanted["b"].version, wanted["b"].samples) == (version, [5])
-    ledger.postpone(["b"], 60)
-    assert ledger.unreleased(["bundle"], before=NOW + 10**9) == ["a", "b"]
+    assert ledger.recovery.failed(["b"], 60) == []
+    assert ledger.unreleased(["bundle"], before=time.time() + 59) == ["a"]
+
+
+def test_what_cannot_be_made_is_tried_less_and_less_and_then_no_more(ledger: Ledger) -> None:
+    ledger.add_context("a", [1])
+    for turn in range(TRIES - 1):
+        assert ledger.recovery.failed(["a"], 60) == []
+        late = 60 * 2**turn
+        assert ledger.unreleased(["bundle"], before=time.time() + late - 1) == []
+        assert ledger.unreleased(["bundle"], before=time.time() + late + 1) == ["a"]
+    assert ledger.recovery.failed(["a"], 60) == ["a"]
+    assert ledger.unreleased(["bundle"], EVER) == [], "nobody is kept busy by it for good"
+    ledger.add_context("a", [2])
+    assert ledger.unreleased(["bundle"], EVER) == ["a"]
 
 
 def test_each_bundle_of_a_device_gets_the_version(ledger: Ledger, registry: Registry) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 
-from mnet.toolchain.cloud.long_polls import Key, LongPolls, Published
+from mnet.toolchain.cloud.long_polls import AT_ONCE, Key, LongPolls, Published
 
 A, B = ("a", "bundle"), ("b", "bundle")
 
@@ -48,6 +48,22 @@ def test_a_release_that_the_device_has_ends_no_poll() -> None:
             for _ in range(5):
                 await asyncio.sleep(0)
         assert await asyncio.wait_for(poll, 10) == Published(3, "jws-3")
+
+    asyncio.run(scenario())
+
+
+def test_a_device_holds_few_polls_and_the_oldest_ends_first() -> None:
+    async def scenario() -> None:
+        long_polls, begun = LongPolls(), list[Key]()
+        polls = [asyncio.create_task(_poll(long_polls, A, begun)) for _ in range(AT_ONCE + 2)]
+        while len(begun) < len(polls):
+            await asyncio.sleep(0)
+        done, waiting = await asyncio.wait(polls, timeout=0.2)
+        assert done == set(polls[:2])
+        assert len(waiting) == AT_ONCE
+        long_polls.close()
+        await asyncio.gather(*waiting)
+        assert len(long_polls) == 0
 
     asyncio.run(scenario())
 

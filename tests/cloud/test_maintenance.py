@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from mnet.toolchain.cloud import maintenance as module
 from mnet.toolchain.cloud.app import create_app
 from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.health import Health
 from mnet.toolchain.cloud.ledger import Issued, Ledger
 from mnet.toolchain.cloud.long_polls import LongPolls
 from mnet.toolchain.cloud.maintenance import Maintenance
@@ -26,6 +27,7 @@ from mnet.toolchain.cloud.service import Service
 from mnet.toolchain.cloud.settings import Limits
 from mnet.toolchain.contract.release import Release
 from mnet.toolchain.object_store import StoreAway
+from tests.cloud.driven import fetched, started
 
 
 @pytest.fixture
@@ -42,12 +44,13 @@ def made(database: Database, folder: Path) -> Maintenance:
 
 
 def released(ledger: Ledger, device: str) -> None:
-    ledger.add_releases(
+    added = ledger.add_releases(
         [
             Issued(Release(device, w.bundle, w.version, "0" * 64, 1, 0, 2**40), f"jws-{w.version}", w.rollout)
             for w in ledger.wanted([device])
         ]
     )
+    fetched(ledger, added.published)
 
 
 def test_a_failure_that_nobody_thought_of_ends_nothing(
@@ -86,7 +89,7 @@ def test_a_poll_is_not_woken_for_a_release_that_is_withheld(
             released(ledger, device)
     maintenance = made(database, tmp_path)
     maintenance._seen = ledger.newest_id()
-    rollouts.start(devices, 100, 0.0)
+    started(rollouts, devices, 100, 0.0)
     for device in devices:
         released(ledger, device)
     assert [rollouts.report(device, "bundle", 3, "self_test_failed") for device in devices][-1]
@@ -108,10 +111,14 @@ def app_of(**parts: Any) -> FastAPI:
 
 
 def test_health_says_that_maintenance_has_ended(database: Database, tmp_path: Path) -> None:
-    publisher = SimpleNamespace(last_failed=False, generators={})
-    app = app_of(database=database, publisher=publisher, maintenance=made(database, tmp_path))
-    answer = TestClient(app).get("/v1/healthz")
-    assert (answer.status_code, answer.json()["maintenance"]) == (503, "ended")
+    publisher = SimpleNamespace(last_failed=False, alive=True, generators={})
+    health = Health(database, PackStore(str(tmp_path / "packs")))
+    upkeep = {"maintenance": made(database, tmp_path), "reconciler": SimpleNamespace(alive=True)}
+    app = app_of(health=health, publisher=publisher, **upkeep)
+    for path in ("/v1/healthz", "/v1/livez"):
+        answer = TestClient(app).get(path)
+        assert (answer.status_code, answer.json()["maintenance"]) == (503, "ended")
+    assert TestClient(app).get("/v1/readyz").status_code == 200, "what it stands on is there"
 
 
 def test_a_store_that_is_away_is_to_be_tried_again() -> None:
@@ -133,9 +140,13 @@ def test_a_reload_amid_an_outage_says_what_is_missing(caplog: pytest.LogCaptureF
     def away(*_args: object, **_kwargs: object) -> None:
         raise StoreAway("no route")
 
-    keyring = SimpleNamespace(signing=SimpleNamespace(kid="kid"), retiring=())
+    keyring = SimpleNamespace(
+        signing=SimpleNamespace(kid="kid"), retiring=(), stated=SimpleNamespace(epoch=0)
+    )
     service: Any = SimpleNamespace(
-        replace=lambda *parts: replaced.append(parts), audit=SimpleNamespace(note=away)
+        replace=lambda *parts: replaced.append(parts),
+        audit=SimpleNamespace(note=away),
+        database=SimpleNamespace(writing=away),
     )
     state: Any = SimpleNamespace(read_keys=lambda: SimpleNamespace(keyring=keyring))
     Reload(service, state, dict).run()

@@ -20,6 +20,7 @@ def test_health_needs_no_key(http: httpx.Client, bundle: Bundle) -> None:
     assert answer.status_code == 200
     assert answer.json() == {
         "database": "ok",
+        "packs": "ok",
         "generation": "ok",
         "maintenance": "ok",
         "bundles": [bundle.id],
@@ -42,8 +43,13 @@ def test_the_api_describes_itself(http: httpx.Client, server: ServerProcess) -> 
         "/v1/packs/{sha256}",
         "/v1/keys",
         "/v1/push",
+        "/v1/reach",
         "/v1/rollouts/{rollout}",
         "/v1/rollouts/{rollout}/rollback",
+        "/v1/rollouts/{rollout}/stop",
+        "/v1/fleet",
+        "/v1/livez",
+        "/v1/readyz",
         "/v1/audit",
         "/v1/healthz",
         "/metrics",
@@ -89,6 +95,19 @@ def test_packs_that_no_device_can_ask_for_are_deleted(
         assert device.upload([200 + version, 11]) == version
         digests.append(device.release(bundle.id, after=version - 1).sha256)
     assert [device.get(f"/packs/{digest}").status_code for digest in digests] == [404, 404, 200, 200]
+
+
+def test_a_lost_pack_is_made_again_as_a_new_version(
+    device: Device, bundle: Bundle, server: ServerProcess
+) -> None:
+    """Lost with its disk, as after a restore: 404 once, then the weights of the same context."""
+    version = device.upload([5, 6, 7])
+    lost = device.release(bundle.id)
+    (server.enrolment_key.parent.parent / "packs" / f"{device.id}-{lost.sha256}.safetensors").unlink()
+    assert device.get(f"/packs/{lost.sha256}").status_code == 404
+    again = device.release(bundle.id, after=version)
+    assert again.version == version + 1
+    assert pack_digest(device.get(f"/packs/{again.sha256}").content) == again.sha256
 
 
 def test_secrets_and_contexts_stay_out_of_logs_and_files(

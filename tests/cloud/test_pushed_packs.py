@@ -14,7 +14,8 @@ from torch import nn
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.packs import pack_digest
 from mnet.export.modules import export_module, make_pack
-from mnet.toolchain.cloud.operator_client import Operator
+from mnet.toolchain.cloud.operator_client import Operator, Reach
+from mnet.toolchain.cloud.scope import place
 from mnet.toolchain.cloud.signing_keys import read_key
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.fleet.light_phones import LightFleet, Trouble, room_for
@@ -22,6 +23,7 @@ from mnet.toolchain.fleet.processes import ServerProcess
 from mnet.toolchain.phone.client import CloudClient
 from mnet.toolchain.phone.phone import Phone
 from mnet.toolchain.phone.updater import Updater
+from tests.cloud.callers import eventually
 from tests.mnet_command import Mnet
 
 
@@ -94,11 +96,13 @@ def test_a_cohort_of_phones_fetches_one_stored_pack_and_a_real_phone_runs_it(
             with pytest.raises(Trouble, match="409"):
                 await phones.upload(phones.phones[0])
             start = time.perf_counter()
-            pushed = await asyncio.to_thread(operator.push, cohort="de", pack=pack)
-            assert len(pushed.versions) == count
+            assert operator.whom(cohort="de", bundle=bundle.id) == Reach(count, {bundle.id: count})
+            rollout = await asyncio.to_thread(operator.push, cohort="de", pack=pack)
             await asyncio.gather(*(phone.reached(1) for phone in phones.phones))
             print(f"{count} phones: all fetched {time.perf_counter() - start:.1f} s after the push")
             assert not phones.errors
+            done = eventually(lambda: operator.status(rollout), lambda found: found["state"] == "done")
+            assert (done["reached"], done["waiting"], done["released"]) == (count, 0, count)
 
     asyncio.run(follow())
     assert [path.name for path in stored(served)] == [f"shared-{pack_digest(pack)}.safetensors"]
@@ -118,16 +122,20 @@ def test_a_bad_pack_stops_by_itself(
 
     async def follow() -> None:
         async with fleet(served, bundle, count, "fr") as phones, asyncio.timeout(300):
-            pushed = await asyncio.to_thread(operator.push, cohort="fr", percent=20, pack=bad)
-            (version,) = set(pushed.versions.values())
-            reached = [phone for phone in phones.phones if phone.device in pushed.versions]
+            rollout = await asyncio.to_thread(operator.push, cohort="fr", percent=20, pack=bad)
+            reached = [phone for phone in phones.phones if place(rollout, phone.device) < 20]
+            done = await asyncio.to_thread(
+                eventually, lambda: operator.status(rollout), lambda found: found["state"] == "done"
+            )
+            assert done["released"] == len(reached)
+            version = operator.releases(reached[0].device)[0]["version"]
             assert 3 <= len(reached) < count / 2
             await asyncio.gather(*(phone.reached(version) for phone in reached))
             await phones.report_all(version, "self_test_failed")
-            status = await asyncio.to_thread(operator.status, pushed.rollout)
+            status = await asyncio.to_thread(operator.status, rollout)
             assert (status["state"], status["outcomes"]) == ("stopped", {"self_test_failed": len(reached)})
             with pytest.raises(UserError, match="stopped"):
-                await asyncio.to_thread(operator.extend, pushed.rollout, 100)
+                await asyncio.to_thread(operator.extend, rollout, 100)
             assert sum(bool(phone.fetched) for phone in phones.phones) == len(reached)
 
     asyncio.run(follow())
@@ -151,8 +159,16 @@ def test_the_command_tests_a_pack_before_it_pushes_it(
     ids = tmp_path / "ids.txt"
     ids.write_text(f"{device}\n")
     given = ["--pack", tmp_path / "good.pack", "--bundle", bundle.path, "--devices", ids]
-    code, stdout, _ = mnet("push", *given, *server, "--json")
-    assert (code, device in stdout) == (0, True)
+    code, _, stderr = mnet("push", *given, *server)
+    assert (code, "1 phones, 1 bundles." in stderr, "give --yes" in stderr) == (2, True, True), (
+        "nobody to ask"
+    )
+    code, stdout, _ = mnet("push", *given, *server, "--dry-run", "--percent", 5)
+    assert (code, stdout) == (0, "5 % of 1 phones, 1 bundles.\n")
+    with Operator(served.url, read_key(served.operator_key)) as operator:
+        assert operator.releases(device) == []
+    code, stdout, _ = mnet("push", *given, *server, "--json", "--yes")
+    assert (code, '"rollout"' in stdout, device in stdout) == (0, True, False)
     code, stdout, _ = mnet("cohort", "it", "--devices", ids, *server, "--json")
     assert (code, '"it": 1' in stdout) == (0, True)
     for arguments, said in (

@@ -1,6 +1,7 @@
 """Roll-outs: in stages, stopped by the phones that they harm, and taken back."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -15,6 +16,7 @@ from mnet.toolchain.cloud.rollouts import Conflict, Rollouts
 from mnet.toolchain.cloud.tables import Device
 from mnet.toolchain.cloud.wilson import share_at_least
 from mnet.toolchain.contract.release import Release
+from tests.cloud.driven import extended, fetched, rolled_back, started
 
 NOW = 1_700_000_000
 DEVICES = [f"d{n:02}" for n in range(40)]
@@ -52,7 +54,9 @@ def made(wanted: Sequence[Wanted]) -> list[Issued]:
 
 def publish(ledger: Ledger, devices: Sequence[str]) -> list[str]:
     """Release what these devices wait for, as the publisher does; returns who got something."""
-    return [each.release.device for each in ledger.add_releases(made(ledger.wanted(devices))).published]
+    published = ledger.add_releases(made(ledger.wanted(devices))).published
+    fetched(ledger, published)
+    return [each.release.device for each in published]
 
 
 def newest(ledger: Ledger, device: str) -> str | None:
@@ -61,30 +65,30 @@ def newest(ledger: Ledger, device: str) -> str | None:
 
 def test_a_push_renews_those_with_a_context_or_nobody(database: Database, rollouts: Rollouts) -> None:
     Registry(database).enrol("new", "hash", "bundle")
-    assert rollouts.start(["d00"], 100, 0).versions == {"d00": 2}
-    assert "new" not in rollouts.start(None, 100, 0).versions
+    assert started(rollouts, ["d00"], 100, 0).versions == {"d00": 2}
+    assert "new" not in started(rollouts, None, 100, 0).versions
     with pytest.raises(LookupError, match="new, nobody"):
-        rollouts.start(["d00", "new", "nobody"], 100, 0)
-    assert rollouts.start(["d00"], 100, 0).versions == {"d00": 4}
+        started(rollouts, ["d00", "new", "nobody"], 100, 0)
+    assert started(rollouts, ["d00"], 100, 0).versions == {"d00": 4}
 
 
 def test_stages_reach_everyone_once(rollouts: Rollouts) -> None:
-    first = rollouts.start(None, 25, 0)
-    second = rollouts.extend(first.rollout, 50)
-    again = rollouts.extend(first.rollout, 50)
-    last = rollouts.extend(first.rollout, 100)
+    first = started(rollouts, None, 25, 0)
+    second = extended(rollouts, first.rollout, 50)
+    again = extended(rollouts, first.rollout, 50)
+    last = extended(rollouts, first.rollout, 100)
     assert 0 < len(first.versions) < len(first.versions) + len(second.versions) < len(DEVICES)
     assert again.versions == {}
     reached = [*first.versions, *second.versions, *last.versions]
     assert sorted(reached) == DEVICES
-    other = rollouts.start(None, 25, 0)
+    other = started(rollouts, None, 25, 0)
     assert other.versions.keys() != first.versions.keys(), "it is not always the same phones that go first"
     with pytest.raises(LookupError):
-        rollouts.extend(999, 50)
+        extended(rollouts, 999, 50)
 
 
 def test_failed_self_tests_stop_it(database: Database, ledger: Ledger, rollouts: Rollouts) -> None:
-    stage = rollouts.start(DEVICES[:20], 100, 0.1)
+    stage = started(rollouts, DEVICES[:20], 100, 0.1)
     reached = publish(ledger, DEVICES[:10])
 
     def report(device: str, outcome: str) -> int | None:
@@ -102,6 +106,8 @@ def test_failed_self_tests_stop_it(database: Database, ledger: Ledger, rollouts:
         "stop_above": 0.1,
         "state": "stopped",
         "started_at": 0,
+        "reached": 20,
+        "waiting": 0,
         "released": 10,
         "outcomes": {"taken": 1, "wrong_hash": 1, "self_test_failed": 3, "not reported": 5},
     }
@@ -110,7 +116,7 @@ def test_failed_self_tests_stop_it(database: Database, ledger: Ledger, rollouts:
     assert ledger.unreleased(["bundle"], float("inf")) == []
     assert newest(ledger, reached[5]) == f"{reached[5]} v1"
     with pytest.raises(Conflict, match="stopped"):
-        rollouts.extend(stage.rollout, 100)
+        extended(rollouts, stage.rollout, 100)
     # A phone that uploads continues with a version of its own.
     version = ledger.add_context(DEVICES[15], [2])
     assert publish(ledger, DEVICES) == [DEVICES[15]]
@@ -122,20 +128,20 @@ def test_a_roll_back_brings_back_what_was_there(
     database: Database, ledger: Ledger, rollouts: Rollouts
 ) -> None:
     chosen = DEVICES[:4]
-    stage = rollouts.start(chosen, 100, 0)
+    stage = started(rollouts, chosen, 100, 0)
     publish(ledger, chosen[:3])  # the fourth waits still
     ledger.add_context(chosen[2], [7])  # and the third has weights of its own since
     publish(ledger, [chosen[2]])
-    back = rollouts.roll_back(stage.rollout)
+    back = rolled_back(rollouts, stage.rollout)
     assert back.versions == {chosen[0]: 3, chosen[1]: 3}
     wanted = {each.device: (each.version, each.restores, each.sha256) for each in ledger.wanted(DEVICES)}
     assert wanted == {device: (3, 1, f"{device}-1") for device in chosen[:2]}
     publish(ledger, chosen)
     assert newest(ledger, chosen[0]) == f"{chosen[0]} v3"
-    assert rollouts.roll_back(stage.rollout).versions == {}, "a second one does no harm"
+    assert rolled_back(rollouts, stage.rollout).versions == {}, "a second one does no harm"
     assert rollouts.status(stage.rollout)["state"] == "rolled back"
     with pytest.raises(LookupError):
-        rollouts.roll_back(999)
+        rolled_back(rollouts, 999)
 
 
 def test_before_the_first_weights_of_a_phone_are_its_defaults(
@@ -145,9 +151,9 @@ def test_before_the_first_weights_of_a_phone_are_its_defaults(
     ledger.add_context("new", [1])
     with database.writing() as connection:  # as if its release had never been made
         connection.execute(update(Device).where(Device.id == "new").values(pending=False))
-    stage = rollouts.start(["new"], 100, 0)
+    stage = started(rollouts, ["new"], 100, 0)
     publish(ledger, ["new"])
-    assert rollouts.roll_back(stage.rollout).versions == {"new": 3}
+    assert rolled_back(rollouts, stage.rollout).versions == {"new": 3}
     (wanted,) = ledger.wanted(["new"])
     assert (wanted.restores, wanted.sha256) == (0, None)
 
@@ -156,10 +162,10 @@ def test_what_an_upload_is_owed_outlives_a_push_that_is_stopped_or_taken_back(
     ledger: Ledger, rollouts: Rollouts
 ) -> None:
     uploaded = ledger.add_context("d00", [2])
-    stage = rollouts.start(DEVICES[:4], 100, 0)
-    assert stage.versions == dict.fromkeys(DEVICES[:4], 2)
+    stage = started(rollouts, DEVICES[:4], 100, 0)
+    assert stage.versions == dict.fromkeys(DEVICES[1:4], 2), "the first is owed something already"
     assert uploaded == 2
-    back = rollouts.roll_back(stage.rollout)
+    back = rolled_back(rollouts, stage.rollout)
     assert back.versions == {}
     assert publish(ledger, DEVICES) == ["d00"]
     (release, _) = ledger.history("d00")
@@ -169,26 +175,26 @@ def test_what_an_upload_is_owed_outlives_a_push_that_is_stopped_or_taken_back(
 def test_a_push_leaves_a_roll_back_and_an_installation_that_wait(
     database: Database, ledger: Ledger, rollouts: Rollouts
 ) -> None:
-    first = rollouts.start(["d00"], 100, 0)
+    first = started(rollouts, ["d00"], 100, 0)
     publish(ledger, ["d00"])
-    assert rollouts.roll_back(first.rollout).versions == {"d00": 3}
+    assert rolled_back(rollouts, first.rollout).versions == {"d00": 3}
     Registry(database).install("d01", ["bundle", "other"])
-    second = rollouts.start(["d00", "d01"], 100, 0)
-    assert second.versions == {"d00": 3, "d01": 1}
-    rollouts.roll_back(second.rollout)
+    second = started(rollouts, ["d00", "d01"], 100, 0)
+    assert second.versions == {}
+    rolled_back(rollouts, second.rollout)
     wanted = {(each.device, each.bundle, each.restores, each.sha256) for each in ledger.wanted(DEVICES)}
     assert wanted == {("d00", "bundle", 1, "d00-1"), ("d01", "other", None, None)}
 
 
 def test_weights_of_a_roll_out_that_is_over_never_come_back(ledger: Ledger, rollouts: Rollouts) -> None:
-    first = rollouts.start(["d00", "d01", "d02"], 100, 0)
+    first = started(rollouts, ["d00", "d01", "d02"], 100, 0)
     publish(ledger, DEVICES)
     for device in ("d00", "d01", "d02"):
         stopped = rollouts.report(device, "bundle", 2, Reason.SELF_TEST_FAILED)
     assert stopped == first.rollout
-    second = rollouts.start(["d00"], 100, 0)
+    second = started(rollouts, ["d00"], 100, 0)
     assert ledger.add_releases(made(ledger.wanted(["d00"]))).useless == [], "the good ones are kept"
-    assert rollouts.roll_back(second.rollout).versions == {"d00": 4}
+    assert rolled_back(rollouts, second.rollout).versions == {"d00": 4}
     (wanted,) = ledger.wanted(["d00"])
     assert (wanted.restores, wanted.sha256, wanted.rollout) == (1, "d00-1", None)
     publish(ledger, ["d00"])
@@ -196,14 +202,14 @@ def test_weights_of_a_roll_out_that_is_over_never_come_back(ledger: Ledger, roll
 
 
 def test_what_comes_back_is_of_the_roll_out_that_it_came_with(ledger: Ledger, rollouts: Rollouts) -> None:
-    first = rollouts.start(["d00"], 100, 0)
+    first = started(rollouts, ["d00"], 100, 0)
     publish(ledger, ["d00"])
-    second = rollouts.start(["d00"], 100, 0)
+    second = started(rollouts, ["d00"], 100, 0)
     publish(ledger, ["d00"])
-    rollouts.roll_back(second.rollout)
+    rolled_back(rollouts, second.rollout)
     (under_way,) = ledger.wanted(["d00"])
     assert (under_way.sha256, under_way.rollout) == ("d00-2", first.rollout)
-    rollouts.roll_back(first.rollout)  # while that is still on its way
+    rolled_back(rollouts, first.rollout)  # while that is still on its way
     assert ledger.add_releases(made([under_way])).published == []
     (wanted,) = ledger.wanted(["d00"])
     assert (wanted.version, wanted.rollout, wanted.sha256) == (4, None, None), "version 1 is deleted by now"
@@ -213,7 +219,7 @@ def test_what_comes_back_is_of_the_roll_out_that_it_came_with(ledger: Ledger, ro
 def test_a_batch_under_way_is_not_published_once_its_roll_out_is_over(
     ledger: Ledger, rollouts: Rollouts, end: str
 ) -> None:
-    stage = rollouts.start(DEVICES[:6], 100, 0)
+    stage = started(rollouts, DEVICES[:6], 100, 0)
     publish(ledger, DEVICES[:3])
     under_way = made(ledger.wanted(DEVICES))
     assert len(under_way) == 3
@@ -221,7 +227,7 @@ def test_a_batch_under_way_is_not_published_once_its_roll_out_is_over(
         for device in DEVICES[:3]:
             rollouts.report(device, "bundle", 2, Reason.SELF_TEST_FAILED)
     else:
-        rollouts.roll_back(stage.rollout)
+        rolled_back(rollouts, stage.rollout)
     assert rollouts.status(stage.rollout)["state"] == end
     ledger.add_context("d05", [5])
     publish(ledger, ["d05"])
@@ -234,7 +240,7 @@ def test_a_batch_under_way_is_not_published_once_its_roll_out_is_over(
 def test_phones_that_reported_are_what_refusals_are_counted_against(
     ledger: Ledger, rollouts: Rollouts
 ) -> None:
-    stage = rollouts.start(None, 100, 0.5)
+    stage = started(rollouts, None, 100, 0.5)
     publish(ledger, DEVICES)
     outcomes = ["taken" if n % 4 == 0 else Reason.SELF_TEST_FAILED for n in range(20)]
     reports = [
@@ -245,26 +251,52 @@ def test_phones_that_reported_are_what_refusals_are_counted_against(
     assert share_at_least(3, 1000) < 0.01 < share_at_least(20, 1000)
 
 
+def test_strangers_neither_stop_a_push_nor_hide_a_bad_one(
+    database: Database, ledger: Ledger, rollouts: Rollouts
+) -> None:
+    """Whoever unpacks the app may enrol, and report what it likes."""
+    registry = Registry(database)
+    stage = started(rollouts, None, 100, 0.01)
+    published = ledger.add_releases(made(ledger.wanted(DEVICES))).published
+    for device in DEVICES[:20]:
+        assert rollouts.report(device, "bundle", 2, Reason.SELF_TEST_FAILED) is None, "it fetched nothing"
+    strangers = [f"s{n:02}" for n in range(5)]
+    for device in strangers:
+        registry.enrol(device, "hash", "bundle")
+        ledger.add_context(device, [1])
+    publish(ledger, strangers)
+    late = started(rollouts, strangers, 100, 0.01)
+    with database.writing() as connection:  # as if they had come after it
+        connection.execute(update(Device).where(Device.id.in_(strangers)).values(enrolled_at=2 * time.time()))
+    publish(ledger, strangers)
+    for device in strangers:
+        assert rollouts.report(device, "bundle", 2, Reason.SELF_TEST_FAILED) is None
+    assert rollouts.status(late.rollout)["state"] == "done"
+    fetched(ledger, published)
+    stopped = [rollouts.report(device, "bundle", 2, Reason.SELF_TEST_FAILED) for device in DEVICES[:3]]
+    assert stage.rollout in stopped
+
+
 def test_a_push_asks_for_some_devices_at_a_time(
     ledger: Ledger, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mnet.toolchain.cloud.scope.AT_ONCE", 7)
     monkeypatch.setattr("mnet.toolchain.cloud.ledger._AT_ONCE", 7)
-    stage = rollouts.start(None, 100, 0)
+    stage = started(rollouts, None, 100, 0)
     assert stage.versions == dict.fromkeys(DEVICES, 2)
     publish(ledger, DEVICES)
-    assert rollouts.roll_back(stage.rollout).versions == dict.fromkeys(DEVICES, 3)
+    assert rolled_back(rollouts, stage.rollout).versions == dict.fromkeys(DEVICES, 3)
     publish(ledger, DEVICES)
     ledger.forget(contexts_before=float("inf"), releases_before=0)
     with pytest.raises(LookupError, match="no context"):
-        rollouts.start(["d00"], 100, 0)
+        started(rollouts, ["d00"], 100, 0)
 
 
 def test_a_report_and_an_erasure_never_wait_in_a_circle(
     database: Database, ledger: Ledger, rollouts: Rollouts
 ) -> None:
     registry, failures = Registry(database), list[BaseException]()
-    stage = rollouts.start(None, 100, 0)
+    stage = started(rollouts, None, 100, 0)
     publish(ledger, DEVICES)
 
     def each(work: Callable[[str], object]) -> None:
@@ -286,4 +318,4 @@ def test_a_report_and_an_erasure_never_wait_in_a_circle(
     for thread in threads:
         thread.join()
     assert failures == []
-    assert rollouts.roll_back(stage.rollout).versions == {}
+    assert rolled_back(rollouts, stage.rollout).versions == {}

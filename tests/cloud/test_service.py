@@ -1,6 +1,7 @@
 """The service as a real process on loopback: what each caller may do, and what it answers to all else."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -55,6 +56,25 @@ def test_nothing_is_answered_without_the_right_key(
     ):
         assert answer.status_code == 401, answer.request.url
         assert set(answer.json()) == {"detail"}
+
+
+@pytest.mark.parametrize("secret", ["", "Authorization: Bearer 0123456789abcdef.wrong\r\n"])
+def test_a_stranger_is_answered_before_it_has_sent_its_body(server: ServerProcess, secret: str) -> None:
+    url = httpx.URL(server.url)
+    with socket.create_connection((url.host, url.port or 0), timeout=30) as stranger:
+        head = f"POST /v1/devices HTTP/1.1\r\nHost: x\r\n{secret}Content-Length: 200000\r\n\r\n"
+        stranger.sendall(head.encode())
+        assert stranger.recv(100).startswith(b"HTTP/1.1 401")
+
+
+def test_what_one_device_may_do_is_bounded(
+    http: httpx.Client, device: Device, bundle: Bundle, operator: Caller
+) -> None:
+    before = operator.get("/audit", limit=1).json()[0]["id"]
+    answers = [device.put(f"/devices/{device.id}/bundles", {"bundles": [bundle.id]}) for _ in range(12)]
+    assert [answer.status_code for answer in answers] == [200] * 10 + [429] * 2
+    mine = [entry for entry in operator.get("/audit").json() if entry["id"] > before]
+    assert not [entry for entry in mine if entry["detail"].get("device") == device.id], "nothing has changed"
 
 
 def test_each_key_opens_its_own_door_only(
@@ -201,7 +221,9 @@ def test_a_push_releases_anew_from_the_last_context(device: Device, bundle: Bund
     version = device.upload(CONTEXT)
     device.release(bundle.id)
     answer = operator.post("/push", {"devices": [device.id]})
-    assert (answer.status_code, answer.json()["versions"]) == (202, {device.id: version + 1})
+    assert answer.status_code == 202
+    assert device.release(bundle.id, after=version).version == version + 1
     assert device.release(bundle.id, after=version).version == version + 1
     assert operator.post("/push", {"devices": [device.id, "nobody"]}).status_code == 404
-    assert operator.post("/push", {}).json()["versions"][device.id] == version + 2
+    assert operator.post("/push", {}).json()["rollout"] > answer.json()["rollout"]
+    assert device.release(bundle.id, after=version + 1).version == version + 2

@@ -45,7 +45,8 @@ NEEDS = re.compile(r" --on (?:native|adb)| --engine ray| --into \S+")
 STAGES = (
     *("configs", "targets", "check", "tune", "export", "verify", "inspect", "evaluate", "staleness", "cost"),
     *("policies", "bench", "report", "keys create", "keys list", "generate", "publish", "push", "history"),
-    *("rollback", "forget", "keys rotate", "keys retire", "keys root", "keys pin"),
+    *("fleet", "backup", "restore"),
+    *("rollback", "forget", "keys rotate", "keys retire", "keys root", "keys pin", "keys issuer"),
 )
 
 
@@ -127,6 +128,7 @@ def test_every_line(mnet: Mnet, folder: Path, tiny_bundle: Path) -> None:
                 line = line.replace("--server URL", f"--server {server.url}")
                 line = re.sub(r"forget \w+", f"forget {device}", line)
             line += " --swaps 5" * line.startswith("bench") + " --target none" * line.startswith("check")
+            line += " --yes" * line.startswith(("push", "forget"))
             line += " --trials 1" * line.startswith("tune")
             code, out, err = mnet(*shlex.split(line))
             assert code == 0, f"mnet {line}\n{out}\n{err}"

@@ -48,8 +48,8 @@ class Tab:
         for domain in ("Page", "Network", "Runtime", "Log"):
             self._call(f"{domain}.enable")
 
-    def open(self, file: Path, width: int, *, dark: bool = False) -> None:
-        """Show a file at `width` CSS pixels, up to 600 as a phone does."""
+    def open(self, page: Path | str, width: int, *, dark: bool = False) -> None:
+        """Show a file, or a URL, at `width` CSS pixels, up to 600 as a phone does."""
         self.requests.clear()
         self.complaints.clear()
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -61,14 +61,25 @@ class Tab:
             deviceScaleFactor=1,
             mobile=width <= 600,
         )
+        url = page if isinstance(page, str) else page.resolve().as_uri()
         self._loaded = False
-        self._call("Page.navigate", url=file.resolve().as_uri())
+        self._call("Page.navigate", url=url)
+        self._wait()
+
+    def follow(self, expression: str) -> None:
+        """Do what leads to another page, such as a click, and wait until that is there."""
+        self._loaded = False
+        self.evaluate(expression)
+        self._wait()
+
+    def _wait(self) -> None:
         while not self._loaded:
             self._note(self._read())
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression."""
-        return self._call("Runtime.evaluate", expression=expression, returnByValue=True)["result"]["value"]
+        """The value of a JavaScript expression; None for undefined."""
+        found = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
+        return found["result"].get("value")
 
     def screenshot(self, file: Path) -> None:
         """The whole page as PNG."""

@@ -6,14 +6,15 @@ from typing import Annotated
 import typer
 
 from mnet.toolchain.cli._early import check_path, read_ids
+from mnet.toolchain.cli._operator import OperatorKey, Server, connect
 from mnet.toolchain.console import Printer
 
 PANEL = "Operate"
 
 
 def command(
-    server: Annotated[str, typer.Option(help="URL of the server.")],
-    operator_key: Annotated[Path, typer.Option(help="The server's operator key file.")],
+    server: Server,
+    operator_key: OperatorKey,
     name: Annotated[
         str | None, typer.Argument(help="Cohort that devices join. Without one, all are listed.")
     ] = None,
@@ -33,18 +34,16 @@ def command(
 
     from rich.table import Table
 
-    from mnet.toolchain.cloud.operator_client import Operator
-    from mnet.toolchain.cloud.signing_keys import read_key
     from mnet.toolchain.errors import UserError
 
     joining = [*(device or []), *(read_ids(devices) if devices else [])]
     if (name is None) != (not joining):
         raise UserError("give a cohort with --device or --devices, or neither to list all cohorts")
-    with Operator(server, read_key(operator_key)) as operator:
-        versions = operator.join(name, joining) if name else {}
+    with connect(server, operator_key) as operator:
+        reached = operator.join(name, joining) if name else 0
         members = operator.cohorts()
     if as_json:
-        print(json.dumps({"cohorts": members, "versions": versions}))
+        print(json.dumps({"cohorts": members, "reached": reached}))
         return
     table = Table("cohort", "devices")
     for cohort, count in members.items():

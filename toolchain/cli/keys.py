@@ -77,15 +77,18 @@ def retire(
     Example: `mnet keys retire --state server`
     """
     from mnet.toolchain.cloud.database import Database
+    from mnet.toolchain.cloud.facts import trusted_key
     from mnet.toolchain.cloud.registry import Registry
-    from mnet.toolchain.cloud.signing_keys import Stated, retire
+    from mnet.toolchain.cloud.signing_keys import Keyring, retire
     from mnet.toolchain.cloud.state import ServerState
     from mnet.toolchain.errors import UserError
 
     server = ServerState(state)
     opened = Database(database or server.database_url())
     try:
-        behind, known = Registry(opened).behind(Stated.load(server.keys).number)
+        keyring = Keyring.load(server.keys)
+        trusted_key(opened, keyring)
+        behind, known = Registry(opened).behind(keyring.stated.number)
     finally:
         opened.close()
     lost = f"{behind} of {known} phones have not learnt the new key and would refuse all releases"
@@ -116,6 +119,34 @@ def root_(
     if out.exists():
         raise UserError(f"{out} exists: a root key is never replaced")
     typer.echo(f"root      {create_signing_key(out).kid}")
+
+
+@command.command()
+def issuer(
+    state: State,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="File of the new private key (PEM), for the back end of your app alone."
+        ),
+    ],
+) -> None:
+    """Have devices enrol by permission of your app's own back end, which it signs with a new key.
+
+    From then on the enrolment key enrols nobody: a permission is a JWT (ES256) with `jti`, `iat`, `exp`, and maybe
+    `cohort`, for one device each.
+
+    Example: `mnet keys issuer --state server --out backend.pem`
+    """
+    from mnet.toolchain.cloud.signing_keys import add_issuer, create_signing_key
+    from mnet.toolchain.cloud.state import ServerState
+    from mnet.toolchain.errors import UserError
+
+    if out.exists():
+        raise UserError(f"{out} exists: a key is never replaced")
+    key = create_signing_key(out)
+    add_issuer(ServerState(state).keys, key)
+    typer.echo(f"issuer    {key.kid}")
 
 
 @command.command()

@@ -1,10 +1,10 @@
 """`mnet publish`: hand to phones what `mnet generate` made."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mnet.toolchain.cli._state import AsJson, DatabaseUrl, PacksUrl, State
 from mnet.toolchain.console import Bars, Printer
 
 PANEL = "Operate"
@@ -12,16 +12,10 @@ PANEL = "Operate"
 
 def command(
     generated: Annotated[str, typer.Argument(help="The folder or URL that `mnet generate` wrote.")],
-    state: Annotated[Path, typer.Option(help="The state folder of the server.")],
-    database: Annotated[
-        str | None,
-        typer.Option(help="As for `mnet serve`. Default: in the state folder.", envvar="MNET_DATABASE"),
-    ] = None,
-    packs: Annotated[
-        str | None,
-        typer.Option(help="As for `mnet serve`. Default: in the state folder.", envvar="MNET_PACKS"),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    state: State,
+    database: DatabaseUrl = None,
+    packs: PacksUrl = None,
+    as_json: AsJson = False,
 ) -> None:
     """Publish what `mnet generate` wrote, while a server runs. Safe to rerun after an interruption.
 

@@ -6,14 +6,17 @@ from typing import Annotated
 import typer
 
 from mnet.toolchain.cli._early import check_path, read_ids
+from mnet.toolchain.cli._operator import Yes, confirm, connect
 from mnet.toolchain.console import Printer
 
 PANEL = "Operate"
 
 
 def command(
-    server: Annotated[str | None, typer.Option(help="URL of the server.")] = None,
-    operator_key: Annotated[Path | None, typer.Option(help="The server's operator key file.")] = None,
+    server: Annotated[str | None, typer.Option(help="URL of the server.", envvar="MNET_SERVER")] = None,
+    operator_key: Annotated[
+        Path | None, typer.Option(help="The server's operator key file.", envvar="MNET_OPERATOR_KEY")
+    ] = None,
     device: Annotated[
         list[str] | None, typer.Option(help="Device id; repeatable. Default: every device.")
     ] = None,
@@ -43,9 +46,13 @@ def command(
             help="Send this bundle folder or pack to the Android demo on the attached phone instead."
         ),
     ] = None,
+    yes: Yes = False,
+    dry_run: Annotated[bool, typer.Option(help="Say whom it would reach, and push nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Release new weights for all phones, some, or a percentage: a pack, or generated ones; or send a file over adb.
+
+    It says whom it reaches and asks; the server then brings the phones there, also after the command has ended.
 
     Examples: `mnet push --server URL --operator-key server/keys/operator.key --percent 5`
 
@@ -54,14 +61,9 @@ def command(
     check_path(pack)
     check_path(devices)
 
-    import dataclasses
     import json
 
-    from rich.table import Table
-
     from mnet.toolchain.attached.android_app import push_over_adb
-    from mnet.toolchain.cloud.operator_client import Operator
-    from mnet.toolchain.cloud.signing_keys import read_key
     from mnet.toolchain.errors import UserError
 
     if adb is not None:
@@ -80,22 +82,34 @@ def command(
         )
     chosen = [*(device or []), *(read_ids(devices) if devices else [])] or None
     content = _tested(pack, bundle) if pack and bundle else None
-    with Operator(server, read_key(operator_key)) as operator:
+    with connect(server, operator_key) as operator:
         if rollout is None:
-            pushed = operator.push(chosen, percent, stop_above / 100, cohort=cohort, pack=content)
+            reach = operator.whom(chosen, cohort=cohort, bundle=content and content[1])
+            what = f"{reach.devices:,} phones, {len(reach.bundles)} bundles."
+            if percent < 100:
+                what = f"{percent:g} % of {reach.devices:,} phones, {len(reach.bundles)} bundles."
         else:
-            pushed = operator.extend(rollout, percent)
+            now = operator.status(rollout)
+            what = f"{now['reached']:,} phones so far, from {now['percent']:g} % to {percent:g} %."
+        if dry_run:
+            print(json.dumps({"whom": what}) if as_json else what)
+            return
+        confirm(what, yes)
+        if rollout is None:
+            pack_bytes = content and content[0]
+            rollout = operator.push(chosen, percent, stop_above / 100, cohort=cohort, pack=pack_bytes)
+        else:
+            operator.extend(rollout, percent)
     if as_json:
-        print(json.dumps(dataclasses.asdict(pushed)))
+        print(json.dumps({"rollout": rollout}))
         return
-    table = Table("device", "version", title=f"roll-out {pushed.rollout}: pushed to {len(pushed.versions)}")
-    for name, version in sorted(pushed.versions.items()):
-        table.add_row(name, str(version))
-    Printer().print(table)
+    Printer().print(
+        f"roll-out {rollout}: {what} `mnet history --rollout {rollout} --watch` says how far it is"
+    )
 
 
-def _tested(pack: Path, bundle: Path) -> bytes:
-    """The bytes of a pack that the bundle's runtime takes here. UserError for one that it refuses."""
+def _tested(pack: Path, bundle: Path) -> tuple[bytes, str]:
+    """The bytes of a pack that the bundle's runtime takes here, and the bundle's id; UserError if it is refused."""
     from mnet.export.format.bundle import Bundle
     from mnet.export.format.errors import Refused
     from mnet.export.session import open_session
@@ -103,7 +117,8 @@ def _tested(pack: Path, bundle: Path) -> bytes:
 
     content = pack.read_bytes()
     try:
-        open_session(Bundle.load(bundle)).swap(content)
+        loaded = Bundle.load(bundle)
+        open_session(loaded).swap(content)
     except Refused as error:
         raise UserError(f"{pack} is refused by its bundle, and is not pushed: {error}") from None
-    return content
+    return content, loaded.id

@@ -40,12 +40,16 @@ def command(
         str | None, typer.Option(help="`file:///PATH` or `s3://BUCKET/PATH`.", envvar="MNET_PACKS")
     ] = None,
     retain: Annotated[
-        float | None,
+        float,
         typer.Option(
-            min=0, help="Days to keep a context; 0 deletes it when its weights are made. Default: forever."
+            min=0,
+            help="Days to keep a context; 0 deletes it when its weights are made, inf keeps it for good.",
         ),
-    ] = None,
+    ] = 30.0,
     uploads: Annotated[int, typer.Option(min=1, help="Most uploads of a device in a minute.")] = 120,
+    enrolments: Annotated[
+        int, typer.Option(min=1, help="Most devices that enrol in a minute, for each worker.")
+    ] = 6000,
     max_body: Annotated[int, typer.Option(min=1, help="Longest body of a request, KiB.")] = 256,
     max_context: Annotated[int, typer.Option(min=1, help="Most samples of a context.")] = 1000,
     tls_certificate: Annotated[Path | None, typer.Option(help="Certificate chain, PEM: serve HTTPS.")] = None,
@@ -61,6 +65,7 @@ def command(
     """
     import json
     import logging
+    import math
     from collections.abc import Sequence
 
     from mnet.toolchain.cloud.logs import log_to_stderr
@@ -73,7 +78,7 @@ def command(
         raise UserError("HTTPS needs both --tls-certificate and --tls-key")
     log_to_stderr(as_json=log == "json")
     with listen(host, port) as listener:
-        server_state = ServerState.open(state)
+        server_state = ServerState.open(state, database)
         settings = Settings(
             runs=tuple(run or ()),
             bundles=tuple(bundle),
@@ -81,8 +86,13 @@ def command(
             workers=workers,
             database=database,
             packs=packs,
-            retain_days=retain,
-            limits=Limits(body_bytes=max_body * 1024, context=max_context, uploads_a_minute=uploads),
+            retain_days=None if math.isinf(retain) else retain,
+            limits=Limits(
+                body_bytes=max_body * 1024,
+                context=max_context,
+                uploads_a_minute=uploads,
+                enrolments_a_minute=enrolments,
+            ),
             tls_certificate=tls_certificate,
             tls_key=tls_key,
             log_as_json=log == "json",

@@ -2,18 +2,21 @@
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CONTENT_TYPE_LATEST
+from sqlalchemy.exc import DatabaseError
 from starlette.concurrency import run_in_threadpool
 
-from mnet.toolchain.cloud import operator_api, phone_api
-from mnet.toolchain.cloud.asgi import BodyLimit, MeasuredRequests
-from mnet.toolchain.cloud.database import OUTAGE
+from mnet.toolchain.cloud import operator_api, page, phone_api
+from mnet.toolchain.cloud.asgi import BodyLimit, MeasuredRequests, TokenFirst
+from mnet.toolchain.cloud.auth import is_known
+from mnet.toolchain.cloud.database import OUTAGE, cause
 from mnet.toolchain.cloud.service import Service, ServiceOf
 from mnet.toolchain.object_store import StoreAway
 
@@ -28,44 +31,77 @@ def create_app(service: Service) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(service.maintenance.start)
         await run_in_threadpool(service.publisher.start)
+        await run_in_threadpool(service.reconciler.start)
         yield
+        await run_in_threadpool(service.reconciler.close)
         await run_in_threadpool(service.publisher.close)
         await run_in_threadpool(service.maintenance.close)
+        with suppress(*OUTAGE):
+            await run_in_threadpool(service.fetches.keep)
         service.database.close()
 
     service.metrics.watch_long_polls(lambda: len(service.long_polls))
-    # Nobody here listens to OpenTelemetry, and asking for its providers took 5 % of each request.
+    # Its own pages of documentation load scripts from a CDN. Nobody here listens to OpenTelemetry, and asking for its
+    # providers took 5 % of each request.
     silent: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
-    app = FastAPI(title="mnet", version="1", lifespan=lifespan, telemetry=silent)
+    app = FastAPI(
+        title="mnet", version="1", lifespan=lifespan, telemetry=silent, docs_url=None, redoc_url=None
+    )
     app.state.service = service
+    app.add_middleware(TokenFirst, known=partial(is_known, service))
     app.add_middleware(BodyLimit, limit=service.limits.body_bytes, pack_limit=service.limits.pack_bytes)
     app.add_middleware(MeasuredRequests, metrics=service.metrics)
     app.add_exception_handler(RequestValidationError, _invalid)
-    for outage in OUTAGE:
+    for outage in (*OUTAGE, DatabaseError):
         app.add_exception_handler(outage, _unavailable)
     app.include_router(phone_api.router)
     app.include_router(operator_api.router)
+    app.include_router(page.router)
     app.include_router(router)
     return app
 
 
-@router.get(
-    "/v1/healthz", responses={503: {"description": "The database, the generator or the maintenance fails"}}
-)
+@router.get("/v1/livez", responses={503: {"description": "A part of it has ended: restart it"}})
+async def alive(service: ServiceOf, response: Response) -> dict[str, str]:
+    """Whether every part of the server runs, whatever it stands on does."""
+    state = {"generation": _runs(service.publisher.alive), "maintenance": _runs(service.upkeep_alive)}
+    return _judged(state, response)
+
+
+@router.get("/v1/readyz", responses={503: {"description": "The database or the store takes nothing"}})
+def ready(service: ServiceOf, response: Response) -> dict[str, str]:
+    """Whether what is written to the database and to the store of packs is kept."""
+    return _judged({"database": service.health.database(), "packs": service.health.packs()}, response)
+
+
+@router.get("/v1/healthz", responses={503: {"description": "It does not live, or is not ready"}})
 def health(service: ServiceOf, response: Response) -> dict[str, str | list[str]]:
-    """Whether the database answers, the last generation went well and the maintenance runs."""
-    state = {
-        "database": "ok",
-        "generation": "failing" if service.publisher.last_failed else "ok",
-        "maintenance": "ok" if service.maintenance.alive else "ended",
-    }
-    try:
-        service.database.ping()
-    except OUTAGE:
-        state["database"] = "unreachable"
+    """Whether the server lives and is ready; and how well it serves, which no status code depends on.
+
+    `generation` is `failing` while no batch can be made. Contexts that fail one by one are in `/metrics`.
+    """
+    state = _judged(
+        {
+            "database": service.health.database(),
+            "packs": service.health.packs(),
+            "generation": _runs(service.publisher.alive),
+            "maintenance": _runs(service.upkeep_alive),
+        },
+        response,
+    )
+    if service.publisher.last_failed and state["generation"] == "ok":
+        state["generation"] = "failing"
+    return {**state, "bundles": sorted(service.publisher.generators)}
+
+
+def _runs(alive: bool) -> str:
+    return "ok" if alive else "ended"
+
+
+def _judged(state: dict[str, str], response: Response) -> dict[str, str]:
     if set(state.values()) != {"ok"}:
         response.status_code = 503
-    return {**state, "bundles": sorted(service.publisher.generators)}
+    return state
 
 
 @router.get("/metrics", response_class=Response)
@@ -84,5 +120,5 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
 async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
     """503: phones try again by themselves, with what they have not got an answer for."""
     what = "store of packs" if isinstance(error, StoreAway) else "database"
-    log.warning("a request failed: the %s is away (%s)", what, type(error).__name__)
+    log.warning("a request failed by the %s: %s", what, cause(error))
     return JSONResponse({"detail": f"the {what} is not available"}, 503, {"Retry-After": "1"})

@@ -1,6 +1,7 @@
-"""What every request passes before its handler: a clock and a limit on its body."""
+"""What every request passes before its handler: a clock, a look at its secret, and a limit on its body."""
 
 import time
+from collections.abc import Awaitable, Callable
 
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
@@ -43,6 +44,26 @@ class MeasuredRequests:
         # By the path: a body that is too long is refused before any route is looked for.
         if status >= 400 and scope["method"] == "POST" and scope["path"].endswith("/context"):
             self._metrics.refused_uploads.labels(status).inc()
+
+
+class TokenFirst:
+    """ASGI middleware: 401 before a body is read of whoever shows no secret that `known` knows."""
+
+    def __init__(self, app: ASGIApp, known: Callable[[str], Awaitable[bool]]) -> None:
+        self._app = app
+        self._known = known
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_api = scope["type"] == "http" and scope["path"].startswith("/v1/")
+        if is_api and scope["method"] in ("POST", "PUT", "PATCH"):
+            kind, _, secret = (
+                dict(scope["headers"]).get(b"authorization", b"").decode("latin-1").partition(" ")
+            )
+            if kind.lower() != "bearer" or not await self._known(secret.strip()):
+                refusal = JSONResponse({"detail": "not authorised"}, 401, {"WWW-Authenticate": "Bearer"})
+                await refusal(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 class BodyLimit:

@@ -1,22 +1,27 @@
 """Who may call what: a phone by its token, an enrolment by the enrolment key, an operator by the operator key."""
 
-import hashlib
 import hmac
 import re
+import time
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Path
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import Field
+from sqlalchemy.exc import DatabaseError
 from starlette.concurrency import run_in_threadpool
 
+from mnet.toolchain.cloud.database import OUTAGE
 from mnet.toolchain.cloud.service import Service, ServiceOf
+from mnet.toolchain.cloud.tokens import hash_token
+from mnet.toolchain.contract.enrolment import Permission, read_permission
 
 DEVICE_ID = re.compile("[0-9A-Za-z_]{1,64}")
 DeviceId = Annotated[str, Path(pattern=f"^{DEVICE_ID.pattern}$")]
 COHORT_NAME = "^[0-9A-Za-z_.-]{1,64}$"
 CohortName = Annotated[str, Field(pattern=COHORT_NAME)]
+BUNDLE_ID = "^[!-~]{1,64}$"
 bearer = HTTPBearer(description="A device's token, the enrolment key or the operator key")
 Credentials = Annotated[HTTPAuthorizationCredentials, Depends(bearer)]
 
@@ -25,17 +30,15 @@ Credentials = Annotated[HTTPAuthorizationCredentials, Depends(bearer)]
 class Caller:
     """A device that has shown its token; `bundle` is the one whose releases it is given unless it names another.
 
-    `keys` is the number of the statement of keys that it was last known to have learnt.
+    `keys` is the number of the statement of keys that it was last known to have learnt, `version` the last that the
+    server knows it to have been given, `failures` how often no weights came of what it sent last.
     """
 
     device: str
     bundle: str
     keys: int
-
-
-def hash_token(token: str) -> str:
-    """What is kept of a secret: its SHA-256 in hex. 256 random bits need no salt and no stretching."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    version: int
+    failures: int
 
 
 def _matches(secret: str, expected_sha256: str) -> bool:
@@ -47,14 +50,34 @@ def not_authorised() -> HTTPException:
     return HTTPException(401, "not authorised", {"WWW-Authenticate": "Bearer"})
 
 
+def is_operator_key(service: Service, secret: str) -> bool:
+    """Whether a secret is the operator key."""
+    return _matches(secret, hash_token(service.keys.operator))
+
+
 def _is_operator(service: Service, given: HTTPAuthorizationCredentials) -> bool:
-    return _matches(given.credentials, hash_token(service.keys.operator))
+    return is_operator_key(service, given.credentials)
 
 
-async def enroller(service: ServiceOf, given: Credentials) -> None:
-    """401 without the enrolment key."""
-    if not _matches(given.credentials, hash_token(service.keys.enrolment)):
+async def enroller(service: ServiceOf, given: Credentials) -> Permission | None:
+    """The permission of a back end, where the server asks for one; else 401 without the enrolment key."""
+    permission = _permission(service, given.credentials)
+    if permission is None and not _may_enrol(service, given.credentials):
         raise not_authorised()
+    return permission
+
+
+def _may_enrol(service: Service, secret: str) -> bool:
+    return service.keys.issuers is None and _matches(secret, hash_token(service.keys.enrolment))
+
+
+def _permission(service: Service, secret: str) -> Permission | None:
+    if service.keys.issuers is None:
+        return None
+    try:
+        return read_permission(secret, service.keys.issuers, int(time.time()))
+    except ValueError:
+        return None
 
 
 async def operator(service: ServiceOf, given: Credentials) -> None:
@@ -63,15 +86,38 @@ async def operator(service: ServiceOf, given: Credentials) -> None:
         raise not_authorised()
 
 
-async def caller(service: ServiceOf, given: Credentials) -> Caller:
+async def is_known(service: Service, secret: str) -> bool:
+    """Whether a secret is one of a device, of enrolments or of an operator, whatever it opens."""
+    if is_operator_key(service, secret) or _matches(secret, hash_token(service.keys.enrolment)):
+        return True
+    if _permission(service, secret) is not None:
+        return True
+    try:
+        return await _device(service, secret) is not None
+    except (*OUTAGE, DatabaseError):
+        return True  # the handler meets the same, and answers with it
+
+
+async def _device(service: Service, token: str) -> Caller | None:
     """The device whose token this is: `DEVICE.SECRET`, so that its row is found without comparing secrets."""
-    device = given.credentials.partition(".")[0]
+    device = token.partition(".")[0]
     if DEVICE_ID.fullmatch(device) is None:
-        raise not_authorised()
+        return None
     known = await run_in_threadpool(service.registry.known, device)
-    if known is None or known.token_sha256 is None or not _matches(given.credentials, known.token_sha256):
+    if known is None:
+        known = await run_in_threadpool(service.readmit, device, token)
+    if known is None or known.token_sha256 is None or not _matches(token, known.token_sha256):
+        return None
+    given_last = known.version if known.backed_up is None else known.backed_up
+    return Caller(device, known.bundle, known.keys, given_last, known.failures)
+
+
+async def caller(service: ServiceOf, given: Credentials) -> Caller:
+    """The device that calls; 401 for whoever is none."""
+    found = await _device(service, given.credentials)
+    if found is None:
         raise not_authorised()
-    return Caller(device, known.bundle, known.keys)
+    return found
 
 
 async def own_device(device: DeviceId, found: Annotated[Caller, Depends(caller)]) -> Caller:
@@ -89,6 +135,7 @@ async def owner_or_operator(service: ServiceOf, given: Credentials, device: Devi
     return False
 
 
+Enroller = Annotated[Permission | None, Depends(enroller)]
 AnyDevice = Annotated[Caller, Depends(caller)]
 OwnDevice = Annotated[Caller, Depends(own_device)]
 ByOperator = Annotated[bool, Depends(owner_or_operator)]

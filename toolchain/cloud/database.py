@@ -10,8 +10,17 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, func, inspect, make_url, select, text
-from sqlalchemy.exc import InterfaceError, NoSuchModuleError, OperationalError, SQLAlchemyError, TimeoutError
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import (
+    ArgumentError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+    TimeoutError,
+)
 
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.object_store import StoreAway
@@ -34,11 +43,26 @@ _PATIENCE = {
 _MIGRATING, _RELEASING = 0x6D6E6574_0001, 0x6D6E6574_0002
 
 
+def cause(error: BaseException) -> str:
+    """Why a database or a store failed, for a log: the first line of what it said itself, and no query."""
+    said = getattr(error, "orig", None) or error
+    return f"{type(said).__name__}: {(str(said).strip() or 'no reason given').splitlines()[0]}"
+
+
+def _shown(url: str) -> str:
+    """A URL without who opens it, and by which password; options may hold one too."""
+    return url.rpartition("@")[2].rpartition("//")[2].partition("?")[0]
+
+
 class Database:
     """A pool of connections; safe to use from several threads, and by several processes at once."""
 
-    def __init__(self, url: str) -> None:
-        """Open or create the database at an SQLAlchemy `url`; UserError where that fails."""
+    def __init__(self, url: str, schema: str = "head") -> None:
+        """Open or create the database at an SQLAlchemy `url`; UserError where that fails.
+
+        An older `schema` than today's is for who fills it from a backup.
+        """
+        self._damage: str | None = None
         try:
             parsed = make_url(url)
             if parsed.drivername in ("postgresql", "postgres"):
@@ -60,13 +84,21 @@ class Database:
             )
             if self.dialect == "sqlite":
                 _make_durable(self._engine)
-            self._upgrade()
+            event.listen(self._engine, "handle_error", self._note_damage)
+            self._upgrade(schema)
+        except ArgumentError:
+            form = "sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"
+            # Neither it nor what is said of it is shown: a password may be anywhere in what is no URL.
+            raise UserError(f"cannot open the database: its URL is not of the form {form}") from None
+        except CommandError as error:
+            raise UserError(
+                f"the database {_shown(url)} is of a newer mnet than this one, which cannot read it: {error}"
+            ) from error
         except (SQLAlchemyError, ImportError) as error:
-            shown = url.rpartition("@")[2]  # without the password
-            reason = str(error).splitlines()[0]
+            reason = cause(error)
             if isinstance(error, ModuleNotFoundError | NoSuchModuleError):
                 reason += "; pip install 'mnet-mobile[postgres]'"
-            raise UserError(f"cannot open the database {shown}: {reason}") from error
+            raise UserError(f"cannot open the database {_shown(url)}: {reason}") from error
         self._turn = threading.Lock()
 
     @contextmanager
@@ -86,6 +118,17 @@ class Database:
             yield connection
 
     @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection on which every query sees the same moment, however long it takes."""
+        with self._engine.connect() as connection:
+            if self.dialect == "sqlite":
+                connection.exec_driver_sql("BEGIN")
+            else:
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+            connection.rollback()
+
+    @contextmanager
     def releasing(self) -> Iterator[Connection]:
         """A transaction that inserts releases: one at a time over all replicas.
 
@@ -96,10 +139,21 @@ class Database:
                 connection.execute(select(func.pg_advisory_xact_lock(_RELEASING)))
             yield connection
 
-    def ping(self) -> None:
-        """Raise one of OUTAGE unless the database answers."""
-        with self._engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
+    def probe(self) -> None:
+        """Write something, and take it back; raises one of OUTAGE where that fails, as on a full disk."""
+        with self.writing() as connection:
+            connection.execute(text("INSERT INTO facts (name, value) VALUES ('probe', '')"))
+            connection.execute(text("DELETE FROM facts WHERE name = 'probe'"))
+
+    @property
+    def damage(self) -> str | None:
+        """What the database said when it was found damaged, by any query since the start; None if it never was."""
+        return self._damage
+
+    def _note_damage(self, context: ExceptionContext) -> None:
+        found = str(context.original_exception)
+        if isinstance(context.original_exception, sqlite3.DatabaseError) and "malformed" in found:
+            self._damage = found
 
     def scrub(self) -> None:
         """Empty SQLite's log, where what was deleted would lie until it is written over; as far as nobody reads it."""
@@ -111,7 +165,7 @@ class Database:
         """Close every connection."""
         self._engine.dispose()
 
-    def _upgrade(self) -> None:
+    def _upgrade(self, schema: str) -> None:
         """Take the migrations that the database lacks; replicas that start together take turns."""
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -126,7 +180,7 @@ class Database:
             tables = inspect(connection).get_table_names()
             if "devices" in tables and "alembic_version" not in tables:
                 command.stamp(config, "0001")  # made before there were migrations
-            command.upgrade(config, "head")
+            command.upgrade(config, schema)
             connection.commit()
             connection.detach()  # the next one has foreign keys on
 

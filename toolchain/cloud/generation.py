@@ -152,23 +152,26 @@ class PackGenerator(ServedBundle):
         contexts: Sequence[Sequence[Any]],
         versions: Sequence[int],
         world: Mapping[str, Tensor] | None = None,
+        rows: int | None = None,
     ) -> list[bytes]:
         """The pack of `versions[n]` for `contexts[n]`; its bytes do not depend on what else is in the batch.
+
+        They depend on `rows`, those of one forward pass, in the last bit; None for the generator's own.
 
         `world` is as of `Run.world_parameters`; None for the latest that the run knows of. Raises ValueError if a
         generated value is not finite.
         """
-        packs: list[bytes] = []
-        for start in range(0, len(contexts), self._rows):
-            some = slice(start, start + self._rows)
-            packs += self._pass(contexts[some], versions[some], self._world if world is None else world)
+        packs, rows = list[bytes](), rows or self._rows
+        for start in range(0, len(contexts), rows):
+            some = slice(start, start + rows)
+            packs += self._pass(contexts[some], versions[some], self._world if world is None else world, rows)
         return packs
 
     @torch.inference_mode()
     def world_pack(self, version: int, world: Mapping[str, Tensor] | None = None) -> bytes:
         """The pack for everyone: the shared weights, but for the parameters of the `world`, which is as of `packs`."""
         everyone = self._shared() | dict(self._world if world is None else world)
-        return self._written(self._in_every_row(everyone), [version])[0]
+        return self._written(_in_every_row(everyone, self._rows), [version])[0]
 
     def world_of(self, pack: bytes) -> dict[str, Tensor]:
         """What a world pack says of the world, as of `Run.world_parameters`; empty for every other pack."""
@@ -181,19 +184,20 @@ class PackGenerator(ServedBundle):
     def _shared(self) -> dict[str, Tensor]:
         return {name: self._run.device_model.get_parameter(name) for name in self._run.generated}
 
-    def _in_every_row(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {name: value.expand(self._rows, *value.shape) for name, value in parameters.items()}
-
     def _pass(
-        self, contexts: Sequence[Sequence[Any]], versions: Sequence[int], world: Mapping[str, Tensor]
+        self,
+        contexts: Sequence[Sequence[Any]],
+        versions: Sequence[int],
+        world: Mapping[str, Tensor],
+        rows: int,
     ) -> list[bytes]:
         """The packs of up to `rows` contexts, in one forward pass of exactly as many."""
-        task, shared = self._run.task, self._in_every_row(self._shared() | dict(world))
-        rows = torch.cat([readable_context(task, samples) for samples in contexts])
+        task, shared = self._run.task, _in_every_row(self._shared() | dict(world), rows)
+        given = torch.cat([readable_context(task, samples) for samples in contexts])
         if GENERATED not in self._run.modules:
             return self._written(shared, versions)
         network = self._run.metanetwork
-        filled = torch.cat([rows, rows[:1].expand(self._rows - len(rows), *rows.shape[1:])])
+        filled = torch.cat([given, given[:1].expand(rows - len(given), *given.shape[1:])])
         generated = network.generate(task.prepared(network, filled))
         return self._written(
             shared | {name: generated[name] for name in generated if name not in world}, versions
@@ -203,7 +207,7 @@ class PackGenerator(ServedBundle):
     def trial(self) -> tuple[bytes, bytes]:
         """Two packs, of versions 1 and 2, made as those of devices are, but from vectors that no device has sent."""
         generator = torch.Generator().manual_seed(0)
-        batch = self._in_every_row(self._shared())
+        batch = _in_every_row(self._shared(), self._rows)
         if GENERATED in self._run.modules:
             network = self._run.metanetwork
             vectors = torch.randn(self._rows, network.context_encoder.width, generator=generator)
@@ -243,3 +247,7 @@ class PackGenerator(ServedBundle):
         packed = [narrowed(row, dtypes) for row in plain]
         wide = [widened(tensors, dtypes) for tensors in packed]
         return packed, {name: torch.stack([row[name] for row in wide]) for name in dtypes}
+
+
+def _in_every_row(parameters: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
+    return {name: value.expand(rows, *value.shape) for name, value in parameters.items()}

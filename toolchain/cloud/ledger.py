@@ -7,16 +7,19 @@ killed server had accepted but not yet released is found again by `unreleased`.
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, false, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, delete, false, func, insert, or_, select, update
 
-from mnet.toolchain.cloud import queries
+from mnet.toolchain.cloud import audit, queries
 from mnet.toolchain.cloud.database import Database
 from mnet.toolchain.cloud.issued import Issued, already_given, ended, insert_new, key_of, named_packs, rows_of
+from mnet.toolchain.cloud.locks import locked_devices
 from mnet.toolchain.cloud.pack_store import SHARED
-from mnet.toolchain.cloud.tables import Context, Device, IssuedRelease, Rollout
+from mnet.toolchain.cloud.recovery import Recovery
+from mnet.toolchain.cloud.sealing import Sealer
+from mnet.toolchain.cloud.tables import Context, Device, IssuedRelease, Rollout, UsedPermission
 
 WAITS_AT_MOST_S = 7 * 24 * 3600
 _AT_ONCE = 1000  # contexts deleted in one transaction
@@ -61,10 +64,13 @@ class News:
 
 
 class Ledger:
-    """Contexts, versions and releases of one database."""
+    """Contexts, versions and releases of one database; `recovery` is for what was lost of them."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, sealer: Sealer | None = None) -> None:
+        """`sealer` keeps contexts from whoever has the database alone; without one they are kept as they came."""
         self._database = database
+        self._sealer = sealer
+        self.recovery = Recovery(database)
 
     def add_context(self, device: str, samples: Sequence[Any]) -> int:
         """Keep `samples` as the device's last context; returns the version that will stem from it.
@@ -76,7 +82,8 @@ class Ledger:
             version = connection.scalar(queries.UPLOADED, {"of": device, "now": now})
             if version is None:
                 raise LookupError(f"there is no device {device}")
-            values = {"samples": list(samples), "uploaded_at": now}
+            kept = list(samples) if self._sealer is None else self._sealer.seal(device, samples)
+            values = {"samples": kept, "uploaded_at": now}
             if not connection.execute(queries.REPLACE_CONTEXT, {"of": device, **values}).rowcount:
                 connection.execute(insert(Context), {"device": device, **values})
         return version
@@ -86,17 +93,16 @@ class Ledger:
         with self._database.reading() as connection:
             return list(connection.scalars(queries.UNRELEASED, {"bundles": list(bundles), "before": before}))
 
-    def postpone(self, devices: Collection[str], seconds: float) -> None:
-        """Let nobody take up what these devices wait for until that time is over, or they upload again."""
-        later = update(Device).where(Device.id.in_(devices)).values(wanted_at=time.time() + seconds)
-        with self._database.writing() as connection:
-            locked_devices(connection, devices)
-            connection.execute(later)
-
     def wanted(self, devices: Sequence[str]) -> list[Wanted]:
         """What to release next for these devices; nothing for those whose last version is released."""
         with self._database.reading() as connection:
-            return [Wanted(*row) for row in connection.execute(queries.WANTED, {"devices": devices})]
+            found = [Wanted(*row) for row in connection.execute(queries.WANTED, {"devices": devices})]
+        return [replace(each, samples=self._opened(each)) for each in found]
+
+    def _opened(self, wanted: Wanted) -> list[Any] | None:
+        if self._sealer is None or not isinstance(wanted.samples, str):
+            return wanted.samples  # as those of before there were keys
+        return self._sealer.open(wanted.device, wanted.samples)
 
     def add_releases(self, issued: Sequence[Issued]) -> Added:
         """Publish releases, all or none, and forget all but the newest two of each device and bundle.
@@ -218,6 +224,8 @@ class Ledger:
                     IssuedRelease.issued_at < releases_before, IssuedRelease.jws.is_(None)
                 )
             )
+            audit.prune(connection, time.time())
+            connection.execute(delete(UsedPermission).where(UsedPermission.expires_at < time.time()))
 
     def _forget_contexts(self, before: float) -> int:
         """Delete some of the contexts of `forget`; returns how many devices had one."""
@@ -242,15 +250,6 @@ class Ledger:
                 .values(pending=False)
             )
         return len(devices)
-
-
-def locked_devices(connection: Connection, devices: Collection[str]) -> dict[str, tuple[int, bool]]:
-    """Lock those of these devices that are known, in order, so that no two deadlock. Their version and `pending`."""
-    query = (
-        select(Device.id, Device.version, Device.pending).where(Device.id.in_(devices)).order_by(Device.id)
-    )
-    rows = connection.execute(query.with_for_update(key_share=True))
-    return {device: (version, pending) for device, version, pending in rows}
 
 
 def _awaits_a_pushed_pack() -> ColumnElement[bool]:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 Key = tuple[str, str]  # device and bundle
+AT_ONCE = 4  # polls of one device for one bundle
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class LongPolls:
     """The long polls of one event loop; a waiting device costs one event and is handed its release."""
 
     def __init__(self) -> None:
-        self._polls: dict[Key, set[Poll]] = {}
+        self._polls: dict[Key, dict[Poll, None]] = {}  # oldest first
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -59,19 +60,26 @@ class LongPolls:
 
     @contextmanager
     def registered(self, key: Key) -> Iterator[Poll]:
-        """A poll that is offered every new release of a device for a bundle, for as long as the context lasts."""
+        """A poll that is offered every new release of a device for a bundle, for as long as the context lasts.
+
+        A device has AT_ONCE of them at most: one more ends the oldest, of a connection that it has given up.
+        """
         self._loop = asyncio.get_running_loop()
-        poll = Poll()
-        self._polls.setdefault(key, set()).add(poll)
+        poll, others = Poll(), self._polls.setdefault(key, {})
+        if len(others) >= AT_ONCE:
+            oldest = next(iter(others))
+            del others[oldest]
+            oldest.offer(None)
+        others[poll] = None
         if self._closed:
             poll.offer(None)
         try:
             yield poll
         finally:
-            polls = self._polls[key]
-            polls.discard(poll)
+            polls = self._polls.get(key, {})
+            polls.pop(poll, None)
             if not polls:
-                del self._polls[key]
+                self._polls.pop(key, None)
 
     def wake(self, published: Mapping[Key, Published]) -> None:
         """Hand new releases to the polls of their devices; may be called from any thread."""

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from mnet.toolchain.cloud.database import OUTAGE
+from mnet.toolchain.cloud.database import OUTAGE, cause
 from mnet.toolchain.cloud.ledger import Ledger
 from mnet.toolchain.cloud.logs import where
 from mnet.toolchain.cloud.long_polls import LongPolls, Published
@@ -36,8 +36,12 @@ class Maintenance:
         retain_days: float | None,
         metrics: Metrics,
         scrub: Callable[[], None] = lambda: None,
+        keep_fetches: Callable[[], None] = lambda: None,
     ) -> None:
-        """`scrub` is called now and then, to wipe what was deleted from where it may still lie."""
+        """`scrub` is called now and then, to wipe what was deleted from where it may still lie, and `keep_fetches` to
+        write down which packs were fetched.
+        """
+        self.keep_fetches = keep_fetches
         self._ledger = ledger
         self._packs = packs
         self._publisher = publisher
@@ -103,6 +107,7 @@ class Maintenance:
         jobs: list[tuple[Callable[[], None], float]] = [
             (self.spread_news, NEWS_S),
             (self._metrics.look, NEWS_S),
+            (self.keep_fetches, NEWS_S),
             (self.take_over, TAKE_OVER_S),
             (self.forget, TAKE_OVER_S),
             (self.sweep, SWEEP_S),
@@ -119,6 +124,6 @@ class Maintenance:
         try:
             job()
         except (*OUTAGE, OSError) as error:
-            log.warning("%s has to wait: %s", job.__name__, type(error).__name__)
+            log.warning("%s has to wait: %s", job.__name__, cause(error))
         except Exception as error:  # an unforeseen failure of one job must not end the others
             log.error("%s failed: %s\n%s", job.__name__, type(error).__name__, where(error))

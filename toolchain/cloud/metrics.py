@@ -41,6 +41,16 @@ class Metrics:
             ("outcome",),
             registry=self.registry,
         )
+        self.failed_contexts = Counter(
+            "mnet_failed_contexts",
+            "Tries to make weights of a device's context that failed for what it is.",
+            registry=self.registry,
+        )
+        self.lost_packs = Counter(
+            "mnet_lost_packs",
+            "Packs that were missing from the store and are made again.",
+            registry=self.registry,
+        )
         self._batches = Histogram(
             "mnet_batch_size",
             "Releases of one generated batch.",

@@ -1,5 +1,6 @@
 """The calls of operators, `/v1`; each needs the operator key, and what changes the fleet is in the audit log."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
@@ -8,9 +9,10 @@ from starlette.concurrency import run_in_threadpool
 
 from mnet.export.format.errors import Refused
 from mnet.export.format.packs import pack_digest, unpack
-from mnet.toolchain.cloud.auth import COHORT_NAME, DEVICE_ID, CohortName, DeviceId, operator
+from mnet.toolchain.cloud.auth import BUNDLE_ID, COHORT_NAME, DEVICE_ID, CohortName, DeviceId, operator
+from mnet.toolchain.cloud.fleet import look
 from mnet.toolchain.cloud.pack_store import SHARED
-from mnet.toolchain.cloud.rollouts import Conflict, Stage
+from mnet.toolchain.cloud.rollouts import Conflict
 from mnet.toolchain.cloud.scope import SharedPack
 from mnet.toolchain.cloud.service import Service, ServiceOf
 
@@ -34,6 +36,14 @@ class PushRequest(BaseModel):
     stop_above: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.01
 
 
+class ReachRequest(BaseModel):
+    """The devices of a push as of `PushRequest`; of a pack, if the `bundle` that it is for is given."""
+
+    devices: DeviceIds | None = None
+    cohort: CohortName | None = None
+    bundle: Annotated[str, Field(pattern=BUNDLE_ID)] | None = None
+
+
 class Stored(BaseModel):
     """A pack that is ready to be pushed, and the bundle that it is for."""
 
@@ -49,9 +59,16 @@ class Members(BaseModel):
 
 
 class Joined(BaseModel):
-    """The version that each device gets which the newest pack pushed to the cohort, or to all, has not reached."""
+    """How many devices get the newest pack pushed to the cohort, or to all, which had not reached them."""
 
-    versions: dict[str, int]
+    reached: int
+
+
+class Reach(BaseModel):
+    """Whom a push to 100 percent would reach: how many devices, and how many by the bundle that they run."""
+
+    devices: int
+    bundles: dict[str, int]
 
 
 class ExtendRequest(BaseModel):
@@ -61,20 +78,34 @@ class ExtendRequest(BaseModel):
 
 
 class Pushed(BaseModel):
-    """The roll-out, and the version that each device of this stage will get."""
+    """The number of a roll-out. The service brings its devices there from now on; `GET /v1/rollouts/{rollout}` says how
+    far it is.
+    """
 
     rollout: int
-    versions: dict[str, int]
+
+
+class RolledBack(BaseModel):
+    """`begun` is false where the roll-out was rolled back before."""
+
+    rollout: int
+    begun: bool
 
 
 class RolloutStatus(BaseModel):
-    """A roll-out; `state` is `running`, `stopped` or `rolled back`, `outcomes` counts what phones reported."""
+    """A roll-out, how many devices it asked for, how many of them wait, and how many releases it made.
+
+    `state` is `running`, `done` (nothing is left to do, until it is extended), `stopped`, `rolling back` or
+    `rolled back`; `outcomes` counts what phones reported.
+    """
 
     id: int
     percent: float
     stop_above: float
     state: str
     started_at: float
+    reached: int
+    waiting: int
     released: int
     outcomes: dict[str, int]
 
@@ -87,22 +118,28 @@ router = APIRouter(
 )
 
 
-def _queued(service: Service, stage: Stage) -> Pushed:
-    service.publisher.queue(stage.versions, later=True)
-    return Pushed(rollout=stage.rollout, versions=stage.versions)
-
-
 @router.post("/push", status_code=202)
 def push(service: ServiceOf, body: PushRequest) -> Pushed:
     """Start a roll-out: of a pack, or of what is generated again from the devices' last contexts."""
     try:
         pack = None if body.pack is None else SharedPack(body.pack, _bundle_of(service, body.pack))
-        started = service.rollouts.start(
+        rollout = service.rollouts.start(
             body.devices, body.percent, body.stop_above, cohort=body.cohort, pack=pack
         )
     except LookupError as error:
         raise HTTPException(404, str(error)) from error
-    return _queued(service, started)
+    service.reconciler.wake()
+    return Pushed(rollout=rollout)
+
+
+@router.post("/reach")
+def reach(service: ServiceOf, body: ReachRequest) -> Reach:
+    """Say whom a push would reach, and push nothing."""
+    try:
+        found = service.rollouts.whom(body.devices, cohort=body.cohort, bundle=body.bundle)
+    except LookupError as error:
+        raise HTTPException(404, str(error)) from error
+    return Reach(devices=found.devices, bundles=found.bundles)
 
 
 @router.put("/packs/{sha256}", status_code=201)
@@ -143,7 +180,7 @@ def join(service: ServiceOf, cohort: Annotated[str, Path(pattern=COHORT_NAME)], 
         raise HTTPException(404, str(error)) from error
     versions = service.rollouts.reach(body.devices)
     service.publisher.queue(versions, later=True)
-    return Joined(versions=versions)
+    return Joined(reached=len(versions))
 
 
 @router.get("/cohorts")
@@ -165,20 +202,42 @@ def rollout_status(service: ServiceOf, rollout: RolloutId) -> RolloutStatus:
 def extend(service: ServiceOf, rollout: RolloutId, body: ExtendRequest) -> Pushed:
     """Reach a larger share; 409 if the roll-out was stopped or rolled back."""
     try:
-        return _queued(service, service.rollouts.extend(rollout, body.percent))
+        service.rollouts.extend(rollout, body.percent)
     except LookupError as error:
         raise HTTPException(404, str(error)) from error
     except Conflict as error:
         raise HTTPException(409, str(error)) from error
+    service.reconciler.wake()
+    return Pushed(rollout=rollout)
+
+
+@router.post("/rollouts/{rollout}/stop", status_code=202)
+def stop(service: ServiceOf, rollout: RolloutId) -> Pushed:
+    """Reach nobody more, and withhold what phones have not fetched; 409 unless it is running."""
+    try:
+        service.rollouts.stop(rollout)
+    except LookupError as error:
+        raise HTTPException(404, str(error)) from error
+    except Conflict as error:
+        raise HTTPException(409, str(error)) from error
+    return Pushed(rollout=rollout)
 
 
 @router.post("/rollouts/{rollout}/rollback", status_code=202)
-def roll_back(service: ServiceOf, rollout: RolloutId) -> Pushed:
+def roll_back(service: ServiceOf, rollout: RolloutId) -> RolledBack:
     """Bring back, as new versions, the weights that the roll-out replaced."""
     try:
-        return _queued(service, service.rollouts.roll_back(rollout))
+        begun = service.rollouts.roll_back(rollout)
     except LookupError as error:
         raise HTTPException(404, str(error)) from error
+    service.reconciler.wake()
+    return RolledBack(rollout=rollout, begun=begun)
+
+
+@router.get("/fleet")
+def fleet(service: ServiceOf) -> dict[str, Any]:
+    """The devices by version and bundle, the stale ones, and the newest roll-outs."""
+    return asdict(look(service.database, service.rollouts))
 
 
 @router.delete("/devices/{device}/token", status_code=204)

@@ -11,11 +11,11 @@ from mnet.toolchain.errors import UserError
 
 
 @dataclass(frozen=True)
-class Pushed:
-    """A roll-out, and the version that each device reached by this call will get."""
+class Reach:
+    """Whom a push would reach: how many devices, and how many by the bundle that they run."""
 
-    rollout: int
-    versions: dict[str, int]
+    devices: int
+    bundles: dict[str, int]
 
 
 class Operator(HttpClient):
@@ -34,9 +34,11 @@ class Operator(HttpClient):
         *,
         cohort: str | None = None,
         pack: bytes | None = None,
-    ) -> Pushed:
+    ) -> int:
         """Release for `percent` of these devices, of a cohort, or of all: a pack or, without one, what is generated
         from the last context of each. The roll-out stops when more than a share refuses.
+
+        Returns its number; the server works on it from now on, and `status` says how far it is.
         """
         body: dict[str, Any] = {"devices": devices, "percent": percent, "stop_above": stop_above}
         if cohort is not None:
@@ -44,27 +46,44 @@ class Operator(HttpClient):
         if pack is not None:
             body["pack"] = hashlib.sha256(pack).hexdigest()
             self._ask("PUT", f"/packs/{body['pack']}", content=pack)
-        return self._pushed("/push", body)
+        return self._rollout("/push", body)
 
-    def join(self, cohort: str, devices: list[str]) -> dict[str, int]:
-        """Make devices members of a cohort; returns the version of its pack that each will get."""
-        return dict(self._ask("PUT", f"/cohorts/{cohort}", json={"devices": devices})["versions"])
+    def whom(
+        self, devices: list[str] | None = None, *, cohort: str | None = None, bundle: str | None = None
+    ) -> Reach:
+        """Whom a push to these devices would reach, of a pack if its `bundle` is given; pushes nothing."""
+        body = {"devices": devices, "cohort": cohort, "bundle": bundle}
+        answer = self._ask("POST", "/reach", json=body)
+        with self._mistakes(), contract():
+            return Reach(int(answer["devices"]), dict(answer["bundles"]))
+
+    def join(self, cohort: str, devices: list[str]) -> int:
+        """Make devices members of a cohort; returns how many get its pack by that."""
+        return int(self._ask("PUT", f"/cohorts/{cohort}", json={"devices": devices})["reached"])
 
     def cohorts(self) -> dict[str, int]:
         """Every cohort, and how many devices it has."""
         return dict(self._ask("GET", "/cohorts"))
 
-    def extend(self, rollout: int, percent: float) -> Pushed:
-        """Reach a larger share of a roll-out's devices."""
-        return self._pushed(f"/rollouts/{rollout}", {"percent": percent})
+    def extend(self, rollout: int, percent: float) -> int:
+        """Reach a larger share of a roll-out's devices; returns its number."""
+        return self._rollout(f"/rollouts/{rollout}", {"percent": percent})
 
-    def roll_back(self, rollout: int) -> Pushed:
-        """Bring back the weights that a roll-out replaced."""
-        return self._pushed(f"/rollouts/{rollout}/rollback", {})
+    def roll_back(self, rollout: int) -> bool:
+        """Bring back the weights that a roll-out replaced; False where that was done, or begun, before."""
+        return bool(self._ask("POST", f"/rollouts/{rollout}/rollback", json={})["begun"])
 
     def status(self, rollout: int) -> dict[str, Any]:
         """How far a roll-out is, and what its phones reported."""
         return dict(self._ask("GET", f"/rollouts/{rollout}"))
+
+    def stop(self, rollout: int) -> None:
+        """Have a roll-out reach nobody more."""
+        self._ask("POST", f"/rollouts/{rollout}/stop", json={})
+
+    def fleet(self) -> dict[str, Any]:
+        """The devices by version and bundle, and the newest roll-outs."""
+        return dict(self._ask("GET", "/fleet"))
 
     def releases(self, device: str) -> list[dict[str, Any]]:
         """The releases of a device, newest first."""
@@ -82,10 +101,10 @@ class Operator(HttpClient):
         """Delete all that the server keeps of a device."""
         self._ask("DELETE", f"/devices/{device}")
 
-    def _pushed(self, path: str, body: dict[str, Any]) -> Pushed:
+    def _rollout(self, path: str, body: dict[str, Any]) -> int:
+        answer = self._ask("POST", path, json=body)
         with self._mistakes(), contract():
-            answer = self.call("POST", path, self._key, json=body)
-            return Pushed(int(answer["rollout"]), dict(answer["versions"]))
+            return int(answer["rollout"])
 
     def _ask(self, method: str, path: str, **options: Any) -> Any:
         with self._mistakes():

@@ -51,6 +51,11 @@ class PackStore:
             found = [(_NAME.fullmatch(name), written) for name, written in entries]
             yield [(name[1], name[2]) for name, written in found if name and written < before]
 
+    def probe(self) -> None:
+        """Write something, and take it back; raises StoreAway where that fails."""
+        self._objects.write({"probe": b"mnet"})
+        self._objects.remove(["probe"])
+
     def tidy(self, before: float) -> None:
         """Delete what writes left behind that were killed before that moment (Unix seconds)."""
         self._objects.tidy(before)

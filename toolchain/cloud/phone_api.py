@@ -3,137 +3,45 @@
 A thousand phones poll at once, so that what need not block runs on the event loop, without a thread.
 """
 
-import json
 import re
 import secrets
 import time
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Path, Query, Response
+from fastapi import APIRouter, Header, HTTPException, Path, Query, Response
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
 from starlette.concurrency import run_in_threadpool
 
 from mnet.export.format.errors import Reason
 from mnet.export.format.packs import MAX_VERSION
 from mnet.toolchain.cloud.auth import (
+    BUNDLE_ID,
     AnyDevice,
     ByOperator,
-    CohortName,
     DeviceId,
+    Enroller,
     OwnDevice,
-    enroller,
-    hash_token,
     not_authorised,
+)
+from mnet.toolchain.cloud.phone_messages import (
+    Accepted,
+    Bundles,
+    Enrolment,
+    EnrolRequest,
+    KeyStatements,
+    NewRelease,
+    Report,
+    Samples,
 )
 from mnet.toolchain.cloud.rollouts import TAKEN
 from mnet.toolchain.cloud.service import Service, ServiceOf
-from mnet.toolchain.contract.freshness import HEADER, nothing_newer
+from mnet.toolchain.cloud.tokens import hash_token
+from mnet.toolchain.contract.freshness import HEADER, NOT_MADE, nothing_newer
 
 MAX_POLL_S = 60.0
-MAX_BUNDLES = 8
 STALE = "stale"
 _OUTCOMES = {TAKEN, STALE, *Reason}
-
-BUNDLE_ID = "^[!-~]{1,64}$"
-
-BundleId = Annotated[str, Field(pattern=BUNDLE_ID)]
-
-
-class EnrolRequest(BaseModel):
-    """A phone asks to be known, with the bundle that it runs, and the cohort that it belongs to, if any."""
-
-    bundle: BundleId
-    cohort: CohortName | None = None
-
-
-class Enrolment(BaseModel):
-    """The token is shown once and kept nowhere; `keys` is the JWKS that the phone pins, of statement `number`.
-
-    Where the server has `roots` (`keys`, a JWKS, and `threshold`), so many of them alone vouch for other keys later.
-    """
-
-    device: str
-    token: str
-    keys: dict[str, Any]
-    number: int
-    epoch: int
-    roots: dict[str, Any] | None
-
-
-class Bundles(BaseModel):
-    """Every bundle that a phone runs, as before and after an update of its app; its main one first."""
-
-    bundles: list[BundleId] = Field(min_length=1, max_length=MAX_BUNDLES)
-
-
-ItemId = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
-Vector = Annotated[list[Annotated[float, Field(strict=True, allow_inf_nan=False)]], Field(min_length=1)]
-
-
-def _as_json(value: Any) -> Any:
-    """What a database can keep as JSON: numbers are finite, and no text holds half of a surrogate pair."""
-    try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    return value
-
-
-Text = Annotated[str, Field(strict=True, min_length=1)]
-Object = Annotated[dict[str, Any], AfterValidator(_as_json)]
-KINDS: dict[type, str] = {list: "vectors", str: "texts", dict: "objects"}
-
-
-def _kind(samples: Any) -> str:
-    """Chosen by the first sample, so that an error is about the kind of sample that was meant."""
-    return KINDS.get(type(samples[0]), "ids") if isinstance(samples, list) and samples else "ids"
-
-
-class Samples(BaseModel):
-    """A context: the unlabelled samples of a device, oldest first, all of one kind.
-
-    Item ids, vectors such as those of images, texts, or objects of whatever the task reads.
-    """
-
-    samples: Annotated[
-        Annotated[list[ItemId], Field(min_length=1), Tag("ids")]
-        | Annotated[list[Vector], Field(min_length=1), Tag("vectors")]
-        | Annotated[list[Text], Field(min_length=1), Tag("texts")]
-        | Annotated[list[Object], Field(min_length=1), Tag("objects")],
-        Discriminator(_kind),
-    ]
-
-
-class Accepted(BaseModel):
-    """The context is stored; the release that stems from it will have at least this version."""
-
-    version: int
-
-
-class NewRelease(BaseModel):
-    """A signed release: JWS compact, ES256."""
-
-    release: str
-
-
-class Report(BaseModel):
-    """What a phone did with a release: `taken`, or the name of the reason for which it refused.
-
-    `stale`: for a day no server has confirmed that the version it runs (0: the default weights) is the newest.
-    """
-
-    version: Annotated[int, Field(ge=0, le=MAX_VERSION)]
-    outcome: str = Field(max_length=64)
-    bundle: BundleId | None = None
-
-
-class KeyStatements(BaseModel):
-    """The server's public keys, signed once by each of them: JWS compact of `keys` (JWKS), `number` and `iat`."""
-
-    statements: list[str]
-
 
 router = APIRouter(prefix="/v1", tags=["phones"], responses={401: {"description": "Not authorised"}})
 
@@ -147,15 +55,22 @@ def _check_served(service: Service, bundles: list[str]) -> None:
             )
 
 
-@router.post("/devices", status_code=201, dependencies=[Depends(enroller)])
-def enrol(service: ServiceOf, body: EnrolRequest) -> Enrolment:
-    """Enrol a new device; needs the enrolment key."""
+@router.post("/devices", status_code=201)
+def enrol(service: ServiceOf, permission: Enroller, body: EnrolRequest) -> Enrolment:
+    """Enrol a new device; needs the enrolment key or, where the server has `issuers.json`, a back end's permission."""
     _check_served(service, [body.bundle])
+    service.rates.check("enrol")
     device = secrets.token_hex(8)
-    token = f"{device}.{secrets.token_urlsafe(32)}"
+    token = service.tokens.issue(device, body.bundle, time.time())
     keyring = service.publisher.keyring
     stated = keyring.stated
-    service.registry.enrol(device, hash_token(token), body.bundle, stated.number, body.cohort)
+    cohort = body.cohort if permission is None or permission.cohort is None else permission.cohort
+    try:
+        service.registry.enrol(
+            device, hash_token(token), body.bundle, stated.number, cohort, permission=permission
+        )
+    except PermissionError as error:
+        raise not_authorised() from error
     service.publisher.queue(service.rollouts.reach([device]))
     roots = None if stated.roots is None else asdict(stated.roots)
     return Enrolment(
@@ -175,6 +90,7 @@ def erase(service: ServiceOf, device: DeviceId, by_operator: ByOperator) -> None
 def install(service: ServiceOf, device: OwnDevice, body: Bundles) -> Bundles:
     """Say which bundles the device runs; its last context gives weights for those that are new."""
     _check_served(service, body.bundles)
+    service.rates.check("install", device.device)
     try:
         service.registry.install(device.device, body.bundles)
     except LookupError as error:  # erased since its token was looked at
@@ -188,8 +104,7 @@ def upload_context(service: ServiceOf, device: OwnDevice, body: Samples) -> Acce
     """Store a context, durably; releases generated from it follow, one for each bundle of the device."""
     if len(body.samples) > service.limits.context:
         raise HTTPException(422, f"body.samples: at most {service.limits.context} items")
-    if not service.rates.upload(device.device):
-        raise HTTPException(429, "too many uploads", {"Retry-After": "60"})
+    service.rates.check("upload", device.device)
     try:
         return Accepted(version=service.publisher.accept(device.device, body.samples))
     except ValueError as error:
@@ -205,7 +120,11 @@ def upload_context(service: ServiceOf, device: OwnDevice, body: Samples) -> Acce
         204: {
             "description": "Nothing newer yet",
             "headers": {
-                HEADER: {"description": "A JWS that says so, for a day", "schema": {"type": "string"}}
+                HEADER: {"description": "A JWS that says so, for a day", "schema": {"type": "string"}},
+                NOT_MADE: {
+                    "description": "The version that did not come of the last context: it could not be read",
+                    "schema": {"type": "integer"},
+                },
             },
         }
     },
@@ -231,6 +150,8 @@ async def newest_release(
     key = device.device, bundle or device.bundle
     if keys is not None and keys != device.keys:
         await run_in_threadpool(service.registry.learnt, device.device, keys)
+    if after > device.version:
+        await run_in_threadpool(service.catch_up, device.device, after)
     # Registered before the look, so that no release falls between the look and the wait.
     with service.long_polls.registered(key) as poll:
         jws = await run_in_threadpool(service.ledger.release_after, *key, after)
@@ -241,7 +162,10 @@ async def newest_release(
     if jws is not None:
         return JSONResponse({"release": service.publisher.signed_now(jws)})
     statement = nothing_newer(service.publisher.keyring.signing, *key, after, int(time.time()))
-    return Response(status_code=204, headers={HEADER: statement})
+    headers = {HEADER: statement}
+    if device.failures:
+        headers[NOT_MADE] = str(device.version)
+    return Response(status_code=204, headers=headers)
 
 
 @router.post("/devices/{device}/reports", status_code=204)
@@ -249,10 +173,12 @@ def report(service: ServiceOf, device: OwnDevice, body: Report) -> None:
     """Report what became of a release; too many refusals stop the roll-out that it belongs to."""
     if body.outcome not in _OUTCOMES:
         raise HTTPException(422, f"body.outcome: one of {', '.join(sorted(_OUTCOMES))}")
+    service.rates.check("report", device.device)
     service.metrics.reports.labels(body.outcome).inc()
     if body.outcome == STALE:
         return  # of the phone's connection, and nothing that the release did
-    service.rollouts.report(device.device, body.bundle or device.bundle, body.version, body.outcome)
+    bundle, fetched = body.bundle or device.bundle, service.fetches.take(device.device)
+    service.rollouts.report(device.device, bundle, body.version, body.outcome, fetched)
 
 
 @router.get(
@@ -271,9 +197,10 @@ def pack(
         owner = service.ledger.pack_owner(caller.device, sha256)
         if owner is None:
             raise FileNotFoundError
-        data = service.packs.read(owner, sha256)
+        data = _read_pack(service, caller.device, owner, sha256)
     except FileNotFoundError as error:  # or two newer releases came since the look
         raise HTTPException(404, "no such pack") from error
+    service.fetches.note(caller.device, sha256)
     headers = {"Cache-Control": "private, immutable, max-age=31536000", "Accept-Ranges": "bytes"}
     # The one kind of range that a cut download needs; any other is ignored, as RFC 9110 allows.
     rest = re.fullmatch(r"bytes=(\d{1,15})-", range_ or "")
@@ -284,6 +211,15 @@ def pack(
         raise HTTPException(416, "the pack ends before", {"Content-Range": f"bytes */{len(data)}"})
     headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
     return Response(data[start:], 206, media_type="application/octet-stream", headers=headers)
+
+
+def _read_pack(service: Service, device: str, owner: str, sha256: str) -> bytes:
+    try:
+        return service.packs.read(owner, sha256)
+    except FileNotFoundError:
+        if service.ledger.pack_owner(device, sha256) is not None:  # no newer release took its place meanwhile
+            service.publisher.lost(device, owner, sha256)
+        raise
 
 
 @router.get("/keys")

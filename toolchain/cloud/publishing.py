@@ -4,22 +4,21 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from torch import Tensor
-
-from mnet.toolchain.cloud.database import OUTAGE
+from mnet.toolchain.cloud.database import OUTAGE, cause
 from mnet.toolchain.cloud.generation import PackGenerator, ServedBundle
 from mnet.toolchain.cloud.ledger import Issued, Ledger, Wanted
 from mnet.toolchain.cloud.logs import where
 from mnet.toolchain.cloud.long_polls import Published
 from mnet.toolchain.cloud.metrics import Metrics
+from mnet.toolchain.cloud.pack_maker import PackMaker
 from mnet.toolchain.cloud.pack_store import SHARED, PackStore
+from mnet.toolchain.cloud.recovery import TRIES
 from mnet.toolchain.cloud.registry import Registry
-from mnet.toolchain.cloud.scope import place
 from mnet.toolchain.cloud.signing_keys import Keyring
 from mnet.toolchain.contract.keys import signer
 from mnet.toolchain.contract.release import Release, sign_release, stated_release
@@ -27,11 +26,10 @@ from mnet.toolchain.contract.release import Release, sign_release, stated_releas
 RELEASE_LIFETIME_S = 30 * 24 * 3600
 # Of a release that is given out: enough for a slow phone, and for one whose clock is ahead.
 LEAST_LIFETIME_S = 24 * 3600
-MAX_BATCH = 64
+MAX_BATCH, MAX_PUSHED = 64, 256  # where a phone waits for its upload, and where none does
 # What a lone upload pays so that a crowd shares one forward pass and one transaction.
 WINDOW_S = 0.003
 RETRY_S = 60.0  # until a context that failed is tried again
-KEPT_WORLDS = 8
 PAUSE_S = 1.0  # after a batch that failed for no known reason
 
 Generators = Mapping[str, ServedBundle]  # by the id of the bundle that each writes packs for
@@ -71,7 +69,7 @@ class Publisher:
         self._closing = False
         self._worker = threading.Thread(target=self._work, name="generation", daemon=True)
         self._last_failed = False
-        self._worlds: dict[str, Mapping[str, Tensor]] = {}
+        self._maker = PackMaker(ledger, packs, self.lost)
         metrics.watch_queue(lambda: len(self._queued) + len(self._later))
 
     def start(self) -> None:
@@ -112,10 +110,19 @@ class Publisher:
         return sign_release(self.keyring.signing, renewed)
 
     @property
+    def pushed_waiting(self) -> int:
+        """How many devices are queued that wait for what no phone asked for."""
+        return len(self._later)
+
+    @property
     def last_failed(self) -> bool:
-        """Whether the last batch failed, or nobody is there to make the next one."""
-        died = self._worker.ident is not None and not self._worker.is_alive() and not self._closing
-        return self._last_failed or died
+        """Whether the last batch failed altogether: not by what one device sent, but by what all need."""
+        return self._last_failed
+
+    @property
+    def alive(self) -> bool:
+        """Whether somebody is there to make the next batch."""
+        return self._worker.ident is None or self._worker.is_alive() or self._closing
 
     def accept(self, device: str, samples: Sequence[Any]) -> int:
         """Store a context durably and queue its release; returns the version that it will have.
@@ -133,6 +140,13 @@ class Publisher:
         self.queue([device])
         return version
 
+    def lost(self, device: str, owner: str, sha256: str) -> None:
+        """A pack that a release of this device names is not in the store: have the device get weights again."""
+        log.error("the pack %s of device %s is lost from the store: it is made again", sha256[:12], device)
+        self._metrics.lost_packs.inc()
+        if self._ledger.recovery.withdraw(device, owner, sha256):
+            self.queue([device])
+
     @property
     def _due(self) -> int:
         return len(self._queued) + len(self._later)
@@ -144,7 +158,8 @@ class Publisher:
             self._changed.wait_for(lambda: self._due >= MAX_BATCH or self._closing, WINDOW_S)
             if self._closing:
                 return []
-            batch = list(itertools.islice(itertools.chain(self._queued, self._later), MAX_BATCH))
+            most = MAX_BATCH if self._queued else MAX_PUSHED
+            batch = list(itertools.islice(itertools.chain(self._queued, self._later), most))
             for device in batch:
                 (self._queued if device in self._queued else self._later).pop(device)
             return batch
@@ -157,7 +172,7 @@ class Publisher:
                 # `take_up` finds them again when database and store are back.
                 log.warning(
                     "the database or the store failed (%s): %d releases wait",
-                    type(error).__name__,
+                    cause(error),
                     len(batch),
                 )
                 self._last_failed = True
@@ -179,8 +194,10 @@ class Publisher:
             # One by one, so that a context that fails costs nobody else a release.
             log.warning("a batch of %d failed (%s): trying one by one", len(devices), type(error).__name__)
             if failed := [device for device in devices if not self._publish_alone(device)]:
-                self._ledger.postpone(failed, RETRY_S)
-                return False
+                self._metrics.failed_contexts.inc(len(failed))
+                dropped = self._ledger.recovery.failed(failed, RETRY_S)
+                if dropped:
+                    log.error("nothing will come of what %s sent, after %d tries", ", ".join(dropped), TRIES)
         return True
 
     def _publish_alone(self, device: str) -> bool:
@@ -204,7 +221,9 @@ class Publisher:
             bundle: list(some)
             for bundle, some in groupby(sorted(wanted, key=lambda w: w.bundle), lambda w: w.bundle)
         }
-        packs = [made for bundle, some in by_bundle.items() for made in self._make(generators[bundle], some)]
+        packs = [
+            made for bundle, some in by_bundle.items() for made in self._maker.make(generators[bundle], some)
+        ]
         digests = self._packs.put_all([(owner, pack) for _, owner, pack in packs])
         issued = [
             self._sign(each, len(pack), sha256, shared=owner == SHARED)
@@ -222,68 +241,6 @@ class Publisher:
         self._packs.discard(added.useless)
         versions = [f"{each.release.device} version {each.release.version}" for each in added.published]
         log.info("released %d in %.1f ms: %s", len(versions), took_s * 1e3, ", ".join(versions))
-
-    def _make(self, generator: ServedBundle, wanted: Sequence[Wanted]) -> Iterator[tuple[Wanted, str, bytes]]:
-        """The packs of one bundle, and under whose name each is stored: one that many get is made and stored once.
-
-        Fresh ones are generated together, under the world pack that reached their device last. A world pack that is
-        pushed to a device with a context is taken for its world: the rest stays the device's own. A bundle without a
-        run gives again what its devices have.
-        """
-        generates = isinstance(generator, PackGenerator)
-        wanted = [each if generates or each.pack else self._again(each) for each in wanted]
-        fresh: dict[str | None, list[Wanted]] = {}
-        if isinstance(generator, PackGenerator):
-            fresh = self._by_world(generator, [each for each in wanted if each.restores is None])
-            for pack, some in fresh.items():
-                samples, versions = [each.samples or [] for each in some], [each.version for each in some]
-                packs = generator.packs(samples, versions, self._world(generator, pack) if pack else None)
-                yield from zip(some, (each.device for each in some), packs, strict=True)
-        own_weights = {each.device for some in fresh.values() for each in some}
-        made: dict[tuple[str, str | None, int], bytes] = {}
-        for each in wanted:
-            if each.device in own_weights:
-                continue
-            sha256 = each.pack or each.sha256
-            own = each.pack is None and each.sha256 is not None and not each.shared
-            owner = each.device if own else SHARED
-            key = owner, sha256, each.version
-            if key not in made:
-                old = None if sha256 is None else self._packs.read(owner, sha256)
-                made[key] = generator.renumbered(old, each.version)
-            yield each, owner, made[key]
-
-    def _by_world(self, generator: PackGenerator, wanted: Sequence[Wanted]) -> dict[str | None, list[Wanted]]:
-        """Those whose weights are their own, by the SHA-256 of the world pack under which they are made; None: none."""
-        found: dict[str | None, list[Wanted]] = {}
-        if not generator.has_world:
-            found[None] = [each for each in wanted if each.pack is None]
-            return found if found[None] else {}
-        pushed = self._ledger.pushed_to_all(generator.bundle_id)
-        for each in wanted:
-            if each.pack is None:
-                reached = (pack for rollout, percent, pack in pushed if place(rollout, each.device) < percent)
-                world = next((pack for pack in reached if self._world(generator, pack)), None)
-                found.setdefault(world, []).append(each)
-            elif each.samples and self._world(generator, each.pack):
-                found.setdefault(each.pack, []).append(each)
-        return found
-
-    def _world(self, generator: PackGenerator, pack: str) -> Mapping[str, Tensor]:
-        """What a pushed pack says of the world; the last few are kept."""
-        if pack not in self._worlds:
-            while len(self._worlds) >= KEPT_WORLDS:
-                del self._worlds[next(iter(self._worlds))]
-            self._worlds[pack] = generator.world_of(self._packs.read(SHARED, pack))
-        return self._worlds[pack]
-
-    def _again(self, wanted: Wanted) -> Wanted:
-        """The same with the newest weights that the device was given, or the default ones, where none are named."""
-        if wanted.restores is not None:
-            return wanted
-        last = self._ledger.last_pack(wanted.device, wanted.bundle)
-        sha256, shared, rollout = last or (None, False, None)
-        return replace(wanted, restores=wanted.version, sha256=sha256, shared=shared, rollout=rollout)
 
     def _sign(self, wanted: Wanted, size: int, sha256: str, *, shared: bool) -> Issued:
         now = int(time.time())

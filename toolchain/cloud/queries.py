@@ -17,7 +17,14 @@ _DEVICES: BindParameter[str] = bindparam("devices", expanding=True)
 UPLOADED = (
     update(Device)
     .where(Device.id == bindparam("of"))
-    .values(version=Device.version + 1, pending=True, wanted_at=bindparam("now"), restores=None, rollout=None)
+    .values(
+        version=Device.version + 1,
+        pending=True,
+        wanted_at=bindparam("now"),
+        restores=None,
+        rollout=None,
+        failures=0,
+    )
     .returning(Device.version)
 )
 SET_VERSION = (
@@ -104,7 +111,7 @@ UNRELEASED = (
     .where(owed(Installation.bundle.in_(bindparam("bundles", expanding=True))))
     .order_by(Device.rollout.is_not(None), Device.wanted_at)  # what a phone asked for goes before pushes
 )
-DONE = update(Device).where(Device.id.in_(_DEVICES), ~owed()).values(pending=False)
+DONE = update(Device).where(Device.id.in_(_DEVICES), ~owed()).values(pending=False, failures=0)
 _newer = aliased(IssuedRelease)
 FORGET_SUPERSEDED = (
     update(IssuedRelease)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import (
     BindParameter,
@@ -21,12 +22,17 @@ from sqlalchemy import (
 from mnet.toolchain.cloud import audit
 from mnet.toolchain.cloud.database import Database
 from mnet.toolchain.cloud.queries import owed
-from mnet.toolchain.cloud.tables import Context, Device, Installation, IssuedRelease
+from mnet.toolchain.cloud.tables import Context, Device, Installation, IssuedRelease, UsedPermission
+from mnet.toolchain.contract.enrolment import Permission
 
+# Versions that phones may have been given since a backup; what a restored server gives is above them.
+LEFT_BEHIND = 1_000_000
 # Every request runs these: building a statement costs more than SQLite takes to answer it.
 _AT_ONCE = 1000  # devices in one statement
 _DEVICE: BindParameter[str] = bindparam("device")
-_KNOWN = select(Device.token_sha256, Device.bundle, Device.keys).where(Device.id == _DEVICE)
+_KNOWN = select(
+    Device.token_sha256, Device.bundle, Device.keys, Device.version, Device.backed_up, Device.failures
+).where(Device.id == _DEVICE)
 _BUNDLES = select(Installation.bundle).where(Installation.device == _DEVICE).order_by(Installation.bundle)
 # By the phone's own wish, whatever its roll-out comes to; but a roll-back that it waits for is left to it.
 _ASKED = (
@@ -49,6 +55,9 @@ class Known:
     token_sha256: str | None
     bundle: str
     keys: int
+    version: int
+    backed_up: int | None
+    failures: int
 
 
 class Registry:
@@ -58,12 +67,31 @@ class Registry:
         self._database = database
 
     def enrol(
-        self, device: str, token_sha256: str, bundle: str, keys: int = 0, cohort: str | None = None
+        self,
+        device: str,
+        token_sha256: str,
+        bundle: str,
+        keys: int = 0,
+        cohort: str | None = None,
+        *,
+        forgotten: bool = False,
+        permission: Permission | None = None,
     ) -> None:
-        """Make a new device known, which runs one bundle and knows the server's keys of statement number `keys`."""
-        values = {"id": device, "token_sha256": token_sha256, "bundle": bundle, "keys": keys}
+        """Make a new device known, which runs one bundle and knows the server's keys of statement number `keys`.
+
+        `forgotten`: it was enrolled before, and may have any version that a restore left behind. Raises PermissionError
+        for a `permission` that was used before.
+        """
+        values: dict[str, Any] = {"id": device, "token_sha256": token_sha256, "bundle": bundle, "keys": keys}
         values["cohort"] = cohort
+        if forgotten:
+            values |= {"version": LEFT_BEHIND, "backed_up": 0}
         with self._database.writing() as connection:
+            if permission is not None:
+                if connection.scalar(select(UsedPermission.id).where(UsedPermission.id == permission.id)):
+                    raise PermissionError("the permission to enrol was used before")
+                used = {"id": permission.id, "expires_at": float(permission.expires_at)}
+                connection.execute(insert(UsedPermission).values(used))
             connection.execute(insert(Device).values(values))
             connection.execute(insert(Installation).values(device=device, bundle=bundle))
 
@@ -133,7 +161,8 @@ class Registry:
                     insert(Installation), [{"device": device, "bundle": bundle} for bundle in new]
                 )
                 connection.execute(_ASKED, {"of": device, "now": time.time()})
-            audit.note(connection, "device", "installed", device=device, bundles=list(bundles))
+            if new or set(bundles) != had:
+                audit.note(connection, "device", "installed", device=device, bundles=list(bundles))
 
     def revoke(self, device: str) -> bool:
         """Make a device's token worthless, for good; False for a device that is not enrolled."""

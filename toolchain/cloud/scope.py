@@ -1,15 +1,16 @@
 """Which devices a roll-out is for: those of a list, of a cohort, or all; and which pack a newcomer is due."""
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, Select, and_, func, or_, select
 
 from mnet.toolchain.cloud.queries import RUNNING
 from mnet.toolchain.cloud.tables import Context, Device, Installation, IssuedRelease, Rollout
 
-AT_ONCE = 1000  # devices in one transaction: uploads wait for no more
+AT_ONCE = 500  # devices in one transaction: uploads wait for no more
 
 
 class SharedPack(NamedTuple):
@@ -30,21 +31,56 @@ class Scope(NamedTuple):
     bundle: str | None = None
 
 
-def in_scope(connection: Connection, scope: Scope) -> list[str]:
-    """The devices in scope, sorted."""
-    if scope.bundle is None:
-        query = select(Context.device).join(Device, Device.id == Context.device)
-    else:
-        query = select(Device.id).join(Installation, Installation.device == Device.id)
-        query = query.where(Installation.bundle == scope.bundle)
-    if scope.cohort is not None:
-        query = query.where(Device.cohort == scope.cohort)
+def in_scope(connection: Connection, scope: Scope, after: str, limit: int) -> tuple[list[str], str | None]:
+    """Devices in scope with an id above `after`, sorted, and the last id looked at; None where there are no more.
+
+    Of some `limit` devices at most.
+    """
+    query = _devices(scope).order_by(Device.id)
     if scope.devices is None:
-        return list(connection.scalars(query.order_by(Device.id)))
-    found: list[str] = []
-    for chosen in some(sorted(scope.devices)):
-        found += connection.scalars(query.where(Device.id.in_(chosen)))
-    return sorted(found)
+        found = list(connection.scalars(query.where(Device.id > after).limit(limit)))
+        return found, found[-1] if found else None
+    listed = sorted(scope.devices)
+    chosen = listed[(start := bisect_right(listed, after)) : start + limit]
+    return list(connection.scalars(query.where(Device.id.in_(chosen)))), chosen[-1] if chosen else None
+
+
+def lacking(connection: Connection, scope: Scope) -> list[str]:
+    """Those of the listed devices that are not in scope, sorted."""
+    missing = set(scope.devices or ())
+    for chosen in some(sorted(missing)):
+        missing -= set(connection.scalars(_devices(scope).where(Device.id.in_(chosen))))
+    return sorted(missing)
+
+
+def reach(connection: Connection, scope: Scope) -> dict[str, int]:
+    """How many devices in scope run each bundle."""
+    chosen = _devices(scope).subquery()
+    query = select(Installation.bundle, func.count()).join(chosen, chosen.c.id == Installation.device)
+    if scope.bundle is not None:
+        query = query.where(Installation.bundle == scope.bundle)
+    if scope.devices is not None:
+        query = query.where(Installation.device.in_(scope.devices))
+    return dict(connection.execute(query.group_by(Installation.bundle)).tuples().all())
+
+
+def count(connection: Connection, scope: Scope) -> int:
+    """How many devices are in scope."""
+    query = _devices(scope)
+    if scope.devices is not None:
+        query = query.where(Device.id.in_(scope.devices))
+    return connection.scalar(select(func.count()).select_from(query.subquery())) or 0
+
+
+def _devices(scope: Scope) -> Select[str]:
+    """The devices in scope, but for the list."""
+    query = select(Device.id)
+    if scope.bundle is None:
+        query = query.join(Context, Context.device == Device.id)
+    else:
+        query = query.join(Installation, Installation.device == Device.id)
+        query = query.where(Installation.bundle == scope.bundle)
+    return query if scope.cohort is None else query.where(Device.cohort == scope.cohort)
 
 
 def version_for_all(connection: Connection, bundle: str) -> int:

@@ -2,11 +2,14 @@
 
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
+from types import FrameType
 
 import torch
 import uvicorn
@@ -14,20 +17,28 @@ import uvicorn
 from mnet.export.format.errors import BundleError
 from mnet.toolchain.cloud.app import create_app
 from mnet.toolchain.cloud.audit import Audit
-from mnet.toolchain.cloud.database import OUTAGE, Database
+from mnet.toolchain.cloud.database import OUTAGE, Database, cause
+from mnet.toolchain.cloud.facts import Facts, sealing_key, trusted_key
+from mnet.toolchain.cloud.fetches import Fetches
 from mnet.toolchain.cloud.generation import load_generators
+from mnet.toolchain.cloud.health import Health
 from mnet.toolchain.cloud.ledger import Ledger
 from mnet.toolchain.cloud.long_polls import LongPolls
 from mnet.toolchain.cloud.maintenance import Maintenance
 from mnet.toolchain.cloud.metrics import Metrics
 from mnet.toolchain.cloud.pack_store import PackStore
 from mnet.toolchain.cloud.publishing import Generators, Publisher
+from mnet.toolchain.cloud.reconciler import Reconciler
 from mnet.toolchain.cloud.registry import Registry
 from mnet.toolchain.cloud.rollouts import Rollouts
+from mnet.toolchain.cloud.sealing import Sealer
 from mnet.toolchain.cloud.service import Rates, Service
 from mnet.toolchain.cloud.settings import Ready, Settings
 from mnet.toolchain.cloud.state import ServerState
+from mnet.toolchain.cloud.tokens import Tokens
 from mnet.toolchain.errors import UserError
+
+STOP_WITHIN_S = 10.0  # from the signal to the end of the process
 
 log = logging.getLogger(__name__)
 
@@ -38,21 +49,30 @@ def build_service(settings: Settings, generators: Generators) -> Service:
     keys = state.read_keys()
     packs = PackStore(settings.packs or state.packs_url())
     database = Database(settings.database or state.database_url())
-    registry, ledger = Registry(database), Ledger(database)
+    trusted_key(database, keys.keyring)
+    sealer = None if keys.contexts is None else Sealer(keys.contexts)
+    if sealer is not None:
+        sealing_key(database, sealer)
+    registry, ledger, facts = Registry(database), Ledger(database, sealer), Facts(database)
     long_polls, metrics = LongPolls(), Metrics()
+    rollouts, fetches = Rollouts(database), Fetches(database)
     publisher = Publisher(registry, ledger, packs, generators, keys.keyring, long_polls.wake, metrics)
     return Service(
         keys=keys,
         database=database,
         registry=registry,
         ledger=ledger,
-        rollouts=Rollouts(database),
+        rollouts=rollouts,
         audit=Audit(database),
         packs=packs,
         publisher=publisher,
         maintenance=Maintenance(
-            ledger, packs, publisher, long_polls, settings.retain_days, metrics, database.scrub
+            ledger, packs, publisher, long_polls, settings.retain_days, metrics, database.scrub, fetches.keep
         ),
+        reconciler=Reconciler(rollouts, publisher),
+        health=Health(database, packs),
+        fetches=fetches,
+        tokens=Tokens(facts.token_secret(), facts.restored()),
         long_polls=long_polls,
         metrics=metrics,
         limits=settings.limits,
@@ -78,15 +98,18 @@ class Reload:
         with self._turn:
             try:
                 generators, keys = self._load(), self._state.read_keys()
+                trusted_key(self._service.database, keys.keyring)
             except (UserError, BundleError) as error:
                 log.error("nothing is replaced: %s", error)
                 return
+            except OUTAGE as error:
+                log.warning("nobody could look which key the phones trust: %s", cause(error))
             kids = [key.kid for key in (keys.keyring.signing, *keys.keyring.retiring)]
             try:
                 self._service.replace(generators, keys)
                 self._service.audit.note("server", "reloaded", bundles=sorted(generators), keys=kids)
             except OUTAGE as error:  # after all was replaced; maintenance takes up the work that waits
-                log.warning("a reload is not in the audit log: %s", type(error).__name__)
+                log.warning("a reload is not in the audit log: %s", cause(error))
         _spare_the_collector()
         log.info("reloaded: %d bundles, signing with %s", len(generators), kids[0])
 
@@ -131,6 +154,13 @@ def serve_here(settings: Settings, listener: socket.socket, ready: Ready) -> Non
     _Server(config, service.long_polls, lambda: ready(sorted(service.publisher.generators))).run([listener])
 
 
+def _end_late() -> None:
+    """End the process whatever hangs, as a thread that waits for a database which says nothing."""
+    time.sleep(STOP_WITHIN_S)
+    log.error("what is under way does not end: it is left, and found again by the next start")
+    os._exit(0)
+
+
 class _Server(uvicorn.Server):
     """uvicorn that says when it is ready, and lets go of the long polls before it waits for them."""
 
@@ -138,6 +168,11 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._long_polls = long_polls
         self._ready = ready
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            threading.Thread(target=_end_late, name="deadline", daemon=True).start()
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)

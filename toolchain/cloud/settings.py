@@ -17,6 +17,9 @@ class Limits:
     pack_bytes: int = 256 * 1024 * 1024  # that an operator stores
     context: int = 1000  # samples
     uploads_a_minute: int = 120  # of one device
+    reports_a_minute: int = 600  # of one device
+    installs_a_minute: int = 10  # of one device
+    enrolments_a_minute: int = 6000  # of all
 
 
 @dataclass(frozen=True)

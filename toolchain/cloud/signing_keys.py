@@ -13,7 +13,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from mnet.toolchain.contract.jws import ALGORITHM, sign
-from mnet.toolchain.contract.keys import KEY_STATEMENT, Roots, public_keys
+from mnet.toolchain.contract.keys import KEY_STATEMENT, Roots, load_public_keys, public_keys
 from mnet.toolchain.durable import write_durably
 from mnet.toolchain.errors import UserError
 
@@ -22,6 +22,8 @@ SIGNING = "signing.pem"
 STATED = "stated.json"
 # The public root keys and how many must vouch, for apps to ship.
 ROOTS = "roots.json"
+# The public keys of apps' back ends, which alone permit enrolments where there are some (JWKS).
+ISSUERS = "issuers.json"
 
 
 def create_signing_key(path: Path) -> ECKey:
@@ -175,6 +177,26 @@ def _forget_retiring(folder: Path) -> None:
         path.unlink()
 
 
+def add_issuer(folder: Path, key: ECKey) -> None:
+    """From now on a device enrols with a permission of this back end, or of another one that was added."""
+    known = read_issuers(folder) or {"keys": []}
+    issuers = {"keys": [*known["keys"], *public_keys(key)["keys"]]}
+    write_durably(folder / ISSUERS, json.dumps(issuers).encode())
+
+
+def read_issuers(folder: Path) -> dict[str, Any] | None:
+    """The public keys (JWKS) that `add_issuer` kept; None where the enrolment key is enough. UserError if damaged."""
+    path = folder / ISSUERS
+    try:
+        issuers: dict[str, Any] = json.loads(path.read_bytes())
+        load_public_keys(issuers)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    return issuers
+
+
 def create_key(path: Path) -> None:
     """Create a secret of 256 random bits, readable by its owner only: an enrolment key or an operator key."""
     write_durably(path, f"{secrets.token_urlsafe(32)}\n".encode(), mode=0o600)
@@ -188,6 +210,6 @@ def read_key(path: Path) -> str:
         raise UserError(f"cannot read the key file {path}: {error.strerror}") from error
     except UnicodeDecodeError:
         key = ""
-    if not re.fullmatch(r"[A-Za-z0-9_-]{20,}", key):
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{20,}", key):
         raise UserError(f"{path} is not a key file that `mnet serve` made")
     return key

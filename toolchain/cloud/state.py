@@ -3,19 +3,34 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from mnet.toolchain.cloud.signing_keys import SIGNING, Keyring, create_key, create_signing_key, read_key
+from mnet.toolchain.cloud.facts import enrolled
+from mnet.toolchain.cloud.signing_keys import (
+    SIGNING,
+    Keyring,
+    create_key,
+    create_signing_key,
+    read_issuers,
+    read_key,
+)
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.state_folder import claim, mark
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The secrets of phones to be and of operators, and the keys that sign."""
+    """The secrets of phones to be and of operators, and the keys that sign.
+
+    `contexts` seals what devices uploaded; None in a folder of before there was such a key. `issuers` are the back ends
+    (JWKS) whose permission a device needs to enrol; None: `enrolment` is enough.
+    """
 
     enrolment: str
     operator: str
     keyring: Keyring
+    issuers: dict[str, Any] | None = None
+    contexts: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,13 +60,22 @@ class ServerState:
         return self.keys / "operator.key"
 
     @property
+    def contexts_key(self) -> Path:
+        """What the contexts in the database are sealed with."""
+        return self.keys / "contexts.key"
+
+    @property
     def database(self) -> Path:
         """SQLite; it holds contexts, so it is private too."""
         return self.folder / "mnet.db"
 
     @classmethod
-    def open(cls, folder: Path) -> "ServerState":
-        """Open a state folder and create what it lacks; UserError if it cannot be written."""
+    def open(cls, folder: Path, database: str | None = None) -> "ServerState":
+        """Open a state folder and create what it lacks; UserError if it cannot be written.
+
+        UserError too where it lacks the signing key that the phones of a database trust: the one at the URL `database`
+        or, without one, in the folder.
+        """
         state = cls(folder)
         try:
             marker = claim(folder, "server", ("identity.json", "current.jws"))
@@ -59,8 +83,15 @@ class ServerState:
             os.close(marker)
             state.keys.mkdir(mode=0o700, exist_ok=True)
             if not state.signing_key.exists():
+                if (database or state.database.exists()) and (
+                    phones := enrolled(database or state.database_url())
+                ):
+                    raise UserError(
+                        f"{state.signing_key} is missing, and {phones} phones of the database trust no other key: put "
+                        "it back, e.g. from a backup (`mnet restore`)"
+                    )
                 create_signing_key(state.signing_key)
-            for path in (state.enrolment_key, state.operator_key):
+            for path in (state.enrolment_key, state.operator_key, state.contexts_key):
                 if not path.exists():
                     create_key(path)
         except OSError as error:
@@ -69,7 +100,13 @@ class ServerState:
 
     def read_keys(self) -> Keys:
         """The keys as they are on disk now; UserError where one cannot be used."""
-        return Keys(read_key(self.enrolment_key), read_key(self.operator_key), Keyring.load(self.keys))
+        return Keys(
+            read_key(self.enrolment_key),
+            read_key(self.operator_key),
+            Keyring.load(self.keys),
+            read_issuers(self.keys),
+            read_key(self.contexts_key) if self.contexts_key.exists() else None,
+        )
 
     def database_url(self) -> str:
         """The embedded database, created for its owner only."""

@@ -19,6 +19,9 @@ class Device(Base):
 
     `version` is the number last given out, `pending` says that its release is still to be made, from the
     weights of version `restores` where that is set (0: the bundle's default), else from the context.
+
+    After a restore, `backed_up` is the version that the backup had, and `version` is far above it: what the phone has
+    since then can be anything in between.
     """
 
     __tablename__ = "devices"
@@ -33,6 +36,9 @@ class Device(Base):
     enrolled_at: Mapped[float] = mapped_column(default=time.time)
     keys: Mapped[int] = mapped_column(default=0)  # the number of the statement of keys that it has learnt
     cohort: Mapped[str | None]  # the devices that share the packs pushed to them
+    failures: Mapped[int] = mapped_column(default=0)  # of tries to make what it waits for
+    backed_up: Mapped[int | None]
+    raised_at: Mapped[float] = mapped_column(default=0.0)  # when it was last found ahead of the server
     __table_args__ = (
         Index(
             "devices_pending", wanted_at, sqlite_where=pending == true(), postgresql_where=pending == true()
@@ -51,11 +57,11 @@ class Installation(Base):
 
 
 class Context(Base):
-    """The last context that a device uploaded."""
+    """The last context that a device uploaded; its `samples` are a text where they are sealed (see `sealing`)."""
 
     __tablename__ = "contexts"
     device: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
-    samples: Mapped[list[Any]] = mapped_column(JSON)
+    samples: Mapped[list[Any] | str] = mapped_column(JSON)
     uploaded_at: Mapped[float] = mapped_column(index=True)
 
 
@@ -78,6 +84,7 @@ class IssuedRelease(Base):
     jws: Mapped[str | None]
     outcome: Mapped[str | None]
     shared: Mapped[bool] = mapped_column(default=False)
+    fetched: Mapped[bool] = mapped_column(default=False)  # its pack, by the device
     __table_args__ = (
         UniqueConstraint("device", "bundle", "version", name="one_release_a_version"),
         {"sqlite_autoincrement": True},  # an id is never used again, so that no news is missed
@@ -89,6 +96,10 @@ class Rollout(Base):
 
     With a `pack` (its SHA-256), they get that one: all that run its `bundle`, as `version` where theirs is lower, so
     that its bytes are the same for all. Without, each gets new weights from its last context, if it has one.
+
+    The row is what is wanted; the service brings the fleet there, some devices at a time: `asked` is the percentage of
+    which every device has been asked for, `cursor` the last device that was looked at on the way from there to
+    `percent`, or on the way back, and `reached` how many devices were asked for.
     """
 
     __tablename__ = "rollouts"
@@ -99,8 +110,11 @@ class Rollout(Base):
     bundle: Mapped[str | None]
     version: Mapped[int | None]
     percent: Mapped[float]
+    asked: Mapped[float] = mapped_column(default=0.0)
+    cursor: Mapped[str | None]
+    reached: Mapped[int] = mapped_column(default=0)
     stop_above: Mapped[float]
-    state: Mapped[str]
+    state: Mapped[str] = mapped_column(index=True)
     started_at: Mapped[float] = mapped_column(default=time.time)
 
 
@@ -113,3 +127,19 @@ class AuditEntry(Base):
     actor: Mapped[str]
     action: Mapped[str]
     detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class Fact(Base):
+    """Something that the database knows of itself."""
+
+    __tablename__ = "facts"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
+
+
+class UsedPermission(Base):
+    """A permission of an app's own back end by which a device enrolled, until it expires."""
+
+    __tablename__ = "used_permissions"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    expires_at: Mapped[float] = mapped_column(index=True)

@@ -19,7 +19,9 @@ from mnet.toolchain.cloud.settings import Ready, Settings
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.spawn import CONTEXT, follow_parent
 
-STOP_S = 30.0  # for what is under way; the rest is found again by the next start
+STOP_S = (
+    20.0  # for all workers, of which each ends by itself before; the rest is found again by the next start
+)
 RESTART_S = 1.0  # before another try for a worker that cannot start
 
 log = logging.getLogger(__name__)
@@ -114,8 +116,9 @@ class _Workers:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             for worker in self._workers:
                 worker.process.terminate()
+            end = time.monotonic() + STOP_S
             for worker in self._workers:
-                worker.join(STOP_S)
+                worker.join(max(0.0, end - time.monotonic()))
 
     def _reload(self, *_signal: object) -> None:
         for worker in self._workers:

@@ -12,6 +12,8 @@ from mnet.toolchain.contract.jws import ALGORITHM, sign
 
 # The name of the header that carries it, in an answer of status 204.
 HEADER = "Mnet-Nothing-Newer"
+# The name of the header by which a phone learns that no weights came of what it sent; one that ignores it just waits.
+NOT_MADE = "Mnet-Not-Made"
 STATEMENT = "mnet-nothing-newer+jwt"
 LIFETIME_S = 24 * 3600
 

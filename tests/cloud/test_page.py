@@ -1,0 +1,117 @@
+"""The page at `/` in a real browser: seen at desk and phone width, a roll-out stopped and rolled back by clicking."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mnet.export.format.bundle import Bundle
+from mnet.toolchain.cloud.page_session import LIFETIME_S, is_open, opened
+from mnet.toolchain.fleet.processes import ServerProcess
+from tests.cloud.callers import Caller, Device, enrol, eventually
+from tests.mnet_command import Mnet
+from tests.report.browser import browsing, find_browser
+
+
+@pytest.fixture
+def rollout(device: Device, bundle: Bundle, operator: Caller) -> int:
+    """Of one phone, which has fetched what it brought."""
+    version = device.upload([1, 2, 3])
+    device.release(bundle.id)
+    number = operator.post("/push", {"devices": [device.id], "percent": 100}).json()["rollout"]
+    device.release(bundle.id, after=version)
+    eventually(lambda: operator.get(f"/rollouts/{number}").json()["state"], "done".__eq__)
+    return int(number)
+
+
+def test_the_page_in_a_browser(
+    server: ServerProcess, rollout: int, operator: Caller, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    browser = find_browser()
+    if browser is None:
+        pytest.skip("no Chromium is installed")
+    pictures = request.config.getoption("--screenshots")
+    state = f"document.querySelector('#rollout-{rollout} .state').textContent"
+
+    def press(deed: str) -> str:
+        form = f"document.querySelector('#rollout-{rollout} form[action$=\"{deed}\"] button')"
+        return f"{form}.click()"
+
+    with browsing(browser, tmp_path / "profile") as tab:
+        tab.open(server.url, 1280)
+        assert "Operator key" in tab.evaluate("document.body.innerText")
+        key = server.operator_key.read_text().strip()
+        tab.evaluate("document.querySelector('#key').value = 'wrong'")
+        tab.follow("document.querySelector('form button').click()")
+        assert "not the operator key" in tab.evaluate("document.body.innerText")
+        tab.evaluate(f"document.querySelector('#key').value = '{key}'")
+        tab.follow("document.querySelector('form button').click()")
+        assert tab.evaluate(state) == "done"
+        for width in (1280, 390):
+            tab.open(server.url, width)
+            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+            if pictures:
+                tab.screenshot(Path(pictures) / f"fleet-{width}.png")
+        tab.follow(press("stop"))
+        assert tab.evaluate(state) == "stopped"
+        tab.follow(press("rollback"))
+        assert tab.evaluate(state) in ("rolling back", "rolled back")
+        assert {
+            url.partition(
+                "/",
+            )[0]
+            for url in tab.requests
+        } == {"http:"}
+        assert all(url.startswith(server.url) for url in tab.requests), "works offline"
+        assert tab.complaints == []
+        tab.follow("document.querySelector('header button').click()")
+        assert "Operator key" in tab.evaluate("document.body.innerText")
+    eventually(lambda: operator.get(f"/rollouts/{rollout}").json()["state"], "rolled back".__eq__)
+
+
+def test_nothing_is_shown_or_done_without_the_key(
+    server: ServerProcess, rollout: int, operator: Caller
+) -> None:
+    with httpx.Client(base_url=server.url) as stranger:
+        assert "Roll-out" not in stranger.get("/").text
+        for deed in ("stop", "rollback", "extend"):
+            assert stranger.post(f"/rollouts/{rollout}/{deed}", data={"percent": "100"}).status_code == 401
+        forged = opened("another key")
+        stranger.cookies.set("mnet_operator", forged)
+        assert "Roll-out" not in stranger.get("/").text
+        assert stranger.get("/docs").status_code == 404, "it would load scripts from a CDN"
+        headers = stranger.get("/").headers
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert operator.get(f"/rollouts/{rollout}").json()["state"] == "done"
+
+
+def test_a_session_ends() -> None:
+    assert is_open(opened("key"), "key")
+    assert not is_open(opened("key", now=-LIFETIME_S), "key")
+    for cookie in (None, "", ".", "9" * 20, opened("key")[:-1], opened("other"), "\xe9.\xe9"):
+        assert not is_open(cookie, "key")
+
+
+def test_the_fleet_at_the_command_line(
+    http: httpx.Client,
+    server: ServerProcess,
+    bundle: Bundle,
+    rollout: int,
+    mnet: Mnet,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    enrol(http, server, bundle)
+    monkeypatch.setenv("MNET_SERVER", server.url)
+    monkeypatch.setenv("MNET_OPERATOR_KEY", str(server.operator_key))
+    code, stdout, stderr = mnet("fleet")
+    assert (code, "devices:" in stdout, "done" in stdout) == (0, True, True), stderr
+    code, stdout, _ = mnet("fleet", "--json")
+    assert (code, '"rollouts"' in stdout) == (0, True)
+    code, stdout, _ = mnet("rollback", rollout)
+    assert (code, "being rolled back" in stdout) == (0, True)
+    code, stdout, _ = mnet("rollback", rollout)
+    assert (code, "nothing was left to do" in stdout) == (0, True)
+    code, stdout, _ = mnet("history", "--rollout", rollout, "--watch")
+    assert (code, "rolled back" in stdout) == (0, True)
+    code, _, stderr = mnet("rollback", rollout, "--stop-only")
+    assert (code, "rolled back" in stderr) == (2, True)
