@@ -54,7 +54,15 @@ class ScreensTest {
             for (rank in listOf(2, 0)) choose(main, rank)
             val restful = listOf(R.string.status_waiting, R.string.status_settled)
             await("rest") { restful.any { main.says(R.id.status, it) } }
+            assertTrue(main.text(R.id.why).startsWith("New weights after "))
             draw(main, "3-own-weights")
+            val own = titles(main)
+            main.findViewById(R.id.everybody).performClick()
+            await("everybody's list") { main.says(R.id.why, R.string.why_everybody) }
+            assertTrue(titles(main) != own)
+            draw(main, "4-everybodys-list")
+            main.findViewById(R.id.yours).performClick()
+            await("one's own list") { titles(main) == own }
             server.kill()
             await("that the server is gone") { main.says(R.id.status, R.string.status_offline) }
             choose(main, 0)
@@ -64,7 +72,8 @@ class ScreensTest {
         put(Machine.folder("assets"), night = true)
         val again = MainActivity().apply { open(demo) }
         assertEquals(4, (again.findViewById(R.id.recent) as ViewGroup).childCount)
-        draw(again, "4-without-a-server-at-night")
+        assertEquals(View.GONE, again.findViewById(R.id.choice).visibility)
+        draw(again, "5-without-a-server-at-night")
         again.hide()
     }
 
@@ -150,6 +159,9 @@ class ScreensTest {
     }
 
     private fun rows(main: Activity): List<View> = (main.findViewById(R.id.ranked) as ViewGroup).children
+
+    private fun titles(main: Activity): List<String> =
+        rows(main).map { (it.findViewById(R.id.title) as TextView).text.toString() }
 
     private fun Activity.text(id: Int): String = (findViewById(id) as TextView).text.toString()
 

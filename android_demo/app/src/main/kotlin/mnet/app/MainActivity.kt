@@ -34,6 +34,8 @@ class MainActivity : Activity() {
         setContentView(R.layout.main)
         view(R.id.ask).setOnClickListener { demo.recommender?.ask() }
         view(R.id.reset).setOnClickListener { demo.recommender?.reset() }
+        view(R.id.yours).setOnClickListener { demo.recommender?.compare(everybody = false) }
+        view(R.id.everybody).setOnClickListener { demo.recommender?.compare(everybody = true) }
         view(R.id.settings).setOnClickListener { startActivity(Intent(this, SettingsActivity::class.java)) }
     }
 
@@ -67,10 +69,26 @@ class MainActivity : Activity() {
         view(R.id.nothing_yet).visibility = if (screen.recent.isEmpty()) View.VISIBLE else View.GONE
         val chips = children(R.id.recent, R.layout.chip, screen.recent.size)
         for ((chip, title) in chips.zip(screen.recent)) (chip as TextView).text = title
+        showList(screen)
         val rows = children(R.id.ranked, R.layout.row, screen.ranked.size)
         for ((index, row) in screen.ranked.withIndex()) showRow(rows[index], index + 1, row)
         (findViewById(R.id.plot) as LatencyPlot).show(screen.latencies, screen.p50)
         text(R.id.inference).text = getString(R.string.inference, duration(screen.p50), duration(screen.p90))
+    }
+
+    /** Whose list it is, and why it is another one. */
+    private fun showList(screen: Screen) {
+        view(R.id.choice).visibility = if (screen.weights.version > 0) View.VISIBLE else View.GONE
+        for ((id, chosen) in listOf(R.id.yours to !screen.everybody, R.id.everybody to screen.everybody)) {
+            text(id).setTextColor(getColor(if (chosen) R.color.accent else R.color.quiet))
+        }
+        val change = screen.change
+        text(R.id.why).visibility = if (change == null) View.GONE else View.VISIBLE
+        text(R.id.why).text = when {
+            change == null -> ""
+            screen.everybody -> getString(R.string.why_everybody)
+            else -> getString(R.string.why, change.chosen.joinToString(), change.up, change.down)
+        }
     }
 
     private fun showRow(view: View, rank: Int, row: Row) {

@@ -59,6 +59,9 @@ public class Phone(
     /** The weights that answer now, to run and to know their version by; 0 is the default pack. */
     public val live: Snapshot get() = controller.live
 
+    /** The weights that came with the app, to compare with. */
+    public val default: Snapshot get() = controller.default
+
     /** Whether a server knows this phone with the bundle that it runs. */
     public val enrolled: Boolean get() = identity?.bundle == bundle.id
 

@@ -34,7 +34,9 @@ public class Snapshot(public val version: Long, public val run: Run, public val 
  */
 public class SwapController(private val bundle: Bundle, private val program: Program) : Closeable {
     private val manifest = bundle.manifest
-    private val default = Snapshot(0, program.bind(bundle.defaultWeights))
+
+    /** The weights that came with the bundle, to compare with. */
+    public val default: Snapshot = Snapshot(0, program.bind(bundle.defaultWeights))
 
     /** Held while [swapped], [resident] and [live] change: a moment, where a swap takes its time under the lock of all swaps. */
     private val publishing = Any()

@@ -62,6 +62,8 @@ class Recommender(
     private var shown = phone.live
     private var before: Snapshot? = null
     private var lastSwap: PhoneEvent.Swapped? = null
+    private var uploaded = emptyList<Int>()
+    private var everybody = false
     private var status: Status = Status.Alone
     private var client: CloudClient? = null
     private var following: Updater? = null
@@ -88,6 +90,12 @@ class Recommender(
     /** Upload what was chosen, for new weights, whatever the policy says. */
     fun ask() = model.execute {
         if (canAsk) upload()
+    }
+
+    /** Show what the weights that came with the app suggest, or those of one's own again; what serves stays as it is. */
+    fun compare(everybody: Boolean) = model.execute {
+        this.everybody = everybody
+        render()
     }
 
     /** Serve the weights that came with the app, until newer ones come. */
@@ -160,6 +168,7 @@ class Recommender(
         val opened = client ?: return
         val samples = samples()
         uploading = true
+        uploaded = recent.takeLast(WHY).asReversed()
         network.execute {
             val asked = upload(opened, samples)
             model.execute {
@@ -221,16 +230,24 @@ class Recommender(
         if (live !== shown) {
             before = shown
             shown = live
+            everybody = false
         }
+        val own = rows(live, before)
+        val rows = if (everybody && live.version > 0) rows(phone.default, null) else own
         show(
             Screen(
-                recent.asReversed().map { titles[it - 1] }, rows(live), weights(live), latency.latest(),
-                latency.quantile(0.5), latency.quantile(0.9), status,
+                recent.asReversed().map { titles[it - 1] }, rows, weights(live), everybody, change(live, own),
+                latency.latest(), latency.quantile(0.5), latency.quantile(0.9), status,
             ),
         )
     }
 
-    private fun rows(live: Snapshot): List<Row> {
+    private fun change(live: Snapshot, own: List<Row>): Change? {
+        if (live.version == 0L || uploaded.isEmpty()) return null
+        return Change(uploaded.map { titles[it - 1] }, own.count { it.moved > 0 }, own.count { it.moved < 0 })
+    }
+
+    private fun rows(live: Snapshot, before: Snapshot?): List<Row> {
         if (recent.isEmpty()) return List(minOf(ROWS, titles.size)) { Row(it + 1, titles[it], 0) }
         val now = ranked(ranking.scores(live.run, recent, latency), recent)
         val then = before?.let { ranked(ranking.scores(it.run, recent), recent) } ?: now
@@ -271,6 +288,7 @@ class Recommender(
     private companion object {
         const val CLOSING_SECONDS = 60L // longer than any wait for an answer
         const val ROWS = 20
+        const val WHY = 3
         const val WITHOUT_POLICY = "every:3"
         const val REMEMBERED = 50
     }

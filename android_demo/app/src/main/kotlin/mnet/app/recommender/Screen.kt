@@ -9,6 +9,10 @@ class Screen(
     /** Best first. */
     val ranked: List<Row>,
     val weights: Weights,
+    /** Whether [ranked] is what everybody's weights suggest, and not those of one's own. */
+    val everybody: Boolean,
+    /** Why the list is another one; null where it is not. */
+    val change: Change?,
     /** Of the last inferences, in nanoseconds, oldest first. */
     val latencies: LongArray,
     val p50: Long?,
@@ -18,6 +22,9 @@ class Screen(
 
 /** A suggestion; [moved]: ranks that it rose (or fell, if negative) when the weights changed. */
 class Row(val item: Int, val title: String, val moved: Int)
+
+/** New weights came after [chosen], titles, newest first; under them [up] suggestions rose and [down] fell. */
+class Change(val chosen: List<String>, val up: Int, val down: Int)
 
 /** The weights that serve: version 0 came with the app. [releasedAt] in Unix seconds. */
 class Weights(val version: Long, val releasedAt: Long?, val bytes: Long, val swapNanos: Long?, val kept: Boolean)
