@@ -7,7 +7,7 @@ WORKERS ?= -n 2 --dist loadfile
 KOTLIN_FORMAT := $(shell command -v ktlint)
 CPP_FORMAT := $(shell clang-format --version 2>/dev/null | grep -q "version 19" && command -v clang-format)
 
-.PHONY: demo check test coverage lint types docs reference format native android system wheel clean
+.PHONY: demo check test coverage lint types docs reference format native android ios system wheel clean
 
 demo: .venv/installed
 	$(BIN)/mnet demo --out $(OUT)
@@ -70,6 +70,11 @@ android: .venv/developer
 	$(BIN)/python -m android_demo.hosttest.tools
 	$(BIN)/python -m pytest tests/vectors tests/android --android -rs -s --swaps 1000 --kills 100 -o timeout=3600
 	$(BIN)/python -m android_demo.hosttest.apk
+
+# The iOS package, compiled and tested on this machine: fetches Swift from Debian 13 into ~/.cache/mnet-swift, as root
+ios: .venv/developer build/packages
+	$(BIN)/python -m ios.hosttest.debian
+	$(BIN)/python -m pytest tests/ios -rs
 
 # `mnet` as it is installed, as links: for mypy and for editors, which read no mapping of folders to packages
 build/packages: setup.py $(wildcard mnet/*)

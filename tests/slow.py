@@ -31,6 +31,9 @@ USES = frozenset(
         "SimulateProcess",
         "PostgresServer",
         "compile_core",
+        "compiled",
+        "run_tests",
+        "Judge",
         # code of the pages, which does all of it
         "exec",
     }

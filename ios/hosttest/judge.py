@@ -1,0 +1,87 @@
+"""The Swift phone as a judge of the shared vectors: a process that says a line of JSON for each command.
+
+`ios/Tests/Judge` is the other end. No Apple system is needed: what a phone needs of a runtime, the process asks back
+for, and it is the target's own that answers.
+"""
+
+import base64
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.manifest import dtype_name, torch_dtype
+from mnet.export.lowering.target import Program, Run
+from mnet.export.targets import load_program
+
+Line = dict[str, Any]
+
+
+class Judge:
+    """The process of the Swift phone. `bundles`: the folder whose bundles its programs are of."""
+
+    def __init__(self, command: Sequence[str], bundles: Path) -> None:
+        self._bundles = bundles
+        self._programs: dict[str, Program] = {}
+        self._runs: list[Run] = []
+        self._process = subprocess.Popen(  # noqa: S603 (no shell; the words are ours)
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.communicate()
+
+    def ask(self, **command: Any) -> Line:
+        """Its answer to a command; raises RuntimeError where it ended instead."""
+        self._write(command)
+        while "ask" in (line := self._read()):
+            self._write(self._bind(line) if line["ask"] == "bind" else self._run(line))
+        return line
+
+    def _bind(self, line: Line) -> Line:
+        name = line["bundle"]
+        if name not in self._programs:
+            bundle = Bundle.load(self._bundles / name)
+            self._programs[name] = load_program(
+                bundle.path / bundle.manifest.model.program, bundle.manifest, 1
+            )
+        parameters = {parameter: _tensor(value) for parameter, value in line["parameters"].items()}
+        self._runs.append(self._programs[name].bind(parameters))
+        return {"run": len(self._runs) - 1}
+
+    def _run(self, line: Line) -> Line:
+        outputs = self._runs[line["run"]]([_tensor(value) for value in line["inputs"]])
+        return {"outputs": [_written(output) for output in outputs]}
+
+    def _write(self, line: Line) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(line) + "\n")
+        self._process.stdin.flush()
+
+    def _read(self) -> Line:
+        assert self._process.stdout is not None
+        text = self._process.stdout.readline()
+        if not text:
+            raise RuntimeError(f"the Swift phone ended with {self._process.wait()}")
+        line: Line = json.loads(text)
+        return line
+
+
+def _tensor(value: Line) -> torch.Tensor:
+    data = bytearray(base64.b64decode(value["data"]))
+    return torch.frombuffer(data, dtype=torch_dtype(value["dtype"])).reshape(value["shape"])
+
+
+def _written(tensor: torch.Tensor) -> Line:
+    data = base64.b64encode(tensor.contiguous().numpy().tobytes()).decode()
+    return {"dtype": dtype_name(tensor.dtype), "shape": list(tensor.shape), "data": data}

@@ -1,0 +1,17 @@
+"""The core's own XCTest cases, on this machine."""
+
+import pytest
+
+from ios.hosttest import swift
+from tests.ios.conftest import or_skip
+
+
+def test_the_core_passes_its_tests() -> None:
+    assert or_skip(lambda: swift.run_tests(swift.CORE_TESTS)) >= 15
+
+
+@pytest.mark.parametrize(
+    "target", [swift.COREML, swift.EXECUTORCH, swift.EXAMPLE], ids=lambda target: target.name
+)
+def test_what_needs_frameworks_of_apples_compiles_against_stand_ins(target: swift.Target) -> None:
+    or_skip(lambda: swift.compiled(target))
