@@ -18,5 +18,6 @@ let package = Package(
         .target(name: "MNetCoreML", dependencies: ["MNetCore"]),
         .target(name: "MNetVectors", dependencies: ["MNetCore"], path: "Tests/MNetVectors"),
         .testTarget(name: "MNetCoreTests", dependencies: ["MNetCore", "MNetVectors"]),
+        .testTarget(name: "MNetCoreMLTests", dependencies: ["MNetCoreML", "MNetVectors"]),
     ]
 )

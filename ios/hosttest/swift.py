@@ -43,6 +43,7 @@ VECTORS = Target("MNetVectors", "Tests/MNetVectors", (CORE,))
 CORE_TESTS = Target("MNetCoreTests", "Tests/MNetCoreTests", (CORE, VECTORS))
 COREML_STAND_IN = Target("CoreML", "StandIns/CoreML")
 COREML = Target("MNetCoreML", "Sources/MNetCoreML", (CORE, COREML_STAND_IN))
+COREML_TESTS = Target("MNetCoreMLTests", "Tests/MNetCoreMLTests", (CORE, VECTORS, COREML))
 EXECUTORCH_STAND_IN = Target("ExecuTorch", "StandIns/ExecuTorch")
 EXECUTORCH = Target("MNetExecuTorch", "ExecuTorch/Sources/MNetExecuTorch", (CORE, EXECUTORCH_STAND_IN))
 SWIFTUI_STAND_INS = (

@@ -13,6 +13,7 @@ PAGES = sorted(
         ROOT / "docs/reference",
         ROOT / "android_demo",
         ROOT / "android_demo/native",
+        ROOT / "ios",
     )
     for page in folder.glob("*.md")
 )

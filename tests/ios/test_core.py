@@ -1,4 +1,4 @@
-"""The core's own XCTest cases, on this machine."""
+"""The package's own XCTest cases, on this machine."""
 
 import pytest
 
@@ -10,8 +10,10 @@ def test_the_core_passes_its_tests() -> None:
     assert or_skip(lambda: swift.run_tests(swift.CORE_TESTS)) >= 15
 
 
-@pytest.mark.parametrize(
-    "target", [swift.COREML, swift.EXECUTORCH, swift.EXAMPLE], ids=lambda target: target.name
-)
+def test_what_needs_no_coreml_of_its_library_passes_its_tests() -> None:
+    assert or_skip(lambda: swift.run_tests(swift.COREML_TESTS)) >= 4
+
+
+@pytest.mark.parametrize("target", [swift.EXECUTORCH, swift.EXAMPLE], ids=lambda target: target.name)
 def test_what_needs_frameworks_of_apples_compiles_against_stand_ins(target: swift.Target) -> None:
     or_skip(lambda: swift.compiled(target))

@@ -43,8 +43,8 @@ public final class Phone: Sendable {
     /// they have vouched for the server's keys. Throws `BundleError` where the model does not give its golden outputs.
     public init(
         _ bundle: ModelBundle, _ program: any Program, _ store: WeightStore, roots: Roots? = nil,
-        now: @escaping @Sendable () -> Int = { Int(Date().timeIntervalSince1970) },
-        report: @escaping @Sendable (PhoneEvent) -> Void = { _ in }
+        report: @escaping @Sendable (PhoneEvent) -> Void = { _ in },
+        now: @escaping @Sendable () -> Int = { Int(Date().timeIntervalSince1970) }
     ) throws {
         (self.bundle, self.store, self.report, self.now) = (bundle, store, report, now)
         controller = try SwapController(bundle, program)

@@ -12,31 +12,49 @@ public protocol Program: Sendable {
     func bind(_ parameters: [String: Tensor]) throws -> any Run
 }
 
-/// One version of the weights, ready to run. It never changes, so an inference belongs to one version.
+/// One version of the weights, ready to run. It never changes, so an inference belongs to one version. `name` is that of weights
+/// that were loaded to be switched to; nil for those that were swapped in.
 public struct Snapshot: Sendable {
     public let version: Int
     public let run: any Run
+    public let name: String?
+}
+
+/// There are no weights of the name to switch to.
+public struct NotLoaded: Error, CustomStringConvertible {
+    public let description: String
 }
 
 /// Serves a bundle's model while its weights are swapped under it; safe to use from several threads.
 ///
 /// A swap binds and tests a new snapshot next to the live one and publishes it by assigning one reference, which every inference
 /// reads once: it sees the old weights or the new ones, never a mixture.
+///
+/// Several packs, such as adapters, can be resident: `load` tests one and keeps it, `use` switches to it by the same assignment. Each
+/// holds what the runtime needs for one version; how many there are is the app's to bound.
 public final class SwapController: Sendable {
     private let manifest: Manifest
     private let program: any Program
     private let golden: [GoldenSample]
     private let standard: Snapshot
-    private let published: Locked<Snapshot>
-    private let swapping = NSLock()
+    private let weights: Locked<Weights>
+
+    /// Held over a test of new weights, which takes its time; what serves changes under the other lock, in a moment.
+    private let testing = NSLock()
+
+    private struct Weights {
+        var live: Snapshot
+        var swapped: Snapshot
+        var resident: [String: Snapshot] = [:]
+    }
 
     /// Throws `BundleError`: `damaged` with self_test_failed where the outputs are not the golden ones.
     public init(_ bundle: ModelBundle, _ program: any Program) throws {
         manifest = bundle.manifest
         self.program = program
         golden = try bundle.golden()
-        standard = Snapshot(version: 0, run: try program.bind(bundle.defaultWeights()))
-        published = Locked(standard)
+        standard = Snapshot(version: 0, run: try program.bind(bundle.defaultWeights()), name: nil)
+        weights = Locked(Weights(live: standard, swapped: standard))
         for sample in golden {
             let outputs: [Tensor]
             do {
@@ -51,30 +69,69 @@ public final class SwapController: Sendable {
     }
 
     /// The snapshot that serves now; keep it to know which version an output belongs to.
-    public var live: Snapshot { published.current }
+    public var live: Snapshot { weights.withLock { $0.live } }
 
     /// Check, self-test and publish a weight pack; on `Refused` or `StorageError`, the current ones keep serving.
     public func swap(_ pack: Data) throws {
-        try swapping.withLock {
-            let new = try readPack(pack, for: manifest)
-            let serving = live.version
-            if new.version <= serving {
-                throw Refused(.staleVersion, "the pack is version \(new.version), \(serving) is being served")
+        try testing.withLock {
+            let new = try tested(pack, newerThan: weights.withLock { $0.swapped.version }, name: nil)
+            weights.withLock { weights in
+                weights.swapped = new
+                weights.live = new
             }
-            let run: any Run
-            do {
-                run = try program.bind(new.parameters)
-            } catch let error as BundleError {
-                throw Refused(.selfTestFailed, "the model does not load: \(error)")
-            }
-            try selfTest(run, new.probe)
-            published.withLock { $0 = Snapshot(version: new.version, run: run) }
         }
+    }
+
+    /// Check and self-test a weight pack of a higher version than the one of this name, and keep it for `use`; what serves stays as it
+    /// is. On `Refused` or `StorageError`, nothing changes.
+    public func load(_ name: String, _ pack: Data) throws {
+        try testing.withLock {
+            let new = try tested(pack, newerThan: weights.withLock { $0.resident[name]?.version ?? -1 }, name: name)
+            weights.withLock { $0.resident[name] = new }
+        }
+    }
+
+    /// Serve the weights that were loaded under a name, from the next inference on; nil: those last swapped in. It costs one
+    /// assignment. Throws `NotLoaded`.
+    public func use(_ name: String?) throws {
+        try weights.withLock { weights in
+            guard let chosen = name == nil ? weights.swapped : name.flatMap({ weights.resident[$0] }) else {
+                let names = weights.resident.keys.sorted().joined(separator: ", ")
+                throw NotLoaded(description: "no weights are loaded as \(name ?? ""); there are \(names.isEmpty ? "none" : names)")
+            }
+            weights.live = chosen
+        }
+    }
+
+    /// Forget the weights of a name; where they serve, they do so until the next `use` or `swap`.
+    public func unload(_ name: String) {
+        weights.withLock { $0.resident[name] = nil }
     }
 
     /// Serve the default weights again.
     public func reset() {
-        swapping.withLock { published.withLock { $0 = standard } }
+        testing.withLock {
+            weights.withLock { weights in
+                weights.swapped = standard
+                weights.live = standard
+            }
+        }
+    }
+
+    /// A snapshot of a pack that passed all checks.
+    private func tested(_ pack: Data, newerThan: Int, name: String?) throws -> Snapshot {
+        let new = try readPack(pack, for: manifest)
+        if new.version <= newerThan {
+            throw Refused(.staleVersion, "the pack is version \(new.version), \(newerThan) is being served")
+        }
+        let run: any Run
+        do {
+            run = try program.bind(new.parameters)
+        } catch let error as BundleError {
+            throw Refused(.selfTestFailed, "the model does not load: \(error)")
+        }
+        try selfTest(run, new.probe)
+        return Snapshot(version: new.version, run: run, name: name)
     }
 
     /// Catch a runtime that serves old weights: it must give what eager PyTorch gave for this pack.

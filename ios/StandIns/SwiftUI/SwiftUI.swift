@@ -10,7 +10,14 @@ public protocol View {
 }
 
 extension Never: View {
-    public var body: Never { fatalError("a stand-in has no body") }
+    public var body: Never { return fatalError("a stand-in has no body") }
+}
+
+/// A view of the stand-ins, which has nothing in it.
+public protocol Empty: View where Body == Never {}
+
+extension Empty {
+    public var body: Never { return fatalError("a stand-in has no body") }
 }
 
 @MainActor
@@ -32,10 +39,8 @@ extension App {
     public static func main() {}
 }
 
-/// Any view of the stand-ins.
-public struct Drawn: View {
-    public var body: Never { fatalError("a stand-in has no body") }
-}
+/// Any view.
+public struct Drawn: Empty {}
 
 @MainActor
 @resultBuilder
@@ -73,7 +78,7 @@ public struct State<Value> {
 
 public struct WindowGroup: Scene {
     public init(@ViewBuilder content: () -> some View) {}
-    public var body: Never { fatalError("a stand-in has no body") }
+    public var body: Never { return fatalError("a stand-in has no body") }
 }
 
 public struct BackgroundTask<Request, Response>: Sendable {}
@@ -94,29 +99,24 @@ extension View {
     }
 }
 
-public struct Text: View {
+public struct Text: Empty {
     public init(_ content: some StringProtocol) {}
-    public var body: Never { fatalError("a stand-in has no body") }
 }
 
-public struct Button: View {
+public struct Button: Empty {
     public init(_ title: some StringProtocol, action: @escaping @MainActor () -> Void) {}
-    public var body: Never { fatalError("a stand-in has no body") }
 }
 
-public struct List: View {
+public struct List: Empty {
     public init(@ViewBuilder content: () -> some View) {}
-    public var body: Never { fatalError("a stand-in has no body") }
 }
 
-public struct Section: View {
+public struct Section: Empty {
     public init(@ViewBuilder content: () -> some View) {}
     public init(@ViewBuilder content: () -> some View, @ViewBuilder header: () -> some View, @ViewBuilder footer: () -> some View) {}
-    public var body: Never { fatalError("a stand-in has no body") }
 }
 
-public struct ForEach: View {
+public struct ForEach: Empty {
     public init<Data: RandomAccessCollection>(_ data: Data, @ViewBuilder content: @escaping (Data.Element) -> some View)
     where Data.Element: Identifiable {}
-    public var body: Never { fatalError("a stand-in has no body") }
 }

@@ -6,8 +6,8 @@ import MNetCore
 import MNetVectors
 
 let desk = Desk()
+let scratch = FileManager.default.temporaryDirectory.appendingPathComponent("mnet-\(UUID().uuidString)")
 var owner: Owner?
-var state: URL?
 
 while let command = try desk.read() {
     switch try command.string("do") {
@@ -19,14 +19,20 @@ while let command = try desk.read() {
         try desk.write(["verdicts": .object(verdicts)])
     case "conversation":
         owner = nil
-        if let state { try? FileManager.default.removeItem(at: state) }
-        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("mnet-\(UUID().uuidString)")
-        state = folder
-        owner = try Owner(desk, folder)
+        try? FileManager.default.removeItem(at: scratch)
+        owner = try Owner(desk, scratch)
         try desk.write([:])
+    case "switches":
+        let packs = try command.list("packs").compactMap { $0.asText.flatMap { Data(base64Encoded: $0) } }
+        try desk.write(try switches(desk, packs))
+    case "live":
+        let hostile = Hostile(
+            desk: desk, url: try command.string("url"), state: scratch.appendingPathComponent(try command.string("phone")),
+            key: try command.string("key"), roots: try command["roots"].map { try Roots($0.object(at: "roots")) })
+        try desk.write(try await hostile.live(command.integer("conversations")))
     default:
         guard let owner else { throw JudgeError("no conversation was begun") }
         try desk.write(try await owner.judge(command.child("step"), url: command.string("url")))
     }
 }
-if let state { try? FileManager.default.removeItem(at: state) }
+try? FileManager.default.removeItem(at: scratch)
