@@ -72,6 +72,7 @@ public struct Shift: Sendable {
             return (0..<width).map { column in
                 average.indices.reduce(0) { $0 + average[$1] * Double(projection[$1 * width + column]) }
             }
+        case .texts, .objects: throw wanted()
         }
     }
 
