@@ -53,6 +53,18 @@ def serving(answer: Answer) -> Iterator[CloudClient]:
         server.server_close()
 
 
+@pytest.mark.parametrize(("said", "told"), [("7", 7), ("-1", 0), ("9" * 400, 0), ("x", 0), (None, 0)])
+def test_a_phone_is_told_that_nothing_came_of_its_context(said: str | None, told: int) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(204)
+        if said is not None:
+            handler.send_header("Mnet-Not-Made", said)
+        handler.end_headers()
+
+    with serving(answer) as client:
+        assert client.newest_release(PHONE, 0, 0).not_made == told
+
+
 def send(handler: BaseHTTPRequestHandler, status: int, body: bytes, announced: int | None = None) -> None:
     handler.send_response(status)
     handler.send_header("Content-Length", str(len(body) if announced is None else announced))

@@ -24,6 +24,7 @@ class ScriptedPhone:
         """Where it is given, `stop` is set with the last step."""
         self.enrolled = True
         self.version = 0
+        self.not_made = 0
         self.script = list(script)
         self.stop = stop
 
@@ -40,6 +41,9 @@ class ScriptedPhone:
 
     def poll(self, client: CloudClient, wait_s: float) -> Swapped | None:
         swapped = self._next()
+        if isinstance(swapped, int):  # the version that does not come
+            self.not_made = swapped
+            return None
         assert swapped is None or isinstance(swapped, Swapped)
         return swapped
 
@@ -103,6 +107,16 @@ def test_each_context_waits_for_the_version_of_the_one_before(follow: Any) -> No
     ]
     latencies = [event["upload_to_swap_ms"] is not None for event in events if event["event"] == "swapped"]
     assert latencies == [False, True, True], "version 3 stems from no upload of this process"
+
+
+def test_a_context_that_gives_nothing_is_waited_for_no_longer(follow: Any) -> None:
+    events = follow(1, 1, 2, swapped(2), contexts=[[1], [2]])
+    assert [(event["event"], event["version"]) for event in events] == [
+        ("uploaded", 1),
+        ("not_made", 1),
+        ("uploaded", 2),
+        ("swapped", 2),
+    ]
 
 
 def test_a_context_that_the_policy_lets_pass_stays_on_the_phone(follow: Any) -> None:

@@ -37,7 +37,7 @@ def test_a_fetched_run_runs_no_code(
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     for command in (
         ["export", run, "--target", "android", "--out", tmp_path / "bundle"],
-        ["serve", run, "--bundle", tmp_path, "--state", tmp_path / "server", "--port", 0],
+        ["evaluate", run],
     ):
         code, _, stderr = mnet(*command)
         assert (code, "names code to run: strange:load" in stderr.replace("\n", " ")) == (2, True), stderr

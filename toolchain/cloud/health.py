@@ -39,12 +39,18 @@ class Health:
         return self._lately("packs", STORE_FRESH_S, self._look_at_packs)
 
     def _lately(self, what: str, fresh_s: float, look: Callable[[], str]) -> str:
-        with self._turn:
-            at, found = self._looked.get(what, (float("-inf"), ""))
-            if found != "ok" or time.monotonic() - at > fresh_s:
-                found = look()
-                self._looked[what] = time.monotonic(), found
+        at, found = self._looked.get(what, (float("-inf"), ""))
+        if found == "ok" and time.monotonic() - at <= fresh_s:
             return found
+        # One looks; whoever asks meanwhile is told what was found last, lest a database that hangs hold every thread.
+        if not self._turn.acquire(blocking=not found):
+            return found
+        try:
+            found = look()
+            self._looked[what] = time.monotonic(), found
+            return found
+        finally:
+            self._turn.release()
 
     def _look_at_database(self) -> str:
         try:

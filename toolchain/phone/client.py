@@ -1,5 +1,6 @@
 """The phone's side of the HTTP contract: one method a call; each raises Offline or Denied."""
 
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import httpx
 
 from mnet.export.format.errors import Reason, Refused
 from mnet.export.format.packs import MAX_VERSION
-from mnet.toolchain.contract.freshness import HEADER
+from mnet.toolchain.contract.freshness import HEADER, NOT_MADE
 from mnet.toolchain.contract.http import Denied, HttpClient, Offline, contract
 from mnet.toolchain.phone.backoff import Backoff
 from mnet.toolchain.phone.identity import Identity
@@ -28,10 +29,14 @@ _RESUMPTIONS = 8
 
 @dataclass(frozen=True)
 class Newest:
-    """The answer to a poll: the newest `release` as JWS, or the signed statement that there is none."""
+    """The answer to a poll: the newest `release` as JWS, or the signed statement that there is none.
+
+    `not_made` is the version that did not come of the last context, because the server could not read it; 0: none.
+    """
 
     release: str | None
     nothing_newer: str | None = None
+    not_made: int = 0
 
 
 class CloudClient(HttpClient):
@@ -60,7 +65,9 @@ class CloudClient(HttpClient):
             "GET", path, phone.token, within_s=wait_s + 10.0, params=query, timeout=timeout
         ) as answer:
             if answer.status_code == 204:
-                return Newest(None, answer.headers.get(HEADER))
+                not_made = answer.headers.get(NOT_MADE, "")
+                told = int(not_made) if re.fullmatch("[0-9]{1,10}", not_made) else 0
+                return Newest(None, answer.headers.get(HEADER), told)
             content = self.content(answer)
         with contract():
             return Newest(_text(content["release"]))

@@ -66,6 +66,7 @@ class Phone:
         self._roots = roots
         self._running: Kept | None = None
         self._newest_seen = 0
+        self.not_made = 0  # the version that, by the last poll, did not come of the last context
         self._refused = RefusedPacks()
         self._keys_asked_at: float | None = None  # by the phone's own clock
         try:
@@ -155,6 +156,7 @@ class Phone:
     def _look(self, client: CloudClient, phone: Identity, wait_s: float) -> Swapped | None:
         asked, newest = self._offered(client, phone, wait_s)
         phone = self._learn_keys(client, phone, newest.release)
+        self.not_made = newest.not_made
         if newest.release is None:
             self._staleness.hear(phone, asked, newest.nothing_newer)
             return None

@@ -95,6 +95,10 @@ class Updater:
         start = time.monotonic()
         if (swapped := self._phone.poll(client, POLL_S)) is not None:
             return self._took(swapped)
+        if self._awaited is not None and self._phone.not_made >= self._awaited:
+            self._report("not_made", version=self._phone.not_made)
+            self._awaited = None
+            return self._done
         if time.monotonic() - start < POLL_S / 2:
             raise Offline("the poll was answered before its time")  # a server that stops, or something else
         return False
