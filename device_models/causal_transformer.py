@@ -62,7 +62,8 @@ class CausalTransformer(nn.Module):
 
     config_class: ClassVar[type] = CausalTransformerConfig
 
-    bias: Tensor
+    place: Tensor
+    slopes: Tensor
 
     def __init__(self, config: CausalTransformerConfig) -> None:
         super().__init__()
@@ -78,18 +79,17 @@ class CausalTransformer(nn.Module):
             TransformerBlock(config.width, config.heads, config.dropout) for _ in range(config.blocks)
         )
         self.norm = nn.LayerNorm(config.width)
-        place = torch.arange(config.length)
-        distance = (place[:, None] - place).float()
         slopes = 2.0 ** (-8.0 * (torch.arange(config.heads) + 1) / config.heads)
-        bias = torch.where(distance < 0, MASKED, -slopes[:, None, None] * distance)
-        self.register_buffer("bias", bias, persistent=False)
+        self.register_buffer("place", torch.arange(config.length).float(), persistent=False)
+        self.register_buffer("slopes", slopes[:, None, None], persistent=False)
         self.apply(self._initialize)
 
     def forward(self, text: Tensor) -> Tensor:
         """`text` int64 [B, L], L up to `length`, left-padded with 0 -> fp32 [B, L, 256]."""
-        length = text.shape[1]
-        padding = (text == 0).to(self.bias.dtype)[:, None, None, :] * MASKED
-        mask = self.bias[:, :length, :length] + padding
+        place = self.place[: text.shape[1]]
+        back = place[:, None] - place  # how far: negative for what is still to come
+        bias = (-back).clamp(0, 1) * MASKED - self.slopes * torch.relu(back)
+        mask = bias + (text == 0).to(bias.dtype)[:, None, None, :] * MASKED
         x = self.dropout(self.embedding(text))
         for block in self.blocks:
             x = block(x, mask)
