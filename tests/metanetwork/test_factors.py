@@ -91,6 +91,14 @@ def test_packs_have_factors_of_their_own_and_carry_no_product() -> None:
     assert not torch.allclose(together[:4], model(*inputs())[:4], atol=1e-3)
 
 
+def test_factors_of_a_frozen_weight_are_frozen() -> None:
+    model = Layers()
+    model.conv.requires_grad_(False)
+    with_factors(model, NAMES, rank=3)
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert frozen == {"conv.weight", "conv.lora_A", "conv.lora_B"}
+
+
 @pytest.mark.parametrize("rank", [3, 100])
 def test_a_model_that_is_one_layer_is_generated_whole(rank: int) -> None:
     layer = nn.Linear(16, 16)

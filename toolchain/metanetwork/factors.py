@@ -139,4 +139,7 @@ def _take_over(new: nn.Module, layer: nn.Module, first: tuple[int, ...], second:
     new.lora_A = nn.Parameter(weight.new_empty(first))
     new.lora_B = nn.Parameter(weight.new_zeros(second))
     nn.init.kaiming_uniform_(new.lora_A, a=math.sqrt(5))
+    # What is shared of a frozen weight stays as it is: B at zero, so that the default pack is the model as it came.
+    new.lora_A.requires_grad_(weight.requires_grad)
+    new.lora_B.requires_grad_(weight.requires_grad)
     new.train(layer.training)
