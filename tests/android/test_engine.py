@@ -14,9 +14,11 @@ from joserfc.jwk import ECKey
 
 from android_demo.hosttest.kotlin import run_tests, stdlib
 from android_demo.hosttest.tools import java_home
+from mnet.export.bench.latency_tables import bench_rows
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.packs import pack_digest
 from mnet.export.format.stored_swaps import StoredSwaps
+from mnet.toolchain.attached.app_bench import app_report, write_packs
 from mnet.toolchain.contract.keys import public_keys
 from mnet.toolchain.contract.release import Release, sign_release
 from mnet.toolchain.phone.client import Identity
@@ -77,6 +79,24 @@ def test_soak_pushes_against_a_reading_thread(
     print(f"\nJVM engine, weights by {kind}: {figures}, ratio to baked {ratio:.3f}")
     assert figures["pushes"] == count
     assert figures["inferences"] >= count
+
+
+@pytest.mark.parametrize("kind", ["inputs", "bytes"])
+def test_the_bench_of_the_app_gives_the_figures_of_every_bench(
+    kind: str, host_tests: HostTests, properties: dict[str, Any], tmp_path: Path
+) -> None:
+    bundle, report = Bundle.load(properties[f"mnet.{kind}"]), tmp_path / "report.json"
+    write_packs(bundle, tmp_path / "packs")
+    more = {"mnet.bundle": bundle.path, "mnet.packs": tmp_path / "packs", "mnet.report": report}
+    assert run_tests(*host_tests, properties | more, only="mnet.hosttest.BenchmarkTest") == 1
+    figures = app_report(bundle, json.loads(report.read_text()))
+    rows = dict(bench_rows(figures))
+    assert figures["max_error"] <= bundle.manifest.golden.tolerance < figures["output_change"]
+    assert "swap, 5 times: p50 | p90 | p99" in rows
+    print(
+        f"\nJVM, weights by {kind}: ratio {rows['ratio of the p50']}, "
+        f"control {figures['inference']['control_ratio_p50']:.3f}"
+    )
 
 
 def test_soak_switches_between_resident_packs_against_a_reading_thread(

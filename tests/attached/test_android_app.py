@@ -80,6 +80,15 @@ match words[2:]:
         taken = sorted(str(path.relative_to(root)) for path in (root / "app").rglob("*") if path.is_file())
         (root / "taken").write_text("\\n".join(taken))
         print((root / "answer").read_text())
+    case ["shell", "am", "instrument", *_]:
+        report = root / "report"
+        if report.is_file():
+            shutil.copy(report, root / "app/files/bench/report.json")
+        print((root / "answer").read_text())
+    case ["shell", "run-as", "mnet.app", "cat", file]:
+        print((root / "app" / file).read_text())
+    case ["shell", "getprop" | "cat" | "dumpsys", *_]:
+        sys.exit(1)
     case ["shell", "run-as", "mnet.app", "cp", "-r", source, target]:
         target = root / "app" / target / pathlib.Path(source).name
         (shutil.copytree if place(source).is_dir() else shutil.copy)(place(source), target)
@@ -87,6 +96,10 @@ match words[2:]:
         path = root / "app" / command[-1] if command[0] == "run-as" else place(command[-1])
         shutil.rmtree(path, ignore_errors=True) if "rm" in command else path.mkdir(parents=True)
 """
+
+
+TIMES = {"p50_us": 1.0, "p90_us": 2.0, "p99_us": 3.0}
+PARTS = ("verify_p50_us", "write_p50_us", "self_test_p50_us", "publish_p50_us")
 
 
 @pytest.fixture
@@ -109,7 +122,7 @@ def test_a_pack_comes_to_the_app_and_its_verdict_comes_back(phone: Path, tmp_pat
     )
     assert "emulator-5554: swapped in" in mnet("push", "--adb", pack).stdout
     assert (phone / "taken").read_text() == "app/files/inbox/pack.safetensors"
-    assert not (phone / "data/local/tmp/mnet").exists()
+    assert not any((phone / "data/local/tmp").iterdir())
     (phone / "answer").write_text(
         'Broadcast completed: result=1, data="stale_version: the pack is version 3"'
     )
@@ -124,6 +137,36 @@ def test_a_bundle_comes_with_what_a_phone_needs(phone: Path, tiny_bundle: Path) 
     files = Bundle.load(tiny_bundle).manifest.files
     device = {"manifest.json"} | {name for name, file in files.items() if file.role == "device"}
     assert set((phone / "taken").read_text().split()) == {f"app/files/inbox/bundle/{name}" for name in device}
+
+
+def test_the_app_measures_a_bundle(phone: Path, tiny_bundle: Path) -> None:
+    figures = {
+        "target": "android",
+        "load": dict.fromkeys(
+            ("check_files_p50_us", "load_and_self_test_p50_us", "next_inference_p50_us"), 1.0
+        ),
+        "inference": {"baked": TIMES, "swappable": TIMES, "ratio_p50": 1.25, "control_ratio_p50": 1.0},
+        "swap": TIMES | {"count": 40, "parts": dict.fromkeys(PARTS, 1.0)},
+        "time_to_effect": {"swap_p50_us": 1.0, "whole_model_p50_us": 2.0},
+        "max_error": 0.0,
+        "output_change": 1.0,
+    }
+    (phone / "report").write_text(json.dumps(figures))
+    (phone / "answer").write_text("INSTRUMENTATION_CODE: -1")
+    printed = mnet("bench", tiny_bundle, "--on", "app", "--swaps", "40").stdout
+    assert "in the app" in printed
+    assert "1.250" in printed
+    bench = phone / "app" / "files" / "bench"
+    assert {path.name for path in (bench / "bundle").iterdir()} == {
+        path.name for path in tiny_bundle.iterdir()
+    }
+    assert len(list((bench / "packs").iterdir())) == 20
+    (phone / "answer").write_text(
+        "INSTRUMENTATION_RESULT: refusal=mnet.core.BundleException: too new\nINSTRUMENTATION_CODE: 0"
+    )
+    assert_mistake(
+        mnet("bench", tiny_bundle, "--on", "app"), "did not measure: mnet.core.BundleException: too new"
+    )
 
 
 def test_a_push_needs_a_server_or_a_cable() -> None:

@@ -8,6 +8,9 @@ from typing import Self
 
 from mnet.toolchain.errors import UserError
 
+# Where adb may write and an app may read: an app's own storage is reached by `run-as` alone.
+_STAGE = "/data/local/tmp/mnet-stage"
+
 
 @dataclass(frozen=True)
 class AttachedPhone:
@@ -34,6 +37,17 @@ class AttachedPhone:
     def push(self, path: Path, target: str) -> None:
         """Copy a file or a folder to the phone."""
         _run(self.adb, "-s", self.name, "push", str(path), target)
+
+    def give(self, app: str, folder: str, *files: Path) -> None:
+        """Make `folder` of a debuggable app's own storage hold these files and folders, and nothing else."""
+        self.shell("rm", "-rf", _STAGE)
+        self.shell("mkdir", "-p", _STAGE)
+        self.shell("run-as", app, "rm", "-rf", f"files/{folder}")
+        self.shell("run-as", app, "mkdir", "-p", f"files/{folder}")
+        for file in files:
+            self.push(file, f"{_STAGE}/{file.name}")
+            self.shell("run-as", app, "cp", "-r", f"{_STAGE}/{file.name}", f"files/{folder}/")
+        self.shell("rm", "-rf", _STAGE)
 
     def shell(self, *words: str) -> str:
         """What a command on the phone prints."""

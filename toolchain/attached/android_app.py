@@ -15,8 +15,6 @@ from mnet.toolchain.training.config import DataConfig
 
 APP = "mnet.app"
 RECEIVER = f"{APP}/.AdbReceiver"
-# Where adb may write and an app may read: the app's own storage is reached by `run-as` alone.
-STAGE = "/data/local/tmp/mnet"
 _OK = -1  # android.app.Activity.RESULT_OK
 _COMPLETED = re.compile(r'Broadcast completed: result=(-?\d+)(?:, data="(.*?)")?', re.DOTALL)
 _SOURCES = Path("app/src/main")
@@ -58,17 +56,12 @@ def push_over_adb(path: Path) -> str:
     if not path.exists():
         raise UserError(f"{path} does not exist; give a bundle folder or a pack file")
     with tempfile.TemporaryDirectory() as scratch:
-        sent, name = path, "pack.safetensors"
+        sent = Path(scratch) / ("bundle" if path.is_dir() else "pack.safetensors")
         if path.is_dir():
-            sent, name = Path(scratch) / "bundle", "bundle"
             copy_for_device(Bundle.load(path), sent)
-        phone.shell("rm", "-rf", STAGE)
-        phone.shell("mkdir", "-p", STAGE)
-        phone.push(sent, f"{STAGE}/{name}")
-    phone.shell("run-as", APP, "rm", "-rf", "files/inbox")
-    phone.shell("run-as", APP, "mkdir", "-p", "files/inbox")
-    phone.shell("run-as", APP, "cp", "-r", f"{STAGE}/{name}", "files/inbox/")
-    phone.shell("rm", "-rf", STAGE)
+        else:
+            shutil.copyfile(path, sent)
+        phone.give(APP, "inbox", sent)
     options = ("--include-stopped-packages", "--receiver-foreground")
     return _verdict(phone.name, phone.shell("am", "broadcast", *options, "-n", RECEIVER))
 

@@ -66,7 +66,7 @@ def bench_on_phone(bundle: Bundle, swaps: int) -> dict[str, Any]:
     phone.shell("mkdir", "-p", _ON_PHONE)
     phone.push(runner, f"{_ON_PHONE}/mnet-runner")
     phone.push(bundle.path, f"{_ON_PHONE}/bundle")
-    before = _conditions(phone)
+    before = conditions(phone)
 
     def run(verb: str, *options: str) -> Any:
         return json.loads(
@@ -74,9 +74,7 @@ def bench_on_phone(bundle: Bundle, swaps: int) -> dict[str, Any]:
         )
 
     figures = run("bench", "--swaps", str(swaps)) | {"memory": run("memory")}
-    return (
-        sizes(bundle) | _THREADS | figures | {"conditions": {"before": before, "after": _conditions(phone)}}
-    )
+    return sizes(bundle) | _THREADS | figures | {"conditions": {"before": before, "after": conditions(phone)}}
 
 
 def check_target(target: str) -> None:
@@ -86,7 +84,7 @@ def check_target(target: str) -> None:
         raise BundleError(f"mnet-runner runs targets {able}, not {target}")
 
 
-def _conditions(phone: AttachedPhone) -> dict[str, str]:
+def conditions(phone: AttachedPhone) -> dict[str, str]:
     """What can be read; Android lets the shell read these, but not on every phone."""
     found = {}
     for name, command in _CONDITIONS.items():

@@ -20,7 +20,10 @@ def command(
     bundles: Annotated[list[Path], typer.Argument(help="Bundle folders that `mnet export` wrote.")],
     on: Annotated[
         Place,
-        typer.Option(help="Where to measure: from Python, in C++ (`make native`), or on the attached phone."),
+        typer.Option(
+            help="Where to measure: from Python, in C++ (`make native`), or on the attached phone, in C++ or in "
+            "the demo app."
+        ),
     ] = Place.HOST,
     swaps: Annotated[int, typer.Option(min=2, help="How many swaps to time for each bundle.")] = 200,
     threads: Annotated[
@@ -61,7 +64,7 @@ def command(
         if on is Place.HOST:
             reports = _on_host(opened, swaps, counts, out, progress)
         else:
-            tracked = progress.track(opened, description=f"mnet-runner on {on}")
+            tracked = progress.track(opened, description=f"measuring: {on}")
             reports = [on.measure(bundle, swaps) for bundle in tracked]
     if against:
         instead = _fine_tuning(against)
@@ -82,7 +85,7 @@ def _counts(text: str, on: Place) -> list[int]:
         raise UserError(f"--threads takes different numbers from 1, e.g. 1,2,4; not {text}")
     if on is not Place.HOST and counts != [1]:
         raise UserError(
-            f"mnet-runner keeps an inference to the thread that calls it: --threads {text} is for --on host"
+            f"there an inference keeps to the thread that calls it: --threads {text} is for --on host"
         )
     return counts
 

@@ -23,6 +23,11 @@ public interface Program : Closeable {
  */
 public class Snapshot(public val version: Long, public val run: Run, public val name: String? = null)
 
+/** How long the parts of one swap took, in nanoseconds, as `export/session.py` names them. */
+public class SwapTimes(public val verify: Long, public val write: Long, public val selfTest: Long, public val publish: Long) {
+    public val total: Long get() = verify + write + selfTest + publish
+}
+
 /**
  * Serves a bundle's model while its weights are swapped under it; safe to use from several threads.
  *
@@ -41,6 +46,9 @@ public class SwapController(private val bundle: Bundle, private val program: Pro
     /** Held while [swapped], [resident] and [live] change: a moment, where a swap takes its time under the lock of all swaps. */
     private val publishing = Any()
     private var swapped = default
+
+    /** Of the last [tested]: when it began, had checked the pack, had bound it and had run it. */
+    private val marks = LongArray(4)
     private val resident = LinkedHashMap<String, Snapshot>()
 
     /** The snapshot that serves now; keep it to know which version an output belongs to. */
@@ -58,12 +66,14 @@ public class SwapController(private val bundle: Bundle, private val program: Pro
 
     /** Check, self-test and publish a weight pack; on [Refused] or [java.io.IOException], the current ones keep serving. */
     @Synchronized
-    public fun swap(pack: ByteArray) {
+    public fun swap(pack: ByteArray): SwapTimes {
         val new = tested(pack, newerThan = swapped.version, name = null)
         change {
             swapped = new
             live = new
         }
+        val (started, verified, written, tested) = marks
+        return SwapTimes(verified - started, written - verified, tested - written, System.nanoTime() - tested)
     }
 
     /**
@@ -109,23 +119,27 @@ public class SwapController(private val bundle: Bundle, private val program: Pro
 
     private fun kept(): Set<Snapshot> = setOf(swapped, live) + resident.values
 
-    /** A snapshot of a pack that passed all checks; throws [Refused]. */
+    /** A snapshot of a pack that passed all checks; throws [Refused]. Under the lock of all swaps. */
     private fun tested(pack: ByteArray, newerThan: Long, name: String?): Snapshot {
+        marks[0] = System.nanoTime()
         val new = readPack(pack, manifest)
         if (new.version <= newerThan) {
             throw Refused(Reason.STALE_VERSION, "the pack is version ${new.version}, $newerThan is being served")
         }
+        marks[1] = System.nanoTime()
         val run = try {
             program.bind(new.parameters)
         } catch (error: BundleException) {
             throw Refused(Reason.SELF_TEST_FAILED, "the model does not load: ${error.message}")
         }
+        marks[2] = System.nanoTime()
         try {
             selfTest(run, new.probe)
         } catch (refusal: Refused) {
             run.release()
             throw refusal
         }
+        marks[3] = System.nanoTime()
         return Snapshot(new.version, run, name)
     }
 
