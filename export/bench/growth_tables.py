@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mnet.export.bench.growth import RATIO, curves, label
+from mnet.export.bench.pictures import GREY, colours, picture
 
 COLUMNS = (
     "axis",
@@ -53,27 +54,27 @@ def knee_lines(report: Mapping[str, Any]) -> list[str]:
 
 def plot_growth(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw ratio and times over each axis into a PNG file."""
-    from matplotlib.figure import Figure
-
     drawn = curves(rows)
-    figure = Figure(figsize=(4 * len(drawn), 6.4), layout="constrained")
-    grid = figure.subplots(2, len(drawn), squeeze=False)
-    for (axis, bindings), (ratio, time) in zip(drawn.items(), grid.T, strict=True):
-        for binding, curve in bindings.items():
-            at = [row["value"] for row in curve]
-            ratio.plot(at, [row["ratio_p50"] for row in curve], "o-", label=binding or "swappable")
-            time.plot(at, [row["swap_p50_us"] for row in curve], "o-", label=f"swap, {binding or 'whole'}")
-        ratio.plot(at, [row["control_ratio_p50"] for row in curve], ":", color="grey", label="control")
-        ratio.axhline(RATIO, color="grey", linestyle="--", linewidth=1)
-        time.plot(at, [row["baked_p50_us"] for row in curve], ":", color="grey", label="an inference")
-        ratio.set(title=AXES[axis], ylabel="inference, swappable ÷ constant", xscale="log")
-        time.set(ylabel="µs", xscale="log", yscale="log")
-        for part in (ratio, time):
-            part.set_xticks(at, [label(axis, value) for value in at], rotation=45)
-            part.minorticks_off()
-            part.grid(alpha=0.3)
-            part.legend()
-    figure.savefig(path, dpi=120)
+    names = {row["binding"] or "swappable" for row in rows}
+    shades = colours([*sorted(names), "constant"])
+    with picture(path, len(drawn), 2, size=(4.4 * len(drawn), 6.8)) as grid:
+        for (axis, bindings), (ratio, time) in zip(drawn.items(), grid.T, strict=True):
+            for binding, curve in bindings.items():
+                at, name = [row["value"] for row in curve], binding or "swappable"
+                ratio.plot(at, [row["ratio_p50"] for row in curve], "o-", label=name, color=shades[name])
+                times = [row["swap_p50_us"] for row in curve]
+                time.plot(at, times, "o-", label=f"swap, {binding or 'whole'}", color=shades[name])
+            control = [row["control_ratio_p50"] for row in curve]
+            ratio.plot(at, control, ":", color=shades["constant"], label="control: constant again")
+            ratio.axhline(RATIO, color=GREY, linestyle="--", linewidth=1)
+            constant = [row["baked_p50_us"] for row in curve]
+            time.plot(at, constant, ":", color=shades["constant"], label="an inference, constant")
+            ratio.set(title=AXES[axis], ylabel="inference, swappable ÷ constant", xscale="log")
+            time.set(ylabel="µs", xscale="log", yscale="log")
+            for part in (ratio, time):
+                part.set_xticks(at, [label(axis, value) for value in at], rotation=45)
+                part.minorticks_off()
+                part.legend()
 
 
 def _where(knee: Mapping[str, Any], cost: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mnet.export.bench.latency import Bench
+from mnet.export.bench.pictures import colours, picture
 from mnet.export.format.bundle import Bundle
 from mnet.export.session import SwapTimes
 
@@ -20,16 +21,16 @@ def bench_table(reports: Sequence[dict[str, Any]], between: str) -> tuple[list[s
         between.join((report["model"], report["target"], report["runtime"], _threads(report["threads"])))
         for report in reports
     ]
-    rows = [
-        [cells[0][0], *(value for _, value in cells)] for cells in zip(*map(bench_rows, reports), strict=True)
+    columns = [dict(bench_rows(report)) for report in reports]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    return ["", *header], [
+        [name, *(column.get(name, "not measured") for column in columns)] for name in names
     ]
-    return ["", *header], rows
 
 
 def bench_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
-    """What a report holds, for people: each figure's name, and its value with its unit."""
+    """What a report holds, for people: the name of each figure and its value; what was not timed has no row."""
     inference, swap, effect = report["inference"], report["swap"], report["time_to_effect"]
-    memory = report["memory"] or {}
     parts = (f"{swap['parts'][f'{part.name}_p50_us']:.0f}" for part in fields(SwapTimes))
     started = report["load"]["check_files_p50_us"] + report["load"]["load_and_self_test_p50_us"]
     rows = [
@@ -48,15 +49,17 @@ def bench_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         ("time to effect: swap, then an inference", f"{effect['swap_p50_us']:,.0f} µs"),
         (
             "instead: the whole model, loaded",
-            f"{report['baked_program_bytes']:,} bytes, {_times(effect, 'whole_model')}",
+            ", ".join(
+                filter(None, (f"{report['baked_program_bytes']:,} bytes", _times(effect, "whole_model")))
+            ),
         ),
-        ("instead: the push, all programs loaded again", _times(effect, "reload")),
+        *(
+            [("instead: the push, all programs loaded again", again)]
+            if (again := _times(effect, "reload"))
+            else []
+        ),
         (f"over {LINK_MBIT_S} Mbit/s: the push | the whole model", _over_link(report)),
-        ("resident: first instance | its peak while swapping", _megabytes(memory, "first_instance", "peak")),
-        (
-            "resident: one more instance | of constant weights",
-            _megabytes(memory, "further_instance", "constant_instance"),
-        ),
+        *_resident(report["memory"]),
     ]
     if tuning := report.get("fine_tuning"):
         spent = tuning["devices"]["1"]["fine_tuning_ms"]
@@ -72,28 +75,24 @@ def bench_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
 
 def plot_benches(benches: Sequence[Bench], bundles: Sequence[Bundle], path: Path) -> None:
     """Draw into a PNG file which share of the inferences, and of the swaps, is done within which time."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.2 * len(benches)), layout="constrained")
-    for bench, bundle, axes in zip(
-        benches, bundles, figure.subplots(len(benches), 2, squeeze=False), strict=True
-    ):
-        inference, swap = axes
-        for label, seconds in (
-            ("baked", bench.baked_s),
-            ("baked again", bench.control_s),
-            ("swappable", bench.swappable_s),
-        ):
-            inference.ecdf([second * 1e6 for second in seconds], label=label)
-        typical = statistics.median(bench.swappable_s) * 1e6
-        inference.set(ylabel="share of calls", xlabel="inference, µs", xlim=(typical / 2, typical * 2))
-        inference.set_title(f"{bundle.manifest.model.name}, {bundle.manifest.target}")
-        inference.legend()
-        swap.ecdf([each.total * 1e6 for each in bench.swaps])
-        swap.set(ylabel="share of swaps", xlabel="swap: check, self-test, publish; µs", xscale="log")
-        for part in axes:
-            part.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    with picture(path, 2, len(benches), size=(10, 0.4 + 3.2 * len(benches))) as panels:
+        for bench, bundle, (inference, swap) in zip(benches, bundles, panels, strict=True):
+            calls = {
+                "constant": bench.baked_s,
+                "constant again": bench.control_s,
+                "swappable": bench.swappable_s,
+            }
+            shades = colours(calls)
+            for label, seconds in calls.items():
+                inference.ecdf(
+                    [second * 1e6 for second in seconds], label=label, color=shades[label], linewidth=2
+                )
+            typical = statistics.median(bench.swappable_s) * 1e6
+            inference.set(ylabel="share of calls", xlabel="inference, µs", xlim=(typical / 2, typical * 2))
+            inference.set_title(f"{bundle.manifest.model.name}, {bundle.manifest.target}")
+            inference.legend()
+            swap.ecdf([each.total * 1e6 for each in bench.swaps], color=shades["swappable"], linewidth=2)
+            swap.set(ylabel="share of swaps", xlabel="swap: check, self-test, publish; µs", xscale="log")
 
 
 def _joined(percentiles: dict[str, float]) -> str:
@@ -118,5 +117,15 @@ def _over_link(report: dict[str, Any]) -> str:
     return f"{swap:.1f} | {whole:.1f} ms ({whole / swap:.1f} times)"
 
 
-def _megabytes(memory: dict[str, int], *names: str) -> str:
-    return " | ".join(f"{memory[name] / 1e6:.2f}" for name in names) + " MB" if memory else "not measured"
+def _resident(memory: dict[str, int] | None) -> list[tuple[str, str]]:
+    """Memory of instances; nothing where it was not measured."""
+    if not memory:
+        return []
+    rows = {
+        "resident: first instance | its peak while swapping": ("first_instance", "peak"),
+        "resident: one more instance | of constant weights": ("further_instance", "constant_instance"),
+    }
+    return [
+        (name, " | ".join(f"{memory[part] / 1e6:.2f}" for part in parts) + " MB")
+        for name, parts in rows.items()
+    ]

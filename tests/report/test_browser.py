@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mnet.toolchain.report.figures import Line, bars, histograms, lines
+from mnet.export.bench.pictures import draw_intervals
+from mnet.toolchain.report.figures import Line, histograms, intervals, lines
 from mnet.toolchain.report.page import Card, Page, Section, Table
 from tests.report.browser import Tab, browsing, find_browser
 
@@ -47,7 +48,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 [Table([f"column {n}" for n in range(14)], [["movielens-100k/sasrec"] * 14])],
                 [
                     lines([curve], x="interactions", y="ndcg@10", mark=10),
-                    bars(["static", "default pack"], [0.1, 0.11], [0.01, 0.01], x="ndcg@10"),
+                    intervals(
+                        lambda axes: draw_intervals(axes, ["static", "default pack"], [(1, 0, 2), (5, 3, 8)]),
+                        2,
+                    ),
                     histograms(
                         {"constant": [15.0, 16.0, 17.0], "swappable": [15.0, 17.0]}, x="inference, µs"
                     ),

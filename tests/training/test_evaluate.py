@@ -55,7 +55,7 @@ def test_gains_are_over_the_method_that_the_config_names(small_run: Path, tmp_pa
     text = (small_run / "config.yaml").read_text()
     (tmp_path / "config.yaml").write_text(text.replace("equal_cost: static", "equal_cost: distillation"))
     report = evaluate([tmp_path], QUIET, "metanetwork")
-    assert set(report["metrics"]) == {"static", "distillation", "metanetwork"}
+    assert set(report["metrics"]) == {"static", "distillation", "metanetwork", "default pack"}
     for section, baseline in (("gain", "distillation"), ("gain_over_static", "static")):
         base, ours = (report["metrics"][name]["ndcg@10"] for name in (baseline, "metanetwork"))
         assert report[section]["metanetwork"]["ndcg@10"]["relative"] == pytest.approx(

@@ -53,7 +53,7 @@ def command(
 
     from rich.table import Table
 
-    from mnet.toolchain.training.evaluate import evaluate, seeds_text
+    from mnet.toolchain.training.evaluate import evaluate, rows_of, seeds_text
 
     if bundle is not None:
         _on_bundle(runs, bundle, packs, json)
@@ -73,7 +73,8 @@ def command(
     for start in range(0, len(others), COLUMNS):
         shown = others[start : start + COLUMNS]
         means = Table("mean", *shown)
-        for method, values in report["metrics"].items():
+        for method in rows_of(report):
+            values = report["metrics"][method]
             means.add_row(method, *(f"{values[metric]['mean']:.4f}" for metric in shown))
         console.print(means)
 
@@ -83,7 +84,7 @@ def _gains_table(report: Mapping[str, Any], metric: str) -> "Table":
     from rich.table import Table
 
     from mnet.toolchain.training.bootstrap import gain_heading, gain_text
-    from mnet.toolchain.training.evaluate import figure_text
+    from mnet.toolchain.training.evaluate import figure_text, rows_of
 
     sections = {report["equal_cost"]: "gain", "static": "gain_over_static"}
     title = f"{report['dataset']}/{report['model']}"
@@ -92,7 +93,8 @@ def _gains_table(report: Mapping[str, Any], metric: str) -> "Table":
         for name, section in sections.items()
     ]
     table = Table("method", metric, *headings, "p", title=title)
-    for method, values in report["metrics"].items():
+    for method in rows_of(report):
+        values = report["metrics"][method]
         gains = [
             "" if method == name else gain_text(report[section][method][metric])
             for name, section in sections.items()

@@ -27,13 +27,12 @@ def command(
 
     import json as json_format
 
-    from mnet.toolchain.training.compare_policies import policies, policy_rows
+    from mnet.toolchain.training.compare_policies import policies, policy_header, policy_rows
 
     report = policies(run, every, Printer(stderr=True))
     if json:
         print(json_format.dumps(report))
         return
-    headings = ("policy", "requests a phone", "kB", "of always", report["metric"], "gain over never", "kept")
-    Printer().print(text_table(headings, policy_rows(report)))
+    Printer().print(text_table(policy_header(report), policy_rows(report)))
     if missing := report.get("no_shift"):
         Printer(stderr=True).print(f"no policy shift: {missing}")

@@ -17,7 +17,7 @@ VERSIONS = ("static", "default", "first", "live")
 @dataclass(frozen=True)
 class Findings:
     """Arrays over predictions [N]: `user`, `step` (0: the drift), `values` of `metric` by version; lists over
-    swaps."""
+    swaps, and how many packs phones `refused`."""
 
     user: NDArray[np.int64]
     step: NDArray[np.int64]
@@ -26,6 +26,7 @@ class Findings:
     swap_us: list[float]
     upload_to_swap_ms: list[float]
     payload_bytes: int
+    refused: int = 0
 
     @classmethod
     def of(cls, events: Sequence[Event], metric: str) -> "Findings":
@@ -40,6 +41,7 @@ class Findings:
             swap_us=[event["swap_us"] for event in swapped],
             upload_to_swap_ms=[event["upload_to_swap_ms"] for event in swapped],
             payload_bytes=max(event["bytes"] for event in swapped),
+            refused=sum(event["event"] == "refused" for event in events),
         )
 
     @property
@@ -57,6 +59,7 @@ class Findings:
             quality[phase] = {
                 **{name: float(of_phase.mean()) for name, of_phase in values.items()},
                 "gain": bootstrap_gain(self.user[chosen], values["static"], values["live"]),
+                "gain_of_default": bootstrap_gain(self.user[chosen], values["static"], values["default"]),
             }
         return {
             "metric": self.metric,
@@ -66,6 +69,7 @@ class Findings:
             "push": {
                 "count": len(self.swap_us),
                 "payload_bytes": self.payload_bytes,
+                "refused": self.refused,
                 "swap_us": percentiles(self.swap_us),
                 "upload_to_swap_ms": percentiles(self.upload_to_swap_ms),
             },

@@ -6,15 +6,15 @@ from mnet.export.bench.latency import Bench
 from mnet.export.bench.latency_tables import bench_rows
 from mnet.toolchain.demo.findings import Findings
 from mnet.toolchain.report.figures import Line, histograms, lines
-from mnet.toolchain.report.measured import device_cards, inference_figure
-from mnet.toolchain.report.page import Card, Page, Section, Table
+from mnet.toolchain.report.measured import cost_text, device_cards, inference_figure
+from mnet.toolchain.report.page import Answer, Card, Page, Section, Table
 from mnet.toolchain.training.bootstrap import gain_text
 
 NAMES = {
     "static": "static model",
     "default": "default pack",
     "first": "first push kept",
-    "live": "swapped at every push",
+    "live": "newest push",
 }
 STRETCH = 5
 
@@ -31,12 +31,13 @@ def demo_page(report: dict[str, Any], bench: Bench | None, findings: Findings | 
     return Page(
         title=_headline(report) if findings else "An unfinished demo",
         lead=f"{lead} {report['note']}".strip(),
+        answers=_answers(report) if findings else (),
         cards=_cards(report) if findings else (),
         sections=[
             *([_quality(findings, report)] if findings else []),
             *([_inference(bench, report)] if bench else []),
             *([_push(findings, report)] if findings else []),
-            _method(),
+            _method(report),
         ],
     )
 
@@ -50,6 +51,46 @@ def _headline(report: dict[str, Any]) -> str:
     if gain is not None and gain["low"] > 0:
         return "The model follows its user"
     return f"{report['devices']} phones show no gain {phase}"
+
+
+def _answers(report: dict[str, Any]) -> list[Answer]:
+    """What was gained, what it costs, whether it is safe, in plain words."""
+    bench, push = report["bench"], report["push"]
+    return [
+        Answer("What was gained?", " ".join(_gained(report))),
+        Answer(
+            "What does it cost?",
+            f"{cost_text(bench, push['payload_bytes'])}; the phone uses them "
+            f"{push['upload_to_swap_ms']['p50']:.0f} ms after it asked, on this machine.",
+        ),
+        Answer(
+            "Is it safe?",
+            f"{push['count']:,} updates were taken, each after its signature, its hash and a test run on the phone's "
+            f"own runtime had passed; {push['refused']:,} were refused. A phone that refuses one keeps its last good "
+            "weights. No real phone took part.",
+        ),
+    ]
+
+
+def _gained(report: dict[str, Any]) -> list[str]:
+    if report["quick"]:
+        return ["Nothing is claimed: the run was too short. It shows that every step works."]
+    sentences = []
+    for phase, quality in report["quality"].items():
+        gain, default = quality["gain"], quality.get("gain_of_default")
+        if gain is None or gain["low"] <= 0:
+            sentences.append(f"{phase.capitalize()}: no gain over the same model without updates is shown.")
+            continue
+        personal = (
+            f", of which {default['relative']:+.0%} come with the app, from better training"
+            if default
+            else ""
+        )
+        sentences.append(
+            f"{phase.capitalize()}: {gain['relative']:+.0%} in {report['metric'].upper()} over the same model without "
+            f"updates (between {gain['low']:+.0%} and {gain['high']:+.0%}){personal}."
+        )
+    return sentences
 
 
 def quality_rows(report: dict[str, Any]) -> list[list[str]]:
@@ -124,7 +165,7 @@ def _inference(measured: Bench, report: dict[str, Any]) -> Section:
         ),
         tables=[Table(["", "measured"], bench_rows(bench))],
         figures=[inference_figure(measured, "inference, µs")],
-        command="mnet bench DIR/bundle",
+        command=f"mnet bench {report['folder']}/bundle",
     )
 
 
@@ -142,7 +183,7 @@ def _push(findings: Findings, report: dict[str, Any]) -> Section:
     )
 
 
-def _method() -> Section:
+def _method(report: dict[str, Any]) -> Section:
     return Section(
         title="How it was measured",
         text=(
@@ -151,5 +192,5 @@ def _method() -> Section:
             "after their own runtime had reproduced eager PyTorch's output for them. The static model is the "
             "same device model trained alone, to its own best epoch on validation."
         ),
-        command="mnet evaluate DIR/run\nmnet verify DIR/bundle",
+        command=f"mnet evaluate {report['folder']}/run\nmnet verify {report['folder']}/bundle",
     )

@@ -52,6 +52,7 @@ def tell(config: Config, out: Path, devices: int, console: Console, quick: bool 
         "questions": task.questions,
         "seed": config.seed,
         "quick": quick,
+        "folder": str(out),
     }
     console.rule("1  Train the device model and its MetaNetwork")
     train(config, run, console)

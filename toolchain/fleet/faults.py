@@ -12,12 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 
+from mnet.export.bench.pictures import BLUE, RED, picture
 from mnet.export.format.bundle import Bundle
 from mnet.toolchain.cloud.signing_keys import read_key
 from mnet.toolchain.fleet.counted_phone import CountedPhone
@@ -149,11 +146,11 @@ def fault_report(outcomes: list[Outcome]) -> list[dict[str, Any]]:
 
 
 def plot_faults(outcomes: list[Outcome], file: Path) -> None:
-    """A bar a fault: how long until every phone ran its newest weights."""
-    figure, panel = plt.subplots(figsize=(6, 3.2), layout="constrained")
-    colours = ["tab:blue" if outcome.harmless else "tab:red" for outcome in outcomes]
-    panel.barh([outcome.fault for outcome in outcomes], [o.back_s for o in outcomes], color=colours)
-    panel.invert_yaxis()
-    panel.set(xlabel="s from the end of the fault until every phone runs its newest weights")
-    figure.savefig(file, dpi=120)
-    plt.close(figure)
+    """A bar a fault: how long until every phone ran its newest weights; red where phones were harmed."""
+    with picture(file, size=(8, 1.2 + 0.3 * len(outcomes))) as panels:
+        panel = panels[0][0]
+        shades = [BLUE if outcome.harmless else RED for outcome in outcomes]
+        panel.barh([outcome.fault for outcome in outcomes], [o.back_s for o in outcomes], color=shades)
+        panel.invert_yaxis()
+        panel.grid(visible=False, axis="y")
+        panel.set(xlabel="s from the end of the fault until every phone runs its newest weights")

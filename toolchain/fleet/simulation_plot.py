@@ -4,32 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from mnet.export.bench.pictures import GREY, INK, RED, colours, name_ends, picture
 from mnet.toolchain.fleet.simulation import Outcome
-
-_COLOURS = ("#2f6fed", "#1a9c6b", "#b5479d", "#e08a1e", "#6b4fbb", "#b03a2e")
-_STATIC = "#7f8c9b"
-_STYLE: Any = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#88888833",
-    "legend.frameon": False,
-}
 
 
 def plot_simulation(report: dict[str, Any], outcome: Outcome, file: Path) -> None:
     """Four panels, as PNG; `report` is that of the same outcome."""
-    colour = {policy: _COLOURS[n % len(_COLOURS)] for n, policy in enumerate(report["policies"])}
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(12, 8), layout="constrained")
-        (quality, size), (swap, wait) = figure.subplots(2, 2)
+    colour = colours(["static model", *report["policies"]])
+    with picture(file, 2, 2, size=(12, 8.4)) as panels:
+        (quality, size), (swap, wait) = panels
         _quality(quality, report, colour)
         for policy, values in report["cumulative_bytes"].items():
             size.plot(
@@ -43,8 +30,8 @@ def plot_simulation(report: dict[str, Any], outcome: Outcome, file: Path) -> Non
         waits = {policy: each.upload_to_swap_ms for policy, each in outcome.totals.items()}
         _shares(swap, swaps, colour, "swap, µs")
         _shares(wait, waits, colour, "upload to swapped, ms")
-        figure.legend(*quality.get_legend_handles_labels(), loc="outside lower center", ncols=8)
-        figure.savefig(file, dpi=120)
+        ends = [(name, report["cumulative_bytes"][name][-1] / 1000) for name in report["policies"]]
+        name_ends(size, ends, colour)
 
 
 def _quality(axes: Axes, report: dict[str, Any], colour: Mapping[str, str]) -> None:
@@ -52,15 +39,16 @@ def _quality(axes: Axes, report: dict[str, Any], colour: Mapping[str, str]) -> N
     found, phones = report["quality"], report["phones"]
     behind = axes.twinx()
     behind.fill_between(
-        np.arange(len(phones) + 1), [*phones, phones[-1]], step="post", color=_STATIC, alpha=0.12
+        np.arange(len(phones) + 1), [*phones, phones[-1]], step="post", color=GREY, alpha=0.12
     )
     behind.set(ylabel="phones still replayed (grey)", ylim=(0, 1.3 * phones[0]))
     behind.grid(visible=False)
     axes.set_zorder(behind.get_zorder() + 1)
     axes.patch.set_visible(False)
-    for name, shade in {"static": _STATIC, **colour}.items():
-        label = "static model" if name == "static" else name
-        axes.plot(found["turn"], found[name], color=shade, label=label, linewidth=2, marker="o", markersize=4)
+    for name, shade in colour.items():
+        values = found["static" if name == "static model" else name]
+        axes.plot(found["turn"], values, color=shade, label=name, linewidth=2, marker="o", markersize=4)
+    axes.legend(loc="lower left", ncols=2)
     axes.set(ylabel=f"{report['metric'].upper()}, means of stretches", ylim=(0, None))
 
 
@@ -70,12 +58,12 @@ def _marks(axes: Axes, report: dict[str, Any], refresh: int) -> None:
     for fault in report["faults"]:
         if not fault["skipped"]:
             begin, end = fault["turn"], fault["turn"] + refresh
-            axes.axvspan(begin, end, color="#d64545", alpha=0.12, linewidth=0)
+            axes.axvspan(begin, end, color=RED, alpha=0.12, linewidth=0)
             axes.text(
                 (begin + end) / 2, 1.01, fault["fault"], transform=top, rotation=45, fontsize=8, va="bottom"
             )
     if report["drift"] is not None:
-        axes.axvline(report["drift"], color="#1b2430", linestyle="--", linewidth=1)
+        axes.axvline(report["drift"], color=INK, linestyle="--", linewidth=1)
         axes.text(report["drift"], 0.99, " phones change hands", transform=top, fontsize=8, va="top")
 
 

@@ -3,34 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import matplotlib
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mnet.export.bench.pictures import colours, name_ends, style
+
 # Text and axes are drawn in this colour, which the SVG then replaces by CSS `currentColor`.
 _INK = "#010203"
-_NAME_HEIGHT = 0.085  # of the height of the axes
-PALETTE = ("#7f8c9b", "#e08a1e", "#2f6fed", "#1a9c6b", "#b5479d")
-
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "mnet",
-    "font.family": "sans-serif",
-    "font.size": 10.5,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#88888833",
-    "legend.frameon": False,
-}
 
 
 @dataclass(frozen=True)
@@ -52,14 +35,15 @@ def lines(
     logarithmic: bool = False,
     from_zero: bool = False,
 ) -> str:
-    """At most as many curves as PALETTE has colours, each named at its end. Returns SVG text.
+    """Curves, each named at its end. Returns SVG text.
 
     `mark` draws a dashed vertical line; with `logarithmic` the x axis is; `from_zero` starts the y axis at 0.
     """
-    assert len(series) <= len(PALETTE)
+    shades = colours(line.label for line in series)
 
     def draw(axes: Axes) -> None:
-        for line, colour in zip(series, PALETTE, strict=False):
+        for line in series:
+            colour = shades[line.label]
             axes.plot(line.x, line.y, color=colour, label=line.label, linewidth=2)
             if line.band is not None:
                 low, high = np.subtract(line.y, line.band), np.add(line.y, line.band)
@@ -70,7 +54,7 @@ def lines(
             axes.set_xscale("log", base=2)
         if from_zero:
             axes.set_ylim(bottom=0)
-        _name_ends(axes, series)
+        name_ends(axes, [(line.label, line.y[-1]) for line in series if len(line.y)], shades)
 
     return _svg(draw, x, y)
 
@@ -84,11 +68,12 @@ class Point(NamedTuple):
 
 
 def points(series: Mapping[str, Sequence[Point]], *, x: str, y: str, ceiling: float | None = None) -> str:
-    """Points of at most as many kinds as PALETTE has colours; `ceiling` draws a dashed horizontal line. Returns SVG."""
-    assert len(series) <= len(PALETTE)
+    """Points of several kinds; `ceiling` draws a dashed horizontal line. Returns SVG."""
+    shades = colours(series)
 
     def draw(axes: Axes) -> None:
-        for (label, found), colour in zip(series.items(), PALETTE, strict=False):
+        for label, found in series.items():
+            colour = shades[label]
             at, values, errors = zip(*found, strict=True)
             axes.errorbar(at, values, errors, fmt="o", color=colour, label=label, capsize=3)
         if ceiling is not None:
@@ -98,38 +83,9 @@ def points(series: Mapping[str, Sequence[Point]], *, x: str, y: str, ceiling: fl
     return _svg(draw, x, y)
 
 
-def _name_ends(axes: Axes, series: Sequence[Line]) -> None:
-    """Each curve's name right of its end; names that would lie on each other are moved apart."""
-    low, high = axes.get_ylim()
-    ends = np.array([(line.y[-1] - low) / (high - low) if len(line.y) else 0.0 for line in series])
-    order = np.argsort(ends, kind="stable")
-    places = ends[order]
-    for k in range(1, len(places)):
-        places[k] = max(places[k], places[k - 1] + _NAME_HEIGHT)
-    places -= max(0.0, places[-1] - 1.0)
-    for place, index in zip(places, order, strict=True):
-        axes.annotate(
-            series[index].label,
-            (1.0, float(place)),
-            xycoords="axes fraction",
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            color=PALETTE[index],
-            annotation_clip=False,
-        )
-
-
-def bars(labels: Sequence[str], values: Sequence[float], errors: Sequence[float], *, x: str) -> str:
-    """A horizontal bar for each label, first on top, with an error bar of `errors` to either side. Returns SVG text."""
-
-    def draw(axes: Axes) -> None:
-        axes.barh(
-            labels, values, xerr=errors, color=PALETTE[2], alpha=0.75, error_kw={"ecolor": _INK, "capsize": 3}
-        )
-        axes.invert_yaxis()
-
-    return _svg(draw, x, "")
+def intervals(draw: Callable[[Axes], None], rows: int) -> str:
+    """A dot with its interval for each of `rows` methods, as `draw` draws them. Returns SVG text."""
+    return _svg(draw, height=1.0 + 0.34 * rows)
 
 
 def histograms(samples: Mapping[str, Sequence[float]], *, x: str) -> str:
@@ -138,8 +94,9 @@ def histograms(samples: Mapping[str, Sequence[float]], *, x: str) -> str:
     low = min(float(np.min(values)) for values in samples.values())
 
     def draw(axes: Axes) -> None:
-        for (label, values), colour in zip(samples.items(), PALETTE[2:] + PALETTE, strict=False):
-            axes.hist(values, bins=60, range=(low, top), color=colour, alpha=0.55, label=label)
+        shades = colours(samples)
+        for label, values in samples.items():
+            axes.hist(values, bins=60, range=(low, top), color=shades[label], alpha=0.55, label=label)
         axes.legend()
 
     return _svg(draw, x, "count")
@@ -150,12 +107,13 @@ def standalone(svg: str) -> str:
     return svg.replace("<svg ", '<svg style="background:#fff;color:#1b2430" ', 1)
 
 
-def _svg(draw: Callable[[Axes], None], x: str, y: str) -> str:
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(5.2, 3.0), layout="constrained")
+def _svg(draw: Callable[[Axes], None], x: str = "", y: str = "", height: float = 3.0) -> str:
+    with rc_context(style(_INK)):
+        figure = Figure(figsize=(5.6, height), layout="constrained")
         axes = figure.subplots()
         draw(axes)
-        axes.set_xlabel(x)
+        if x:
+            axes.set_xlabel(x)
         axes.set_ylabel(y)
         text = StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})

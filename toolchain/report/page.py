@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mnet.export.bench.pictures import Made
+
 
 @dataclass(frozen=True)
 class Card:
@@ -34,11 +36,20 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """A question that anybody would ask, and the answer in plain words."""
+
+    question: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Page:
-    """The whole report."""
+    """The whole report; `answers` are for readers who are no engineers."""
 
     title: str
     lead: str
+    answers: Sequence[Answer] = ()
     cards: Sequence[Card] = ()
     sections: Sequence[Section] = field(default_factory=tuple)
 
@@ -51,7 +62,7 @@ class Page:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        return environment.get_template("page.html.j2").render(page=self, unbroken=_unbroken)
+        return environment.get_template("page.html.j2").render(page=self, unbroken=_unbroken, made=Made.now())
 
 
 def _unbroken(cell: str) -> str:

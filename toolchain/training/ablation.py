@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from rich.console import Console
 
+from mnet.export.bench.pictures import colours, draw_bars, name_ends, picture
 from mnet.toolchain.console import track
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
@@ -24,7 +21,7 @@ from mnet.toolchain.training.config import Config
 from mnet.toolchain.training.curves import read_curve
 from mnet.toolchain.training.evaluate import BATCH, score
 from mnet.toolchain.training.recipe import Stages, start_from
-from mnet.toolchain.training.run import check_config, write_config, write_json
+from mnet.toolchain.training.run import check_config, write_config, write_report
 from mnet.toolchain.training.scorers import GeneratedScorer, training_scorer
 from mnet.toolchain.training.successive_releases import ReleasedScorer, Steps, steps_at_inference
 
@@ -101,7 +98,7 @@ def ablate(config: Config, out: Path, console: Console) -> dict[str, Any]:
         "share": SHARE,
         "variants": {name: vars(row) for name, row in rows.items()},
     }
-    write_json(out / "ablation.json", report)
+    write_report(out / "ablation.json", report)
     _plot(report, out / "ablation.png")
     return report
 
@@ -152,18 +149,17 @@ def _epochs_to_95(curve: list[float], higher_is_better: bool) -> int:
 
 
 def _plot(report: dict[str, Any], file: Path) -> None:
-    figure, (curves, weights, lists) = plt.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
     names, rows = list(report["variants"]), list(report["variants"].values())
-    for name, row in report["variants"].items():
-        if name != SMOOTHING:  # trained as "none"
-            curves.plot(range(1, len(row["curve"]) + 1), row["curve"], label=name)
-    curves.set(title="validation", xlabel="epoch", ylabel=report["metric"])
-    curves.legend()
-    weights.bar(names, [row["weight_change"] for row in rows])
-    weights.set(title="change of the weights, one more sample")
-    lists.bar(names, [row["changed_lists"] for row in rows])
-    lists.set(title="changed lists, one more sample")
-    for panel in (weights, lists):
-        panel.tick_params(axis="x", rotation=30)
-    figure.savefig(file, dpi=120)
-    plt.close(figure)
+    shades = colours(names)
+    with picture(file, 3, size=(13, 3.6)) as panels:
+        curves, weights, lists = panels[0]
+        trained = [name for name in names if name != SMOOTHING]  # trained as "none"
+        for name in trained:
+            curve = report["variants"][name]["curve"]
+            curves.plot(range(1, len(curve) + 1), curve, color=shades[name], linewidth=2)
+        curves.set(xlabel="epoch", ylabel=f"{report['metric']}, validation")
+        name_ends(curves, [(name, report["variants"][name]["curve"][-1]) for name in trained], shades)
+        draw_bars(weights, names, [100 * row["weight_change"] for row in rows], [None] * len(rows))
+        weights.set(xlabel="change of the weights by one more sample, %")
+        draw_bars(lists, names, [100 * row["changed_lists"] for row in rows], [None] * len(rows))
+        lists.set(xlabel="lists that change by one more sample, %")

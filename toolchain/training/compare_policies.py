@@ -1,25 +1,23 @@
 """What each request policy keeps of the gain, and what it costs: phones of the test data, all of them at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
+from mnet.export.bench.pictures import GREY, colours, picture
 from mnet.export.format.shift import Shift
 from mnet.toolchain.console import track
 from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.training.bootstrap import FloatArray, bootstrap_gain, gain_text
 from mnet.toolchain.training.build import load_data
-from mnet.toolchain.training.run import Run, load_run, read_policy, write_json, write_policy
+from mnet.toolchain.training.run import Run, load_run, read_policy, write_policy, write_report
 from mnet.toolchain.training.scorers import GeneratedScorer
 from mnet.toolchain.training.shift import BATCH, Asks, NoShiftError, asks_by_shift, fit_shift, served_by
 
@@ -72,12 +70,26 @@ def policies(path: Path, every: Sequence[int], console: Console) -> dict[str, An
             for name, value in values.items()
         ],
     }
-    write_json(path / "policies.json", report)
-    _plot(report, path / "policies.png")
+    write_report(path / "policies.json", report)
+    with picture(path / "policies.png", size=(7, 4)) as panels:
+        draw_policies(panels[0][0], report)
     return report
 
 
-def policy_rows(report: dict[str, Any]) -> list[list[str]]:
+def policy_header(report: Mapping[str, Any]) -> list[str]:
+    """The header over `policy_rows`."""
+    return [
+        "policy",
+        "requests a phone",
+        "kB",
+        "of always",
+        report["metric"],
+        "gain over never, 95 %",
+        "kept",
+    ]
+
+
+def policy_rows(report: Mapping[str, Any]) -> list[list[str]]:
     """The table for people: policy, requests, kilobytes, share, value, gain, kept."""
     return [
         [
@@ -153,15 +165,19 @@ def _kept(value: FloatArray, values: dict[str, FloatArray], higher_is_better: bo
     )
 
 
-def _plot(report: dict[str, Any], file: Path) -> None:
-    figure, panel = plt.subplots(figsize=(5, 3.2), layout="constrained")
-    for row in report["policies"]:
-        style = {"marker": "*", "markersize": 12} if row["policy"] == SHIFT else {"marker": "o"}
-        (dot,) = panel.plot(row["bytes"] / 1000, row["value"], linestyle="", **style)
-        panel.annotate(
-            row["policy"], (row["bytes"] / 1000, row["value"]), xytext=(5, -3), textcoords="offset points"
-        )
-        dot.set_clip_on(False)
-    panel.set(xlabel="kilobytes of weights a phone", ylabel=report["metric"])
-    figure.savefig(file, dpi=120)
-    plt.close(figure)
+def draw_policies(panel: Axes, report: Mapping[str, Any]) -> None:
+    """What each policy gains over the default pack, with its interval, against the bytes that it costs."""
+    rows = [row for row in report["policies"] if row["gain"] is not None]
+    shades = colours(row["policy"] for row in rows)
+    scale = 1 if any(row["gain"]["kind"] == "difference" for row in rows) else 100
+    for row in rows:
+        at, shade, name = row["bytes"] / 1000, shades[row["policy"]], row["policy"]
+        value, low, high = (scale * row["gain"][of] for of in ("relative", "low", "high"))
+        panel.plot((at, at), (low, high), color=shade, linewidth=3, alpha=0.45)
+        panel.plot(at, value, "o", color=shade, markersize=7)
+        words = "default pack" if name == NEVER else name
+        panel.annotate(words, (at, value), (7, 4), textcoords="offset points", color=shade)
+    panel.axhline(0, color=GREY, linestyle="--", linewidth=1)
+    panel.margins(x=0.15)
+    panel.set_xlabel("kB of weights a phone")
+    panel.set_ylabel(f"{report['metric']}, gain{', %' if scale == 100 else ''}")

@@ -24,7 +24,7 @@ from mnet.toolchain.training.build import (
 )
 from mnet.toolchain.training.config import Config
 from mnet.toolchain.training.fit import adamw
-from mnet.toolchain.training.run import Run, load_run, read_metrics, write_json
+from mnet.toolchain.training.run import Run, load_run, read_metrics, write_report
 from mnet.toolchain.training.scorers import FineTunedScorer, GeneratedScorer, training_scorer
 
 ROUNDS = 20
@@ -46,7 +46,7 @@ def cost(path: Path, rounds: int, console: Console) -> dict[str, Any]:
     }
     if _adapts(run):
         report["adaptation"] = _adaptation(run, splits, rounds, console)
-    write_json(path / "cost.json", report)
+    write_report(path / "cost.json", report)
     return report
 
 

@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import pandas as pd
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from mnet.export.bench.pictures import colours, name_ends, picture
 
 REDRAW_S = 20.0
 
@@ -46,15 +44,15 @@ def write_curves(run: Path, metric: str) -> None:
         return
     table = pd.concat(curves)
     table.to_csv(run / "curves.csv", index=False)
-    figure, (losses, metrics) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    for name, curve in table.groupby("fit", sort=False):
-        losses.plot(curve["epoch"], curve["loss"], label=name)
-        metrics.plot(curve["epoch"], curve[metric], label=name)
-    losses.set(title="training loss", xlabel="epoch")
-    metrics.set(title=f"validation {metric}", xlabel="epoch")
-    losses.legend()
-    figure.savefig(run / "curves.png", dpi=120)
-    plt.close(figure)
+    fits_by_name = {str(name): curve for name, curve in table.groupby("fit", sort=False)}
+    shades = colours(fits_by_name)
+    with picture(run / "curves.png", 2, size=(11, 3.6)) as panels:
+        for panel, column in zip(panels[0], ("loss", metric), strict=True):
+            for name, curve in fits_by_name.items():
+                panel.plot(curve["epoch"] + 1, curve[column], color=shades[name], linewidth=2)
+            panel.set(xlabel="epoch", ylabel="training loss" if column == "loss" else f"{metric}, validation")
+            ends = [(name, float(curve[column].iloc[-1])) for name, curve in fits_by_name.items()]
+            name_ends(panel, ends, shades)
 
 
 def read_curve(folder: Path) -> pd.DataFrame:

@@ -4,24 +4,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from rich.console import Console
 from torch import Tensor
 
+from mnet.export.bench.pictures import draw_bars, draw_intervals, ordered, picture
 from mnet.toolchain.console import track
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.tasks import Task
 from mnet.toolchain.tasks.splits import Splits
-from mnet.toolchain.training.bootstrap import FloatArray, Gain, bootstrap_gains
-from mnet.toolchain.training.build import GENERATED, STATIC, load_data
+from mnet.toolchain.training.bootstrap import FloatArray, Gain, bootstrap_gains, gain_heading
+from mnet.toolchain.training.build import STATIC, load_data
 from mnet.toolchain.training.methods import Method, choose, pack_kinds, run_methods
-from mnet.toolchain.training.run import Run, load_run, write_json
+from mnet.toolchain.training.run import Run, load_run, write_report
 
 BATCH = 64
 
@@ -60,7 +58,7 @@ def evaluate(paths: Sequence[Path], console: Console, methods: str = "all") -> d
         "packs": {method: kind._asdict() for method, kind in pack_kinds(runs[0]).items() if method in values},
         "gain_over_static": _gains(owners, values, STATIC, runs[0].task.lower_is_better),
     }
-    write_json(paths[0] / "evaluation.json", report)
+    write_report(paths[0] / "evaluation.json", report)
     _plot(report, paths[0] / "evaluation.png")
     return report
 
@@ -126,8 +124,9 @@ def _mean_and_std(seeds: list[FloatArray]) -> dict[str, float | None]:
 
 
 def figure_text(values: Mapping[str, float | None]) -> str:
-    """Mean and deviation for people, as `0.1190 ± 0.0007`; the mean alone where there is one seed."""
-    return f"{values['mean']:.4f}" + (f" ± {values['std']:.4f}" if values["std"] is not None else "")
+    """Mean and deviation for people, as `0.1190 ± 0.0007`; the mean alone where there is one seed, or no deviation."""
+    spread = f"{values['std'] or 0.0:.4f}"
+    return f"{values['mean']:.4f}" + (f" ± {spread}" if float(spread) else "")
 
 
 def seeds_text(report: Mapping[str, Any]) -> str:
@@ -141,23 +140,34 @@ def seeds_text(report: Mapping[str, Any]) -> str:
     )
 
 
-def _plot(report: dict[str, Any], file: Path) -> None:
-    """One panel for each of the first two metrics: a bar a method, deviation over seeds as error bar."""
-    methods = sorted(report["metrics"].items(), key=lambda item: item[0] == GENERATED)
-    metrics = list(methods[0][1])[:2]
-    figure, panels = plt.subplots(
-        1, len(metrics), figsize=(10, 1 + 0.4 * len(methods)), layout="constrained", squeeze=False
+def rows_of(report: Mapping[str, Any]) -> list[str]:
+    """The methods of an evaluation as tables and pictures list them."""
+    return ordered(report["metrics"])
+
+
+def draw_gains(axes: Axes, report: Mapping[str, Any], metric: str) -> None:
+    """The gain of each method over the equal-cost one with its interval; a method without one is left out."""
+    gains = {
+        method: report["gain"][method][metric] for method in rows_of(report) if method != report["equal_cost"]
+    }
+    shown = {method: gain for method, gain in gains.items() if gain is not None}
+    relative = all(gain["kind"] != "difference" for gain in shown.values())
+    scale = 100 if relative else 1
+    values = [tuple(scale * gain[of] for of in ("relative", "low", "high")) for gain in shown.values()]
+    draw_intervals(axes, list(shown), values)
+    axes.set_xlabel(
+        f"{gain_heading(shown.values(), report['equal_cost'])}{', %' if relative else ''}\n95 % interval"
     )
-    for panel, metric in zip(panels[0], metrics, strict=True):
-        figures = [values[metric] for _, values in methods]
-        panel.barh(
-            [name for name, _ in methods],
-            [f["mean"] for f in figures],
-            xerr=[f["std"] or 0.0 for f in figures],
-            capsize=3,
-        )
-        panel.set(title=metric)
-    seeds = ", ".join(map(str, report["seeds"]))
-    figure.suptitle(f"{report['dataset']}/{report['model']}, seed{'s' * (len(report['seeds']) > 1)} {seeds}")
-    figure.savefig(file, dpi=120)
-    plt.close(figure)
+
+
+def _plot(report: dict[str, Any], file: Path) -> None:
+    """The first metric of each method, from 0, and what it gains over the equal-cost one with its interval."""
+    methods = rows_of(report)
+    metric = next(iter(report["metrics"][methods[0]]))
+    figures = [report["metrics"][method][metric] for method in methods]
+    with picture(file, 2, size=(10, 1.4 + 0.36 * len(methods))) as panels:
+        values, gains = panels[0]
+        draw_bars(values, methods, [each["mean"] for each in figures], [each["std"] for each in figures])
+        seeds = "" if len(report["seeds"]) == 1 else "; bars: deviation over seeds"
+        values.set(title=f"{report['dataset']}/{report['model']}", xlabel=f"{metric}{seeds}")
+        draw_gains(gains, report, metric)

@@ -77,13 +77,16 @@ def _with_cloud_prior(run: Run, encoder: ImageContext) -> Method:
 def choose(methods: dict[str, Method], wanted: str, run: Run) -> dict[str, Method]:
     """The `wanted` of them, a comma between two names, or `all`.
 
-    The static and the equal-cost one are always there, to compare with. Raises UserError for a name that the run does
+    The static and the equal-cost one are always there, to compare with, and the default pack where a generated one is.
+    Raises UserError for a name that the run does
     not hold.
     """
     others = methods if wanted == "all" else (name.strip() for name in wanted.split(","))
     names = [STATIC, run.config.equal_cost, *others]
     if unknown := [name for name in names if name not in methods]:
         raise UserError(f"{run.path} holds no method {', '.join(unknown)}; it has {', '.join(methods)}")
+    if DEFAULT in methods and {DIRECT, GENERATED} & {*names}:
+        names.append(DEFAULT)
     return {name: methods[name] for name in dict.fromkeys(names)}
 
 

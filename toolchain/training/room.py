@@ -17,7 +17,7 @@ from mnet.toolchain.console import track
 from mnet.toolchain.tasks import Task
 from mnet.toolchain.tasks.answers import Own
 from mnet.toolchain.training.build import generated_names, load_data
-from mnet.toolchain.training.run import Run, load_run, write_json
+from mnet.toolchain.training.run import Run, load_run, write_report
 
 JUDGED = 400
 EPOCHS, RATE = 6, 3e-3
@@ -54,7 +54,7 @@ def room(path: Path, devices: int, samples: int, console: Console) -> dict[str, 
             for name, gain in gains.items()
         },
     }
-    write_json(path / "room.json", report)
+    write_report(path / "room.json", report)
     return report
 
 

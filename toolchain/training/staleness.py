@@ -4,14 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 from rich.console import Console
 from torch import nn
 
+from mnet.export.bench.pictures import BLUE, GREY, ORANGE, picture
 from mnet.toolchain.console import track
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.settings import Part
@@ -22,7 +19,7 @@ from mnet.toolchain.training.build import GENERATED, STATIC, WORLD, build_task, 
 from mnet.toolchain.training.config import task_settings
 from mnet.toolchain.training.evaluate import BATCH, score_all
 from mnet.toolchain.training.methods import Method
-from mnet.toolchain.training.run import load_run, write_json
+from mnet.toolchain.training.run import load_run, write_report
 from mnet.toolchain.training.scorers import GeneratedScorer, StaticScorer, WorldScorer
 
 # How old a world pack is when it serves, as `task.freshness` says it.
@@ -80,7 +77,7 @@ def staleness(path: Path, every: Sequence[int], console: Console) -> dict[str, A
             )
             age.append({"age": name, **found})
     report = {"metric": metric, STATIC: static, "curve": curve, "age": age}
-    write_json(path / "staleness.json", report)
+    write_report(path / "staleness.json", report)
     _plot(report, path / "staleness.png")
     return report
 
@@ -92,21 +89,24 @@ def staleness_rows(report: dict[str, Any], curve: str = "curve") -> list[list[st
 
 
 def _plot(report: dict[str, Any], file: Path) -> None:
-    """One panel for each kind of pack that the run has."""
+    """One panel for each kind of pack that the run has: what the packs gain over the static model, with intervals."""
     kinds = [kind for kind in ("curve", "age") if report[kind]]
-    figure, panels = plt.subplots(
-        1, max(1, len(kinds)), figsize=(5 * max(1, len(kinds)), 3.2), layout="constrained", squeeze=False
-    )
-    for kind, panel in zip(kinds, panels[0], strict=False):
-        points = report[kind]
-        values = [point["value"] for point in points]
-        if kind == "curve":
-            panel.plot([point["refresh"] for point in points], values, marker="o", label=GENERATED)
-            panel.set(xscale="log", xlabel="interactions that one pack serves", ylabel=report["metric"])
-        else:
-            panel.plot([point["age"] for point in points], values, marker="o", label=WORLD)
-            panel.set(xlabel="age of the pack", ylabel=report["metric"])
-        panel.axhline(report[STATIC], color="grey", linestyle="--", label=STATIC)
-        panel.legend()
-    figure.savefig(file, dpi=120)
-    plt.close(figure)
+    with picture(file, max(1, len(kinds)), size=(5.5 * max(1, len(kinds)), 3.4)) as panels:
+        for kind, panel in zip(kinds, panels[0], strict=False):
+            points = [point for point in report[kind] if point["gain"] is not None]
+            name, shade = (GENERATED, BLUE) if kind == "curve" else (WORLD, ORANGE)
+            at = [point["refresh" if kind == "curve" else "age"] for point in points]
+            scale = 1 if any(point["gain"]["kind"] == "difference" for point in points) else 100
+            value, low, high = (
+                [scale * point["gain"][of] for point in points] for of in ("relative", "low", "high")
+            )
+            panel.plot(at, value, "o-", color=shade, linewidth=2)
+            panel.vlines(at, low, high, color=shade, linewidth=3, alpha=0.45)
+            panel.axhline(0, color=GREY, linestyle="--", linewidth=1)
+            where = "interactions that one pack serves" if kind == "curve" else "age of the pack"
+            panel.set(title=name, xlabel=where)
+            panel.set_ylabel(f"{report['metric']}, gain over static{', %' if scale == 100 else ''}")
+            if kind == "curve":
+                panel.set_xscale("log")
+                panel.set_xticks(at, list(map(str, at)))
+                panel.minorticks_off()

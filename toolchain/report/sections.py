@@ -1,0 +1,214 @@
+"""The sections of a report: one for each file of figures that a command leaves in a folder."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from mnet.export.bench import growth_tables
+from mnet.export.bench.growth import curves
+from mnet.export.bench.matrix import COLUMNS, cell_texts
+from mnet.toolchain.fleet.simulation_report import SWAP_HEADER, swap_rows
+from mnet.toolchain.fleet.simulation_report import policy_header as fleet_header
+from mnet.toolchain.fleet.simulation_report import policy_rows as fleet_rows
+from mnet.toolchain.report.figures import Line, intervals, lines
+from mnet.toolchain.report.page import Section, Table
+from mnet.toolchain.training.bootstrap import gain_heading, gain_text
+from mnet.toolchain.training.compare_policies import draw_policies, policy_header, policy_rows
+from mnet.toolchain.training.evaluate import draw_gains, figure_text, rows_of, seeds_text
+from mnet.toolchain.training.staleness import staleness_rows
+
+
+def subject(evaluation: Mapping[str, Any]) -> str:
+    """What an evaluation is of."""
+    return f"{evaluation['dataset']}/{evaluation['model']}"
+
+
+def _quality(report: Mapping[str, Any]) -> Section:
+    first, *others = list(next(iter(report["metrics"].values())))[:4]
+    methods = rows_of(report)
+    rows = []
+    for method in methods:
+        values = report["metrics"][method]
+        figures = {metric: figure_text(values[metric]) for metric in (first, *others)}
+        gain = gain_text(report["gain"][method][first]) if method != report["equal_cost"] else ""
+        rows.append([method, figures[first], gain, *(figures[metric] for metric in others)])
+    heading = gain_heading(
+        (of[first] for method, of in report["gain"].items() if method != report["equal_cost"]),
+        report["equal_cost"],
+    )
+    return Section(
+        title="What it gains",
+        text=(
+            f"{report['queries']:,} test queries; the gain is over {report['equal_cost']}, the strongest method "
+            f"without generation that costs a device no more; {seeds_text(report)}. What the default pack gains comes "
+            "with the app; only what the other packs gain on top of it comes by pushing."
+        ),
+        tables=[Table(["method", first, f"{heading}, 95 %", *others], rows)],
+        figures=[intervals(partial(draw_gains, report=report, metric=first), len(methods) - 1)]
+        * (len(methods) > 1),
+        command=_command(report, "mnet evaluate RUN ..."),
+    )
+
+
+def _command(report: Mapping[str, Any], instead: str) -> str:
+    """The command that wrote a report; `instead` where it does not say."""
+    return report.get("made", {}).get("command") or instead
+
+
+def _ablation(report: Mapping[str, Any]) -> Section:
+    variants = report["variants"]
+    rows = [
+        [
+            name,
+            f"{row['metric']:.4f}",
+            str(row["epochs_to_95"]),
+            f"{row['weight_change']:.2%}",
+            f"{row['changed_lists']:.1%}",
+        ]
+        for name, row in variants.items()
+    ]
+    header = ["stabilizer", report["metric"], "epochs to 95 %", "change of weights", "changed lists"]
+    curves = [
+        Line(name, range(1, len(row["curve"]) + 1), row["curve"])
+        for name, row in variants.items()
+        if name != "smoothing"  # trained as "none"
+    ]
+    return Section(
+        title="What each part of the stabilizer is worth",
+        text="Trained without, with each and with all parts; changes are those when one sample enters the context.",
+        tables=[Table(header, rows)],
+        figures=[lines(curves, x="epoch", y=f"{report['metric']}, validation")],
+        command=_command(report, "mnet ablate CONFIG"),
+    )
+
+
+def _staleness(report: Mapping[str, Any]) -> Section:
+    curve = report["curve"]
+    steps = [point["refresh"] for point in curve]
+    generated = Line("MetaNetwork", steps, [point["value"] for point in curve])
+    static = Line("static", steps, [report["static"]] * len(steps))
+    return Section(
+        title="How often a phone must ask",
+        text="Quality when new weights come only every so many interactions.",
+        tables=[
+            Table(
+                ["interactions a pack serves", report["metric"], "gain, 95 %"], staleness_rows(dict(report))
+            )
+        ],
+        figures=[lines([static, generated], x="interactions that one pack serves", y=report["metric"])],
+        command=_command(report, "mnet staleness RUN"),
+    )
+
+
+def _cost(report: Mapping[str, Any]) -> Section:
+    tables = [
+        Table(
+            ["method", "training, samples/s"], [[name, f"{v:,.0f}"] for name, v in report["training"].items()]
+        )
+    ]
+    if adaptation := report.get("adaptation"):
+        header = ["devices at a time", "generation", f"fine-tuning, {adaptation['steps']} steps", "ratio"]
+        rows = [
+            [
+                count,
+                f"{row['generation_ms']:.3f} ms",
+                f"{row['fine_tuning_ms']:.3f} ms",
+                f"{row['ratio']:,.0f}",
+            ]
+            for count, row in adaptation["devices"].items()
+        ]
+        tables.append(Table(header, rows))
+    return Section(
+        title="What training and adapting cost",
+        text=f"Timed in turns, {report['threads']} threads; adapting is the median for one device.",
+        tables=tables,
+        command=_command(report, "mnet cost RUN"),
+    )
+
+
+def _matrix(cells: Sequence[Mapping[str, Any]]) -> Section:
+    return Section(
+        title="Every model on every target",
+        text="Exported, verified against eager PyTorch with 21 packs, and timed where this machine has the runtime.",
+        tables=[Table(list(COLUMNS.values()), [cell_texts(cell) for cell in cells])],
+        command="mnet matrix RUN ... --out FOLDER",
+    )
+
+
+def _growth(report: Mapping[str, Any]) -> Section:
+    points = report["points"]
+    figures = []
+    for axis, bindings in curves(points).items():
+        series = [
+            Line(
+                f"by {binding}" if binding else "swappable",
+                [point["value"] for point in curve],
+                [point["ratio_p50"] for point in curve],
+            )
+            for binding, curve in bindings.items()
+        ]
+        name = growth_tables.AXES[axis]
+        figures.append(lines(series, x=name, y="inference, swappable ÷ constant", logarithmic=True))
+    place = "native code" if report["on"] == "native" else "Python"
+    return Section(
+        title="How the cost grows",
+        text=f"Made-up models for target {report['target']}, {report['runtime']}, timed in {place}.",
+        tables=[
+            Table(["the knees"], [[line] for line in growth_tables.knee_lines(report)]),
+            Table(*growth_tables.growth_table(points)),
+        ],
+        figures=figures,
+        command=_command(report, f"mnet growth --target {report['target']} --on {report['on']} -o FOLDER"),
+    )
+
+
+def _policies(report: Mapping[str, Any]) -> Section:
+    missing = f" There is no policy `shift`: {report['no_shift']}." if report.get("no_shift") else ""
+    return Section(
+        title="When a phone should ask",
+        text=(
+            f"{report['phones']:,} test phones, each of which may ask whenever new weights could be made; never asking "
+            f"keeps the default pack.{missing}"
+        ),
+        tables=[Table(policy_header(report), policy_rows(report))],
+        figures=[intervals(partial(draw_policies, report=report), len(report["policies"]) + 2)],
+        command=_command(report, "mnet policies RUN"),
+    )
+
+
+def _simulation(report: Mapping[str, Any]) -> Section:
+    quality = report["quality"]
+    curves = [
+        Line("static model" if name == "static" else name, quality["turn"], quality[name])
+        for name in ("static", *report["policies"])
+    ]
+    return Section(
+        title="A fleet over time",
+        text=(
+            f"{report['devices']:,} phones replayed test users on a server ({report['server']}); "
+            f"{len(report['faults'])} faults on purpose."
+        ),
+        tables=[
+            Table(fleet_header(dict(report)), fleet_rows(dict(report))),
+            Table(SWAP_HEADER, swap_rows(dict(report))),
+        ],
+        figures=[
+            lines(
+                curves, x="items taken by each user", y=report["metric"], mark=report["drift"], from_zero=True
+            )
+        ],
+        command=_command(report, "mnet simulate RUN --bundle BUNDLE --out FOLDER"),
+    )
+
+
+# In the order of the page.
+SECTIONS: Mapping[str, Callable[[Any], Section]] = {
+    "evaluation.json": _quality,
+    "ablation.json": _ablation,
+    "staleness.json": _staleness,
+    "policies.json": _policies,
+    "simulation.json": _simulation,
+    "cost.json": _cost,
+    "matrix.json": _matrix,
+    "growth.json": _growth,
+}
