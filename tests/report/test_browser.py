@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mnet.export.bench.pictures import draw_intervals
-from mnet.toolchain.report.figures import Line, histograms, intervals, lines
+from mnet.toolchain.report.figures import Line, figure, histograms, lines
 from mnet.toolchain.report.page import Card, Page, Section, Table
 from tests.report.browser import Tab, browsing, find_browser
 
@@ -48,7 +48,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 [Table([f"column {n}" for n in range(14)], [["movielens-100k/sasrec"] * 14])],
                 [
                     lines([curve], x="interactions", y="ndcg@10", mark=10),
-                    intervals(
+                    figure(
                         lambda axes: draw_intervals(axes, ["static", "default pack"], [(1, 0, 2), (5, 3, 8)]),
                         2,
                     ),

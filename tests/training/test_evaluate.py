@@ -43,7 +43,7 @@ def test_the_report_has_every_method_and_the_gain(small_run: Path) -> None:
         assert gain["low"] <= gain["relative"] <= gain["high"]
         # The same run twice: there is no spread over seeds.
         assert report["metrics"]["static"][metric]["std"] == 0
-    assert figure_text(report["metrics"]["static"]["ndcg@10"]).endswith(" ± 0.0000")
+    assert "±" not in figure_text(report["metrics"]["static"]["ndcg@10"])
     assert seeds_text(report).endswith("over users and seeds")
     assert json.loads((small_run / "evaluation.json").read_text()) == report
     assert (small_run / "evaluation.png").is_file()

@@ -83,8 +83,8 @@ def points(series: Mapping[str, Sequence[Point]], *, x: str, y: str, ceiling: fl
     return _svg(draw, x, y)
 
 
-def intervals(draw: Callable[[Axes], None], rows: int) -> str:
-    """A dot with its interval for each of `rows` methods, as `draw` draws them. Returns SVG text."""
+def figure(draw: Callable[[Axes], None], rows: int = 6) -> str:
+    """What `draw` draws, with room for `rows` names one above the other. Returns SVG text."""
     return _svg(draw, height=1.0 + 0.34 * rows)
 
 
@@ -114,7 +114,8 @@ def _svg(draw: Callable[[Axes], None], x: str = "", y: str = "", height: float =
         draw(axes)
         if x:
             axes.set_xlabel(x)
-        axes.set_ylabel(y)
+        if y:
+            axes.set_ylabel(y)
         text = StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()

@@ -10,12 +10,12 @@ from mnet.export.bench.matrix import COLUMNS, cell_texts
 from mnet.toolchain.fleet.simulation_report import SWAP_HEADER, swap_rows
 from mnet.toolchain.fleet.simulation_report import policy_header as fleet_header
 from mnet.toolchain.fleet.simulation_report import policy_rows as fleet_rows
-from mnet.toolchain.report.figures import Line, intervals, lines
+from mnet.toolchain.report.figures import Line, figure, lines
 from mnet.toolchain.report.page import Section, Table
 from mnet.toolchain.training.bootstrap import gain_heading, gain_text
 from mnet.toolchain.training.compare_policies import draw_policies, policy_header, policy_rows
 from mnet.toolchain.training.evaluate import draw_gains, figure_text, rows_of, seeds_text
-from mnet.toolchain.training.staleness import staleness_rows
+from mnet.toolchain.training.staleness import draw_staleness, staleness_rows
 
 
 def subject(evaluation: Mapping[str, Any]) -> str:
@@ -44,7 +44,7 @@ def _quality(report: Mapping[str, Any]) -> Section:
             "with the app; only what the other packs gain on top of it comes by pushing."
         ),
         tables=[Table(["method", first, f"{heading}, 95 %", *others], rows)],
-        figures=[intervals(partial(draw_gains, report=report, metric=first), len(methods) - 1)]
+        figures=[figure(partial(draw_gains, report=report, metric=first), rows=len(methods) - 1)]
         * (len(methods) > 1),
         command=_command(report, "mnet evaluate RUN ..."),
     )
@@ -83,19 +83,16 @@ def _ablation(report: Mapping[str, Any]) -> Section:
 
 
 def _staleness(report: Mapping[str, Any]) -> Section:
-    curve = report["curve"]
-    steps = [point["refresh"] for point in curve]
-    generated = Line("MetaNetwork", steps, [point["value"] for point in curve])
-    static = Line("static", steps, [report["static"]] * len(steps))
+    kinds = {"curve": "interactions a pack serves", "age": "age of a world pack"}
+    shown = {kind: heading for kind, heading in kinds.items() if report.get(kind)}
     return Section(
-        title="How often a phone must ask",
-        text="Quality when new weights come only every so many interactions.",
+        title="How long new weights stay good",
+        text="What packs gain over the static model by how long they serve, or by how old they are when they do.",
         tables=[
-            Table(
-                ["interactions a pack serves", report["metric"], "gain, 95 %"], staleness_rows(dict(report))
-            )
+            Table([heading, report["metric"], "gain, 95 %"], staleness_rows(dict(report), kind))
+            for kind, heading in shown.items()
         ],
-        figures=[lines([static, generated], x="interactions that one pack serves", y=report["metric"])],
+        figures=[figure(partial(draw_staleness, report=report, kind=kind)) for kind in shown],
         command=_command(report, "mnet staleness RUN"),
     )
 
@@ -171,7 +168,7 @@ def _policies(report: Mapping[str, Any]) -> Section:
             f"keeps the default pack.{missing}"
         ),
         tables=[Table(policy_header(report), policy_rows(report))],
-        figures=[intervals(partial(draw_policies, report=report), len(report["policies"]) + 2)],
+        figures=[figure(partial(draw_policies, report=report))],
         command=_command(report, "mnet policies RUN"),
     )
 

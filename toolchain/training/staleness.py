@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from rich.console import Console
 from torch import nn
 
@@ -88,25 +89,29 @@ def staleness_rows(report: dict[str, Any], curve: str = "curve") -> list[list[st
     return [[str(point[name]), f"{point['value']:.4f}", gain_text(point["gain"])] for point in report[curve]]
 
 
+def draw_staleness(panel: Axes, report: Mapping[str, Any], kind: str) -> None:
+    """What packs gain over the static model with intervals, by the interactions they serve or by their `age`."""
+    points = [point for point in report[kind] if point["gain"] is not None]
+    name, shade = (GENERATED, BLUE) if kind == "curve" else (WORLD, ORANGE)
+    at = [point["refresh" if kind == "curve" else "age"] for point in points]
+    scale = 1 if any(point["gain"]["kind"] == "difference" for point in points) else 100
+    value, low, high = ([scale * point["gain"][of] for point in points] for of in ("relative", "low", "high"))
+    panel.plot(at, value, "o-", color=shade, linewidth=2)
+    panel.vlines(at, low, high, color=shade, linewidth=3, alpha=0.45)
+    panel.axhline(0, color=GREY, linestyle="--", linewidth=1)
+    panel.set(
+        title=name, xlabel="interactions that one pack serves" if kind == "curve" else "age of the pack"
+    )
+    panel.set_ylabel(f"{report['metric']}, gain over static{', %' if scale == 100 else ''}")
+    if kind == "curve":
+        panel.set_xscale("log")
+        panel.set_xticks(at, list(map(str, at)))
+        panel.minorticks_off()
+
+
 def _plot(report: dict[str, Any], file: Path) -> None:
-    """One panel for each kind of pack that the run has: what the packs gain over the static model, with intervals."""
+    """One panel for each kind of pack that the run has."""
     kinds = [kind for kind in ("curve", "age") if report[kind]]
     with picture(file, max(1, len(kinds)), size=(5.5 * max(1, len(kinds)), 3.4)) as panels:
         for kind, panel in zip(kinds, panels[0], strict=False):
-            points = [point for point in report[kind] if point["gain"] is not None]
-            name, shade = (GENERATED, BLUE) if kind == "curve" else (WORLD, ORANGE)
-            at = [point["refresh" if kind == "curve" else "age"] for point in points]
-            scale = 1 if any(point["gain"]["kind"] == "difference" for point in points) else 100
-            value, low, high = (
-                [scale * point["gain"][of] for point in points] for of in ("relative", "low", "high")
-            )
-            panel.plot(at, value, "o-", color=shade, linewidth=2)
-            panel.vlines(at, low, high, color=shade, linewidth=3, alpha=0.45)
-            panel.axhline(0, color=GREY, linestyle="--", linewidth=1)
-            where = "interactions that one pack serves" if kind == "curve" else "age of the pack"
-            panel.set(title=name, xlabel=where)
-            panel.set_ylabel(f"{report['metric']}, gain over static{', %' if scale == 100 else ''}")
-            if kind == "curve":
-                panel.set_xscale("log")
-                panel.set_xticks(at, list(map(str, at)))
-                panel.minorticks_off()
+            draw_staleness(panel, report, kind)
