@@ -97,7 +97,7 @@ def histograms(samples: Mapping[str, Sequence[float]], *, x: str) -> str:
         shades = colours(samples)
         for label, values in samples.items():
             axes.hist(values, bins=60, range=(low, top), color=shades[label], alpha=0.55, label=label)
-        axes.legend()
+        axes.legend(loc="upper right")
 
     return _svg(draw, x, "count")
 

@@ -21,7 +21,8 @@ from mnet.toolchain.training.config import Config
 from mnet.toolchain.training.curves import read_curve
 from mnet.toolchain.training.evaluate import BATCH, score
 from mnet.toolchain.training.recipe import Stages, start_from
-from mnet.toolchain.training.run import check_config, write_config, write_report
+from mnet.toolchain.training.report_file import write_report
+from mnet.toolchain.training.run import check_config, write_config
 from mnet.toolchain.training.scorers import GeneratedScorer, training_scorer
 from mnet.toolchain.training.successive_releases import ReleasedScorer, Steps, steps_at_inference
 

@@ -17,7 +17,8 @@ from mnet.toolchain.console import track
 from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.training.bootstrap import FloatArray, bootstrap_gain, gain_text
 from mnet.toolchain.training.build import load_data
-from mnet.toolchain.training.run import Run, load_run, read_policy, write_policy, write_report
+from mnet.toolchain.training.report_file import write_report
+from mnet.toolchain.training.run import Run, load_run, read_policy, write_policy
 from mnet.toolchain.training.scorers import GeneratedScorer
 from mnet.toolchain.training.shift import BATCH, Asks, NoShiftError, asks_by_shift, fit_shift, served_by
 

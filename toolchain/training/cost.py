@@ -24,7 +24,8 @@ from mnet.toolchain.training.build import (
 )
 from mnet.toolchain.training.config import Config
 from mnet.toolchain.training.fit import adamw
-from mnet.toolchain.training.run import Run, load_run, read_metrics, write_report
+from mnet.toolchain.training.report_file import write_report
+from mnet.toolchain.training.run import Run, load_run, read_metrics
 from mnet.toolchain.training.scorers import FineTunedScorer, GeneratedScorer, training_scorer
 
 ROUNDS = 20

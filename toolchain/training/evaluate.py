@@ -19,7 +19,8 @@ from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.training.bootstrap import FloatArray, Gain, bootstrap_gains, gain_heading
 from mnet.toolchain.training.build import STATIC, load_data
 from mnet.toolchain.training.methods import Method, choose, pack_kinds, run_methods
-from mnet.toolchain.training.run import Run, load_run, write_report
+from mnet.toolchain.training.report_file import write_report
+from mnet.toolchain.training.run import Run, load_run
 
 BATCH = 64
 

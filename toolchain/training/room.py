@@ -17,7 +17,8 @@ from mnet.toolchain.console import track
 from mnet.toolchain.tasks import Task
 from mnet.toolchain.tasks.answers import Own
 from mnet.toolchain.training.build import generated_names, load_data
-from mnet.toolchain.training.run import Run, load_run, write_report
+from mnet.toolchain.training.report_file import write_report
+from mnet.toolchain.training.run import Run, load_run
 
 JUDGED = 400
 EPOCHS, RATE = 6, 3e-3

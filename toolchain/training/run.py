@@ -14,7 +14,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from mnet.export.bench.pictures import Made
 from mnet.export.format.shift import Shift
 from mnet.toolchain.durable import write_durably
 from mnet.toolchain.errors import UserError
@@ -189,11 +188,6 @@ def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
 
 def write_json(file: Path, values: dict[str, Any]) -> None:
     _write(file, json.dumps(values, indent=2) + "\n")
-
-
-def write_report(file: Path, report: dict[str, Any]) -> None:
-    """Write the figures of a command, with what made them under `made`."""
-    write_json(file, report | {"made": asdict(Made.now())})
 
 
 def read_metrics(path: Path) -> dict[str, Any] | None:

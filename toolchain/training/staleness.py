@@ -20,7 +20,8 @@ from mnet.toolchain.training.build import GENERATED, STATIC, WORLD, build_task, 
 from mnet.toolchain.training.config import task_settings
 from mnet.toolchain.training.evaluate import BATCH, score_all
 from mnet.toolchain.training.methods import Method
-from mnet.toolchain.training.run import load_run, write_report
+from mnet.toolchain.training.report_file import write_report
+from mnet.toolchain.training.run import load_run
 from mnet.toolchain.training.scorers import GeneratedScorer, StaticScorer, WorldScorer
 
 # How old a world pack is when it serves, as `task.freshness` says it.

@@ -1,0 +1,13 @@
+"""The file of figures that a command leaves for people and for `mnet report`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mnet.export.bench.pictures import Made
+from mnet.toolchain.training.run import write_json
+
+
+def write_report(file: Path, report: dict[str, Any]) -> None:
+    """Write the figures of a command, with what made them under `made`."""
+    write_json(file, report | {"made": asdict(Made.now())})
