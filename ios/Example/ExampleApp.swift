@@ -21,13 +21,13 @@ struct ExampleApp: App {
         }
         .backgroundTask(.appRefresh(refreshTask)) {
             scheduleRefresh()  // iOS forgets a task that ran
-            await (try? Recommender(settings: .inApp()))?.lookOnce()
+            await (try? Recommender.shared())?.lookOnce()
         }
     }
 
     private func start() async {
         do {
-            recommender = try await Recommender(settings: .inApp())
+            recommender = try await Recommender.shared()
             scheduleRefresh()
         } catch {
             failure = "\(error)"
@@ -40,6 +40,22 @@ private func scheduleRefresh() {
     let request = BGAppRefreshTaskRequest(identifier: refreshTask)
     request.earliestBeginDate = Date(timeIntervalSinceNow: 3600)
     try? BGTaskScheduler.shared.submit(request)
+}
+
+extension Recommender {
+    private static var opening: Task<Recommender, any Error>?
+
+    /// The one of this process, in front and in the background: a store is for one phone at a time.
+    static func shared() async throws -> Recommender {
+        let task = opening ?? Task { try await Recommender(settings: .inApp()) }
+        opening = task
+        do {
+            return try await task.value
+        } catch {
+            opening = nil
+            throw error
+        }
+    }
 }
 
 extension Settings {

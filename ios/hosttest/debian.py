@@ -37,23 +37,14 @@ def inside(*command: object) -> list[str]:
     """
     if not _INSTALLED.is_file():
         raise Absent(f"Swift in {CACHE} (make ios fetches it)")
+    _may_mount()
     return _chrooted(*command)
-
-
-def may_mount() -> None:
-    """Raises Absent unless this process may have a view of the file system of its own."""
-    if os.geteuid() != 0:
-        raise Absent("root, for Swift in a folder of its own")
-    try:
-        run(["unshare", "--mount", "true"])
-    except Failed as failed:
-        raise Absent(f"leave to mount: {failed}") from None
 
 
 def fetch(say: Callable[[str], None]) -> None:
     """Fetch Swift unless it is there; what cannot be had is said."""
     try:
-        may_mount()
+        _may_mount()
         CACHE.mkdir(parents=True, exist_ok=True)
         if not _FOUND.is_file():
             say(f"fetching Debian {SUITE} into {ROOT}")
@@ -71,6 +62,16 @@ def fetch(say: Callable[[str], None]) -> None:
             _INSTALLED.write_text(" ".join(PACKAGES) + "\n")
     except (Absent, Failed, OSError) as error:
         say(f"  not fetched: {' '.join(str(error).split())[-300:]}")
+
+
+def _may_mount() -> None:
+    """Raises Absent unless this process may have a view of the file system of its own."""
+    if os.geteuid() != 0:
+        raise Absent("root, for Swift in a folder of its own")
+    try:
+        run(["unshare", "--mount", "true"])
+    except Failed as failed:
+        raise Absent(f"leave to mount: {failed}") from None
 
 
 def _chrooted(*command: object) -> list[str]:

@@ -23,7 +23,7 @@ Line = dict[str, Any]
 
 
 class Judge:
-    """The process of the Swift phone. `bundles`: the folder whose bundles its programs are of."""
+    """The process of the Swift phone; `bundles` is the folder with the bundles whose programs it asks for."""
 
     def __init__(self, command: Sequence[str], bundles: Path) -> None:
         self._bundles = bundles
@@ -44,8 +44,26 @@ class Judge:
     def ask(self, **command: Any) -> Line:
         """Its answer to a command; raises RuntimeError where it ended instead."""
         self._write(command)
-        while "ask" in (line := self._read()):
+        while "ask" in (line := self.read()):
             self._write(self._bind(line) if line["ask"] == "bind" else self._run(line))
+        return line
+
+    def tell(self, **command: Any) -> None:
+        """Give it a command that has several answers, to `read`."""
+        self._write(command)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._process.kill()
+        self._process.wait()
+
+    def read(self) -> Line:
+        """The next line that it says; raises RuntimeError where it ended instead."""
+        assert self._process.stdout is not None
+        text = self._process.stdout.readline()
+        if not text:
+            raise RuntimeError(f"the Swift phone ended with {self._process.wait()}")
+        line: Line = json.loads(text)
         return line
 
     def _bind(self, line: Line) -> Line:
@@ -67,14 +85,6 @@ class Judge:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(line) + "\n")
         self._process.stdin.flush()
-
-    def _read(self) -> Line:
-        assert self._process.stdout is not None
-        text = self._process.stdout.readline()
-        if not text:
-            raise RuntimeError(f"the Swift phone ended with {self._process.wait()}")
-        line: Line = json.loads(text)
-        return line
 
 
 def _tensor(value: Line) -> torch.Tensor:

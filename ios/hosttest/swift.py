@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from android_demo.hosttest.tools import Failed, run
-from ios.hosttest.debian import REPOSITORY, inside, may_mount
+from ios.hosttest.debian import REPOSITORY, inside
 
 PACKAGE = Path(__file__).resolve().parent.parent
 BUILD = PACKAGE / "build" / "host"
@@ -46,12 +46,18 @@ COREML = Target("MNetCoreML", "Sources/MNetCoreML", (CORE, COREML_STAND_IN))
 COREML_TESTS = Target("MNetCoreMLTests", "Tests/MNetCoreMLTests", (CORE, VECTORS, COREML))
 EXECUTORCH_STAND_IN = Target("ExecuTorch", "StandIns/ExecuTorch")
 EXECUTORCH = Target("MNetExecuTorch", "ExecuTorch/Sources/MNetExecuTorch", (CORE, EXECUTORCH_STAND_IN))
+CRYPTOKIT_STAND_IN = Target("CryptoKit", "StandIns/CryptoKit")
 SWIFTUI_STAND_INS = (
     Target("SwiftUI", "StandIns/SwiftUI"),
     Target("BackgroundTasks", "StandIns/BackgroundTasks"),
 )
 EXAMPLE = Target("Example", "Example", (CORE, COREML, *SWIFTUI_STAND_INS))
-JUDGE = Target("Judge", "Tests/Judge", (CORE, VECTORS), main=True)
+JUDGE = Target("Judge", "Tests/Judge", (CORE, VECTORS, COREML), main=True)
+
+
+def place(file: Path) -> str:
+    """The path for a program in the folder of Swift of a file below the package."""
+    return _there(file)
 
 
 def program(target: Target) -> list[str]:
@@ -145,11 +151,11 @@ def _compile(folder: Path, key: str, command: Sequence[str]) -> None:
     stamp = _stamp(folder)
     if stamp.is_file() and stamp.read_text() == key:
         return
-    may_mount()
+    words = inside(*command)
     stamp.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    run(inside(*command))
+    run(words)
     stamp.write_text(key)
 
 

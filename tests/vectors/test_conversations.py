@@ -1,4 +1,4 @@
-"""The host phone must lead every conversation as its vector says; `tests/android` asks the same of the Kotlin phone."""
+"""The host phone must lead every conversation as written; `tests/android` and `tests/ios` ask it of the others."""
 
 import json
 from pathlib import Path

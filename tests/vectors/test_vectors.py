@@ -1,4 +1,4 @@
-"""The host phone must judge every vector as it says; `tests/android` asks the same of the Kotlin phone."""
+"""The host phone must judge every vector as it says; `tests/android` and `tests/ios` ask it of the others."""
 
 import json
 from pathlib import Path

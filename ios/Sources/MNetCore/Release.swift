@@ -10,6 +10,13 @@ public struct Release: Hashable, Sendable {
     public let size: Int
     public let issuedAt: Int
     public let expiresAt: Int
+
+    public init(
+        device: String, bundle: String, version: Int, sha256: String, size: Int, issuedAt: Int, expiresAt: Int
+    ) {
+        (self.device, self.bundle, self.version, self.sha256, self.size) = (device, bundle, version, sha256, size)
+        (self.issuedAt, self.expiresAt) = (issuedAt, expiresAt)
+    }
 }
 
 /// The largest version of a release or a pack, on every phone and server.

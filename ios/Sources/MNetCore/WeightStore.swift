@@ -4,6 +4,10 @@ import Foundation
 public struct Kept: Sendable {
     public let jws: String
     public let release: Release
+
+    public init(jws: String, release: Release) {
+        (self.jws, self.release) = (jws, release)
+    }
 }
 
 /// What a phone keeps over a power loss: `identity.json`, `current.jws`, `previous.jws`, `packs/`, `fresh.json` and `reset`;
@@ -68,10 +72,10 @@ public final class WeightStore: Sendable {
     }
 
     /// The kept releases as JWS, newest first; nothing in them is verified yet.
-    func releases() -> [String] { [current, previous].compactMap(text) }
+    public func releases() -> [String] { [current, previous].compactMap(text) }
 
     /// The kept pack of a verified release; `Refused` if it is gone or not the one released.
-    func pack(of release: Release) throws -> Data {
+    public func pack(of release: Release) throws -> Data {
         let file = try packFile(release.sha256)
         guard let data = try? Data(contentsOf: file) else { throw Refused(.missingFile, "no pack \(release.sha256)") }
         try checkBytes(data, of: release)
@@ -79,7 +83,7 @@ public final class WeightStore: Sendable {
     }
 
     /// Keep a verified version as the current one, and the one that ran until now as the previous one.
-    func save(_ new: Kept, pack: Data, running: Kept?) throws {
+    public func save(_ new: Kept, pack: Data, running: Kept?) throws {
         try writeDurably(pack, to: packFile(new.release.sha256))
         if let running { try writeDurably(Data(running.jws.utf8), to: previous) }
         try writeDurably(Data(new.jws.utf8), to: current)

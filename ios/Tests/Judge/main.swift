@@ -22,6 +22,13 @@ while let command = try desk.read() {
         try? FileManager.default.removeItem(at: scratch)
         owner = try Owner(desk, scratch)
         try desk.write([:])
+    case "save":
+        try saveForever(desk, in: URL(fileURLWithPath: try command.string("state")))
+    case "kept":
+        try desk.write(["kept": .integer(try newestKept(in: URL(fileURLWithPath: try command.string("state"))))])
+    case "swap":
+        guard let pack = Data(base64Encoded: try command.string("pack")) else { throw JudgeError("no base64") }
+        try desk.write(try swapped(desk, command.string("bundle"), pack))
     case "switches":
         let packs = try command.list("packs").compactMap { $0.asText.flatMap { Data(base64Encoded: $0) } }
         try desk.write(try switches(desk, packs))
