@@ -1,8 +1,12 @@
 """The drill: back up, go on, lose the machine, restore; all phones are on new weights without a person."""
 
+import asyncio
 import shutil
 import threading
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,12 +22,20 @@ from mnet.toolchain.cloud.registry import Registry
 from mnet.toolchain.cloud.signing_keys import read_key
 from mnet.toolchain.cloud.state import ServerState
 from mnet.toolchain.errors import UserError
+from mnet.toolchain.fleet.light_phones import LightFleet, LightPhone, room_for
 from mnet.toolchain.fleet.postgres import PostgresServer
 from mnet.toolchain.fleet.processes import ServerProcess
 from mnet.toolchain.phone.phone import Phone
 from mnet.toolchain.phone.updater import Updater
 from tests.cloud.callers import Device, enrol, operator
 from tests.mnet_command import Mnet
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """Closed at the end of a test, whatever becomes of it."""
+    with ExitStack() as opened:
+        yield opened
 
 
 def new_database(kind: str, request: pytest.FixtureRequest) -> list[str]:
@@ -42,13 +54,76 @@ def follow(phone: Phone, server: ServerProcess, contexts: list[list[int]]) -> No
     )
 
 
+class Crowd:
+    """Light phones that follow their server from a thread of their own, through its death."""
+
+    def __init__(self, server: ServerProcess, bundle: Bundle, count: int) -> None:
+        room_for(count)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self._fleet = LightFleet(server.url, bundle.id, [1, 2, 3], seed=0)
+        self._do(self._follow(read_key(server.enrolment_key), count))
+
+    def _do(self, what: Coroutine[Any, Any, Any]) -> None:
+        asyncio.run_coroutine_threadsafe(what, self._loop).result(240)
+
+    async def _follow(self, key: str, count: int) -> None:
+        await self._fleet.__aenter__()
+        await self._fleet.enrol(count, key)
+        self._polls = [asyncio.create_task(self._fleet.follow(phone)) for phone in self._fleet.phones]
+
+    def upload(self, share: slice) -> None:
+        """Some upload, and fetch what comes of it."""
+
+        async def one(phone: LightPhone) -> None:
+            await phone.reached(await self._fleet.upload(phone))
+
+        async def each() -> None:
+            await asyncio.gather(*(one(phone) for phone in self._fleet.phones[share]))
+
+        self._do(each())
+
+    def get_more_than(self, versions: Sequence[int], share: slice) -> None:
+        """Wait until each of some phones has fetched a later version than it had."""
+
+        async def each() -> None:
+            phones = self._fleet.phones[share]
+            await asyncio.gather(*(p.reached(v + 1) for p, v in zip(phones, versions, strict=True)))
+
+        self._do(each())
+
+    @property
+    def versions(self) -> list[int]:
+        return [phone.version for phone in self._fleet.phones]
+
+    def close(self) -> None:
+        async def end() -> None:
+            for poll in self._polls:
+                poll.cancel()
+            await asyncio.gather(*self._polls, return_exceptions=True)
+            await self._fleet.__aexit__(None, None, None)
+
+        self._do(end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_the_drill(
-    tiny_run: Path, tiny_bundle: Path, tmp_path: Path, mnet: Mnet, kind: str, request: pytest.FixtureRequest
+    tiny_run: Path,
+    tiny_bundle: Path,
+    tmp_path: Path,
+    mnet: Mnet,
+    stack: ExitStack,
+    kind: str,
+    request: pytest.FixtureRequest,
 ) -> None:
+    """Three scripted phones, a real one, and a crowd of light ones (`--phones`)."""
     bundle = Bundle.load(tiny_bundle)
     state, backup = tmp_path / "server", tmp_path / "backup"
-    given = new_database(kind, request)
+    given, count = new_database(kind, request), request.config.getoption("--phones")
     phone = Phone(bundle, tmp_path / "phone", lambda *_, **__: None)
     with (
         ServerProcess(tiny_run, tiny_bundle, state, options=given) as server,
@@ -61,8 +136,12 @@ def test_the_drill(
             device.upload([1, 2])
             device.release(bundle.id)
         follow(phone, server, [[3, 4]])
+        crowd = Crowd(server, bundle, count)
+        stack.callback(crowd.close)
+        crowd.upload(slice(None))
         code, stdout, stderr = mnet("backup", "--state", state, *given, "--out", backup)
-        assert (code, "4 devices" in stdout) == (0, True), stderr
+        assert (code, f"{4 + count:,} devices" in stdout) == (0, True), stderr
+        crowd.upload(slice(count // 2))
         for turn in range(3):
             ahead.upload([5, turn + 1])
             ahead.release(bundle.id, after=turn + 1)
@@ -93,7 +172,10 @@ def test_the_drill(
         assert fetched(new, bundle, after=1) == version
         follow(phone, server, [])
         assert phone.version > 3, "a real phone takes what it is given"
-        boss = operator(http, server)
+        crowd.get_more_than([2] * (count // 2), slice(count // 2))
+        boss, had = operator(http, server), crowd.versions
+        assert boss.post("/push", {}).status_code == 202
+        crowd.get_more_than(had, slice(None))
         assert boss.delete(f"/devices/{gone.id}").status_code == 404, "it has not called yet"
         assert gone.get(f"/devices/{gone.id}/release", timeout=0).status_code == 204
         assert boss.delete(f"/devices/{gone.id}").status_code == 204
