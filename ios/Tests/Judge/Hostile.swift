@@ -52,4 +52,34 @@ struct Hostile {
             return "refused"
         }
     }
+
+    /// Follow the server with an `Updater` until a version runs, and end it by cancelling its task; what happened to the phone.
+    func follow(until version: Int) async throws -> JSONObject {
+        let bundle = try ModelBundle(at: Vector.folder.appendingPathComponent("exported/ranker"))
+        let (events, happened) = AsyncStream<PhoneEvent>.makeStream()
+        let phone = try Phone(bundle, DeskProgram(desk: desk, bundle: bundle), WeightStore(state), roots: roots) { happened.yield($0) }
+        guard let client = CloudClient(url) else { throw JudgeError("\(url) is no server's") }
+        let following = Task { await Updater(phone, client, enrolmentKey: key).run() }
+        let impatience = Task {
+            try await Task.sleep(for: .seconds(120))
+            happened.finish()
+        }
+        var seen: [JSON] = []
+        for await event in events {
+            switch event {
+            case .enrolled: seen.append(.text("enrolled"))
+            case .swapped: seen.append(.text("swapped"))
+            case .connected: seen.append(.text("connected"))
+            default: seen.append(.text("\(event)"))
+            }
+            if phone.live.version == version, seen.contains(.text("connected")) { break }
+        }
+        impatience.cancel()
+        let started = ContinuousClock.now
+        following.cancel()
+        await following.value
+        return [
+            "events": .list(seen), "version": .integer(phone.live.version), "ended_after": .number((.now - started) / .seconds(1)),
+        ]
+    }
 }

@@ -32,11 +32,15 @@ while let command = try desk.read() {
     case "switches":
         let packs = try command.list("packs").compactMap { $0.asText.flatMap { Data(base64Encoded: $0) } }
         try desk.write(try switches(desk, packs))
-    case "live":
+    case "live", "follow":
         let hostile = Hostile(
             desk: desk, url: try command.string("url"), state: scratch.appendingPathComponent(try command.string("phone")),
             key: try command.string("key"), roots: try command["roots"].map { try Roots($0.object(at: "roots")) })
-        try desk.write(try await hostile.live(command.integer("conversations")))
+        if let conversations = command["conversations"]?.asInteger {
+            try desk.write(try await hostile.live(conversations))
+        } else {
+            try desk.write(try await hostile.follow(until: command.integer("version")))
+        }
     default:
         guard let owner else { throw JudgeError("no conversation was begun") }
         try desk.write(try await owner.judge(command.child("step"), url: command.string("url")))
