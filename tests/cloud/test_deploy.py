@@ -28,3 +28,14 @@ def test_phones_are_served_over_https_alone_and_each_secret_is_a_file_of_its_own
     assert re.findall(r"listen (.*);", nginx) == ["443 ssl"]
     files = [secret["file"] for secret in COMPOSE["secrets"].values()]
     assert len(set(files)) == len(files) >= 4
+
+
+def test_the_image_is_built_of_all_that_the_package_is_made_of() -> None:
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    copied = {
+        name for line in re.findall("^COPY (.*) .*$", dockerfile, re.MULTILINE) for name in line.split()
+    }
+    folders = re.findall(r'^    "mnet[\w.]*": "(\w+)",$', (ROOT / "setup.py").read_text(), re.MULTILINE)
+    assert len(folders) >= 4
+    assert {*folders, "setup.py", "pyproject.toml"} <= copied
+    assert all((ROOT / name).exists() for name in copied)
