@@ -7,7 +7,7 @@ WORKERS ?= -n 2 --dist loadfile
 KOTLIN_FORMAT := $(shell command -v ktlint)
 CPP_FORMAT := $(shell clang-format --version 2>/dev/null | grep -q "version 19" && command -v clang-format)
 
-.PHONY: demo check test coverage lint types docs reference format native android ios system wheel clean
+.PHONY: demo check test coverage strangers lint types docs reference format native android ios system wheel clean
 
 demo: .venv/installed
 	$(BIN)/mnet demo --out $(OUT)
@@ -23,6 +23,10 @@ test: .venv/developer build/packages
 # How much of the code all tests reach, as a figure
 coverage: .venv/developer build/packages
 	$(BIN)/python -m pytest --cov=mnet --cov-report=term:skip-covered
+
+# The models that the project was not made for, served to a phone process on every target; the tests take one target each
+strangers: .venv/developer build/packages
+	$(BIN)/python -m pytest tests/export/test_strangers.py tests/fleet/test_strangers.py --every-target -v -o timeout=1500
 
 lint: .venv/developer
 	$(BIN)/ruff check .

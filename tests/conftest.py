@@ -58,6 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--screenshots", metavar="DIR", help="leave the pictures of the browser tests there")
     parser.addoption("--phones", type=int, default=60, help="light phones of a cohort")
     parser.addoption("--kills", type=int, default=10, help="kill -9 of a phone at a random moment")
+    parser.addoption("--every-target", action="store_true", help="serve the foreign models to phones on each")
 
 
 @pytest.fixture(scope="session", autouse=True)

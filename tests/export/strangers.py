@@ -4,8 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mnet.export.lowering.spec import ExportSpec
-
 
 class _Inverted(nn.Module):
     """MobileNetV3's block: expand, depthwise, squeeze and excite, project; BatchNorm and hard swish."""
@@ -87,21 +85,3 @@ class Encoder(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         return self.head(self.bert(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0])
-
-
-def stranger(kind: type[nn.Module]) -> ExportSpec:
-    """An export of it."""
-    torch.manual_seed(0)
-    model = kind().eval()
-    names: dict[type[nn.Module], tuple[tuple[str, ...], tuple[str, ...]]] = {
-        MobileNet: (("image",), ("scores",)),
-        TCN: (("series",), ("classes", "level")),
-        Encoder: (("ids", "mask"), ("scores",)),
-    }
-    masks = (torch.tensor([[1] * 8]), torch.tensor([[1] * 5 + [0] * 3]))
-    inputs = {
-        MobileNet: tuple((torch.randn(1, 3, 16, 16),) for _ in range(2)),
-        TCN: tuple((torch.randn(1, 3, 16),) for _ in range(2)),
-        Encoder: tuple((torch.randint(1, 50, (1, 8)), mask) for mask in masks),
-    }[kind]
-    return ExportSpec(kind.__name__, model, kind.generated, inputs, *names[kind])
