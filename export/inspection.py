@@ -2,23 +2,28 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.manifest import Slot, dtype_name, torch_dtype
 from mnet.export.format.packs import pack_digest, unpack
+from mnet.export.lowering.target import Profile
 from mnet.export.targets import load_target
 
 
 def inspect_bundle(bundle: Bundle) -> dict[str, Any]:
     """Slots with place and layout, files with sizes, and which engine takes which operations.
 
-    `nodes` counts the operations by method, engine and name. BundleError where the target's packages lack.
+    `nodes` counts the operations by method, engine and name; `profile`, where the runtime tells it, is what of an
+    inference each of those takes that no delegate runs. BundleError where the target's packages lack.
     """
     manifest = bundle.manifest
     module = load_target(manifest.target)
     nodes = module.nodes(bundle.path / manifest.model.program)
     counted = Counter((node.method, node.engine, node.op) for node in nodes)
+    profile = profile_of(bundle)
     return {
         "bundle": bundle.id,
         "target": manifest.target,
@@ -35,7 +40,35 @@ def inspect_bundle(bundle: Bundle) -> dict[str, Any]:
             {"method": method, "engine": engine, "op": op, "count": count}
             for (method, engine, op), count in counted.items()
         ],
+        "profile": profile and {**asdict(profile), "summary": str(profile)},
     }
+
+
+def profile_of(bundle: Bundle) -> Profile | None:
+    """Where an inference of the first golden sample spends its time here; None if the runtime does not say."""
+    manifest = bundle.manifest
+    module = load_target(manifest.target)
+    profile: Callable[..., Profile] | None = getattr(module, "profile", None)
+    if profile is None:
+        return None
+    bound = manifest.bound_by(module.TARGET.slots)
+    return profile(
+        bundle.path / manifest.model.program, bound, bundle.default_weights, bundle.golden.inputs[0]
+    )
+
+
+def outside_the_delegate(bundle: Bundle) -> str:
+    """Which operations the runtime's delegate left to plain kernels, and what these take; empty for none."""
+    manifest = bundle.manifest
+    nodes = load_target(manifest.target).nodes(bundle.path / manifest.model.program)
+    left = [node for node in nodes if node.engine.endswith("kernels")]
+    if not left:
+        return ""
+    counted = Counter(node.op for node in left).most_common()
+    ops = ", ".join(f"{op} ({count})" if count > 1 else op for op, count in counted)
+    told = f"{left[0].engine} run {len(left)} of {len(nodes)} operations: {ops}"
+    profile = profile_of(bundle)
+    return f"{told}; they take {profile}" if profile else told
 
 
 def inspect_pack(data: bytes) -> dict[str, Any]:

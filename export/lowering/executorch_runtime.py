@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +73,23 @@ def nodes(path: Path) -> list[Node]:
 def _delegated_ops(blob: bytes) -> list[str]:
     """The ops of one delegate's graph. The wheel has the schema and flatc, but no reader of its own."""
     from executorch.backends.xnnpack.serialization import xnnpack_graph_serialize as format
-    from executorch.exir._serialize._flatbuffer import _flatc_decompile
 
     header = format.XNNHeader.from_bytes(blob[: format.XNNHeader.EXPECTED_LENGTH])
     graph = blob[header.flatbuffer_offset :][: header.flatbuffer_size]
+    found = decompiled(graph, {"schema.fbs": format._get_schema_bytes()}, "schema.fbs", "--raw-binary")
+    return [str(node["xnode_union_type"]).removeprefix("XNN") for node in found["xnodes"]]
+
+
+def decompiled(data: bytes, schemas: Mapping[str, bytes], root: str, *options: str) -> Any:
+    """What flatc, which the wheel has, makes of a flatbuffer: `schemas` by file name, `root` the one of `data`."""
+    from executorch.exir._serialize._flatbuffer import _flatc_decompile
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "schema.fbs").write_bytes(format._get_schema_bytes())
-        (folder / "graph.bin").write_bytes(graph)
-        _flatc_decompile(name, str(folder / "schema.fbs"), str(folder / "graph.bin"), ["--raw-binary"])
+        for file, schema in schemas.items():
+            (folder / file).write_bytes(schema)
+        (folder / "data.bin").write_bytes(data)
+        _flatc_decompile(name, str(folder / root), str(folder / "data.bin"), list(options))
         # flatc writes bare `inf` for the bounds of an activation, which is no JSON.
-        text = re.sub(r": (-?)inf\b", r": \1Infinity", (folder / "graph.json").read_text())
-    return [str(node["xnode_union_type"]).removeprefix("XNN") for node in json.loads(text)["xnodes"]]
+        text = re.sub(r": (-?)inf\b", r": \1Infinity", (folder / "data.json").read_text())
+    return json.loads(text)

@@ -35,6 +35,21 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Profile:
+    """Where an inference spends its time by the runtime's own clock: medians, in microseconds.
+
+    `kernels_us` is what each operation takes that no delegate runs, all its calls together.
+    """
+
+    inference_us: float
+    kernels_us: Mapping[str, float]
+
+    def __str__(self) -> str:
+        kernels = sum(self.kernels_us.values())
+        return f"{kernels:.1f} of {self.inference_us:.1f} µs of an inference here, {kernels / self.inference_us:.0%}"
+
+
+@dataclass(frozen=True)
 class Choice:
     """How new weights reach a program: one of the target's ways, and why, for people."""
 
@@ -96,7 +111,11 @@ class InDtypes:
 
 
 class TargetModule(Protocol):
-    """What a target's module offers. Its functions import runtime and exporter inside, for both are slow."""
+    """What a target's module offers. Its functions import runtime and exporter inside, for both are slow.
+
+    Where the runtime tells what its kernels take, the module also has `profile(path, manifest, parameters, inputs)`,
+    which gives the `Profile` of a written program.
+    """
 
     TARGET: Target
 

@@ -25,6 +25,7 @@ from mnet.export.format.errors import BundleError
 from mnet.export.format.manifest import Manifest, Slot
 from mnet.export.format.slots import (
     BytesBinding,
+    arranged,
     bind_bytes,
     pytorch_layout,
     refuse_constants,
@@ -37,10 +38,11 @@ from mnet.export.lowering.android_programs import (
     position,
 )
 from mnet.export.lowering.bindings import is_pointwise, owner
+from mnet.export.lowering.executorch_profile import profile_of
 from mnet.export.lowering.executorch_runtime import nodes, runtime, use_threads
 from mnet.export.lowering.rewriting import for_executorch
 from mnet.export.lowering.spec import ExportSpec
-from mnet.export.lowering.target import Program, Target
+from mnet.export.lowering.target import Profile, Program, Target
 from mnet.export.lowering.tracing import GeneratedAsInputs, exporter_step, refuse_unused, trace
 from mnet.export.lowering.xnnpack_inputs import cheapest_binding
 from mnet.export.lowering.xnnpack_refusals import with_what_xnnpack_takes
@@ -60,7 +62,7 @@ TARGET = Target(
     native=True,
 )
 
-__all__ = ["load_program", "nodes", "runtime", "write_baked", "write_program"]
+__all__ = ["load_program", "nodes", "profile", "runtime", "write_baked", "write_program"]
 
 
 def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:
@@ -115,6 +117,15 @@ def load_program(path: Path, manifest: Manifest, threads: int = 1) -> Program:
         return ProgramOfConstants(data, manifest)
     by_input = any(slot.binding.kind == "input" for slot in manifest.slots)
     return (ProgramWithInputs if by_input else ProgramWithBytes)(data, manifest)
+
+
+def profile(
+    path: Path, manifest: Manifest, parameters: Mapping[str, Tensor], inputs: Sequence[Tensor]
+) -> Profile:
+    """What the kernels of a `.pte` take; see `TargetModule`."""
+    given = sorted((slot for slot in manifest.slots if slot.binding.kind == "input"), key=position)
+    weights = [arranged(parameters[slot.parameter], slot.layout) for slot in given]
+    return profile_of(path.read_bytes(), lambda call: call("forward", [*inputs, *weights]))
 
 
 def _refuse_all_but_linear(model: nn.Module, name: str) -> None:

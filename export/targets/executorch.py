@@ -29,12 +29,13 @@ from mnet.export.format.errors import BundleError
 from mnet.export.format.manifest import Manifest, Slot
 from mnet.export.format.slots import BytesBinding, bind_bytes, patch, refuse_constants
 from mnet.export.lowering.dynamic import BoundedSize, to_trace
+from mnet.export.lowering.executorch_profile import Call, profile_of
 from mnet.export.lowering.executorch_runtime import library, nodes, runtime, use_threads
 from mnet.export.lowering.inputs import Inputs
 from mnet.export.lowering.rewriting import for_executorch
 from mnet.export.lowering.scratch import ScratchFolder
 from mnet.export.lowering.spec import ExportSpec
-from mnet.export.lowering.target import Run, Target
+from mnet.export.lowering.target import Profile, Run, Target
 from mnet.export.lowering.tracing import exporter_step, refuse_unused, trace
 from mnet.export.lowering.xnnpack_refusals import with_what_xnnpack_takes
 
@@ -52,7 +53,7 @@ TARGET = Target(
     native=True,
 )
 
-__all__ = ["load_program", "nodes", "runtime", "write_baked", "write_program"]
+__all__ = ["load_program", "nodes", "profile", "runtime", "write_baked", "write_program"]
 
 
 def write_program(model: nn.Module, spec: ExportSpec, folder: Path) -> tuple[str, tuple[Slot, ...]]:
@@ -84,6 +85,20 @@ def load_program(path: Path, manifest: Manifest, threads: int = 1) -> "_Program"
     """Load a `.pte` on this machine's ExecuTorch; see `TargetModule`."""
     use_threads(threads)
     return _Program(path, manifest)
+
+
+def profile(
+    path: Path, manifest: Manifest, parameters: Mapping[str, Tensor], inputs: Sequence[Tensor]
+) -> Profile:
+    """What the kernels of a `.pte` take under the weights in its `.ptd`; see `TargetModule`."""
+    data = path.read_bytes()
+    encodes = "encode" in _method_names(data)
+
+    def infer(call: Call) -> object:
+        encoded = call("encode", inputs) if encodes else []
+        return call("head", [*encoded, *inputs])
+
+    return profile_of(data, infer, path.parent / WEIGHTS_FILE)
 
 
 def _split(traced: ExportedProgram, spec: ExportSpec) -> dict[str, ExportedProgram]:

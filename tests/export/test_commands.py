@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -154,8 +155,13 @@ def test_inspect_shows_slots_and_who_runs_which_operation(mnet: Mnet, bundle: Bu
     assert {"method": "forward", "engine": "portable kernels", "op": "embedding", "count": 2} in found[
         "nodes"
     ]
+    profile = found["profile"]
+    assert profile["kernels_us"].keys() >= {"embedding", "mean"}
+    assert 0 < sum(profile["kernels_us"].values()) < profile["inference_us"]
     people = mnet("inspect", bundle.path)[1]
     assert "FullyConnected x2" in people
+    assert re.search(r"embedding x2 \(\d+\.\d µs\)", people)
+    assert re.search(r"no delegate runs takes \d+\.\d of \d+\.\d µs of an inference here, \d+%", people)
     assert "16 x 16" in people
 
 

@@ -62,11 +62,15 @@ def _slots(found: dict[str, Any]) -> "Table":
 def _nodes(found: dict[str, Any]) -> "Table":
     from rich.table import Table
 
-    table = Table("method", "run by", "operations", title="Delegation")
+    profile = found["profile"] or {"kernels_us": {}, "summary": ""}
+    caption = f"what no delegate runs takes {profile['summary']}" if profile["kernels_us"] else None
+    table = Table("method", "run by", "operations", title="Delegation", caption=caption)
     groups: dict[tuple[str, str], list[str]] = {}
     for node in found["nodes"]:
         times = f" x{node['count']}" if node["count"] > 1 else ""
-        groups.setdefault((node["method"], node["engine"]), []).append(f"{node['op']}{times}")
+        took = profile["kernels_us"].get(node["op"]) if node["engine"].endswith("kernels") else None
+        cost = "" if took is None else f" ({took:.1f} µs)"
+        groups.setdefault((node["method"], node["engine"]), []).append(f"{node['op']}{times}{cost}")
     for (method, engine), operations in groups.items():
         table.add_row(method, engine, ", ".join(operations))
     return table

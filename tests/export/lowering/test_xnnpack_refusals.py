@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import mnet
+from mnet.export.inspection import profile_of
 from mnet.export.lowering.xnnpack_refusals import with_what_xnnpack_takes
 from mnet.export.targets import android
 
@@ -23,6 +24,19 @@ def test_an_operation_that_xnnpack_fails_on_is_left_to_portable_kernels(
         model, generated=["2.*"], example=(torch.randn(1, 4),), target="android", out=tmp_path / "b", stage=said.append
     )  # fmt: skip
     assert said[-1].startswith("portable kernels run 2 of 6 operations")
+    assert "µs of an inference here" in said[-1]
+
+
+def test_what_portable_kernels_cost_is_told_of_programs_in_two_parts(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(10, 8), nn.Linear(8, 8), nn.Flatten(), nn.Linear(32, 3)).eval()
+    bundle = mnet.export_module(
+        model, generated=["3.*"], example=(torch.randint(10, (1, 4)),), target="executorch", out=tmp_path / "b"
+    )  # fmt: skip
+    profile = profile_of(bundle)
+    assert profile is not None
+    assert "embedding" in profile.kernels_us  # of `encode`
+    assert 0 < sum(profile.kernels_us.values()) < profile.inference_us
 
 
 def test_an_error_that_is_at_no_operation_is_raised() -> None:
