@@ -189,6 +189,35 @@ def test_a_device_that_no_server_admits_is_told_before_anything_is_made(job: Job
         bulk.plan(job)
 
 
+@pytest.mark.parametrize(
+    ("devices", "message"),
+    [
+        (
+            pa.array(["x", "0000"]).dictionary_encode(),
+            r"c\.parquet: device 0000 stands in the contexts twice",
+        ),
+        (pa.array([7, 8]), r"c\.parquet: column device, of type int64, is no device id"),
+    ],
+)
+def test_devices_are_text_also_of_a_dictionary(job: Job, devices: pa.Array, message: str) -> None:
+    pq.write_table(pa.table({"device": devices, "samples": [[1], [1]]}), Path(job.contexts) / "c.parquet")
+    with pytest.raises(UserError, match=message):
+        bulk.plan(job)
+
+
+def test_a_row_group_of_many_parts_is_read_a_part_at_a_time(
+    job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bulk_parts, "ROWS_A_PART", 7)
+    path = tmp_path / "one.parquet"
+    pq.write_table(pa.table({"device": list(USERS), "samples": list(USERS.values())}), path)
+    one = Job(**{**vars(job), "contexts": str(path)})
+    assert generate(one, "local") == Done(generated=50, before=0)
+    tables = [pq.read_table(part) for part in sorted(Path(job.out).glob("part-*"))]
+    assert [len(table) for table in tables] == [7] * 7 + [1]
+    assert pa.concat_tables(tables)["device"].to_pylist() == list(USERS)
+
+
 def test_a_version_that_is_none_is_told_before_anything_is_made(job: Job) -> None:
     path = Path(job.contexts) / "c.parquet"
     pq.write_table(pa.table({"device": ["x"], "samples": [[1]], "version": [0]}), path)

@@ -10,9 +10,10 @@ from and written in one step; whoever runs the same command again makes the miss
 exactly one release, however often the generation was killed.
 """
 
+import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -22,12 +23,15 @@ from typing import Any, Literal
 
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.packs import MAX_VERSION
 from mnet.toolchain.cloud.auth import DEVICE_ID
 from mnet.toolchain.cloud.bulk_parts import ROWS_A_PART, Job, Unit, Worker, opened
+from mnet.toolchain.cloud.repeated import first_repeated
 from mnet.toolchain.cloud.signing_keys import load_signing_key
+from mnet.toolchain.data.read_times import is_text
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.object_store import ObjectStore
 from mnet.toolchain.spawn import CONTEXT, follow_parent
@@ -195,21 +199,52 @@ def _units(contexts: str) -> Iterator[Unit]:
         raise UserError(f"there is no .parquet file in {contexts}")
 
 
-def _check_devices(units: Iterable[Unit]) -> None:
+def _check_devices(units: Sequence[Unit]) -> None:
     """A device that stood there twice would have two releases; one that no server enrols could have none."""
-    seen: set[str] = set()
-    for unit in units:
-        with opened(unit.file) as file:
-            named = {"device", "version"} & set(file.schema_arrow.names)
-            rows = file.read_row_group(unit.row_group, columns=sorted(named)).to_pydict()
-        for device in rows["device"]:
-            if not isinstance(device, str) or not DEVICE_ID.fullmatch(device):
-                raise UserError(f"{unit.file}: {device!r} is no device id: up to 64 letters, digits and _")
-            if device in seen:
-                raise UserError(f"{unit.file}: device {device} stands in the contexts twice")
-            seen.add(device)
-        for device, version in zip(rows["device"], rows.get("version", ())):  # noqa: B905 (it may be missing)
-            if type(version) is not int or not 1 <= version <= MAX_VERSION:
+    known = f"^(?:{DEVICE_ID.pattern})$"
+    for file, rows in _named(units):
+        for row in _not_all(pc.match_substring_regex(rows["device"], known), rows):
+            raise UserError(f"{file}: {row['device']!r} is no device id: up to 64 letters, digits and _")
+        if "version" in rows.column_names:
+            right = pc.and_(pc.greater_equal(rows["version"], 1), pc.less_equal(rows["version"], MAX_VERSION))
+            for row in _not_all(right, rows):
                 raise UserError(
-                    f"{unit.file}: device {device} has version {version}; versions are 1 to {MAX_VERSION}"
+                    f"{file}: device {row['device']} has version {row['version']}; versions are 1 to {MAX_VERSION}"
                 )
+    count = sum(unit.rows for unit in units)
+    repeated = first_repeated(lambda: (rows["device"] for _, rows in _named(units)), count)
+    if repeated is not None:
+        places = [
+            file for file, rows in _named(units) if _not_all(pc.not_equal(rows["device"], repeated), rows)
+        ]
+        raise UserError(f"{places[-1]}: device {repeated} stands in the contexts twice")
+
+
+def _not_all(right: pa.Array, rows: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The rows for which `right` is false or null."""
+    wrong: list[dict[str, Any]] = rows.filter(pc.invert(pc.fill_null(right, False))).to_pylist()
+    return wrong
+
+
+def _named(units: Sequence[Unit]) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """File, devices and, where they are there, versions: some rows at a time, and no samples."""
+    for url, of_file in itertools.groupby(units, lambda unit: unit.file):
+        with opened(url) as file:
+            groups = [unit.row_group for unit in of_file]
+            schema = file.schema_arrow
+            names = [name for name in ("device", "version") if name in schema.names]
+            types = {name: _value_type(schema.field(name).type) for name in names}
+            if not is_text(types["device"]):
+                raise UserError(
+                    f"{url}: column device, of type {types['device']}, is no device id, which is text"
+                )
+            if not pa.types.is_integer(types.get("version", pa.int64())):
+                raise UserError(
+                    f"{url}: column version is of type {types['version']}; versions are whole numbers"
+                )
+            for rows in file.iter_batches(row_groups=groups, columns=names):
+                yield url, rows.cast(pa.schema(types))
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind

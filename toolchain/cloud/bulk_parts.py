@@ -6,7 +6,7 @@
 import gc
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,11 +83,15 @@ class Worker:
     def parts(self, unit: Unit) -> Iterator[int]:
         """Make the parts of a unit that are missing, one by one; yields how many users each has."""
         done = set(self._store.names("part-"))
-        missing = [part for part in unit.parts() if part[0] not in done]
+        if all(name in done for name, _ in unit.parts()):
+            return
         with opened(unit.file) as file:
-            table = file.read_row_group(unit.row_group)
-        for name, start in missing:
-            rows = table.slice(start, ROWS_A_PART)
+            yield from self._parts_of(file, unit, done)
+
+    def _parts_of(self, file: pq.ParquetFile, unit: Unit, done: Collection[str]) -> Iterator[int]:
+        for (name, _), rows in zip(unit.parts(), _in_parts(file, unit), strict=True):
+            if name in done:
+                continue
             refused: list[dict[str, str]] = []
             try:
                 part = self._part(rows)
@@ -147,6 +151,18 @@ class Worker:
         out = pa.BufferOutputStream()  # six times as fast as BytesIO
         pq.write_table(part, out, compression="none", use_dictionary=["bundle"])
         return bytes(out.getvalue().to_pybytes())
+
+
+def _in_parts(file: pq.ParquetFile, unit: Unit) -> Iterator[pa.Table]:
+    """The rows of each part of a unit: no more of a row group, which may hold millions, is in memory at a time."""
+    schema, held = file.schema_arrow, file.schema_arrow.empty_table()
+    for batch in file.iter_batches(ROWS_A_PART, row_groups=[unit.row_group]):
+        held = pa.concat_tables([held, pa.Table.from_batches([batch], schema)])  # a batch may be shorter
+        while len(held) >= ROWS_A_PART:
+            yield held.slice(0, ROWS_A_PART)
+            held = held.slice(ROWS_A_PART)
+    if len(held):
+        yield held
 
 
 @contextmanager
