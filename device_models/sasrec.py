@@ -110,16 +110,24 @@ class CausalItemEncoder(nn.Module):
         """
         present = (items != 0).to(self.position_embedding.dtype)
         length = items.shape[1]
-        positions = self.position_embedding[len(self.position_embedding) - length :]
+        # Not a slice: torch.export would take a history for shorter than the table, always.
+        positions = self.position_embedding.narrow(0, len(self.position_embedding) - length, length)
         x = self.item_embedding(items) * self.item_embedding.embedding_dim**0.5 + positions
         x = self.dropout(x)
-        mask = self.causal_mask[:length, :length] + (1 - present)[:, None, None, :] * MASKED
+        mask = self._causal(length) + (1 - present)[:, None, None, :] * MASKED
         *inner, final = self.blocks
         for block in inner:
             x = block(x, mask)
         kept = last or length
         x = final(x, mask[:, :, -kept:])
         return self.norm(x) * present[:, -kept:, None]
+
+    def _causal(self, length: int) -> Tensor:
+        """What is added to the scores of `length` positions, fp32 [L, L]."""
+        if isinstance(length, int):
+            return self.causal_mask[:length, :length]
+        # torch.export would take a view of the mask for the whole of it, or never.
+        return torch.full((length, length), MASKED).triu(1)
 
 
 class SASRec(NextItemModel):

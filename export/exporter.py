@@ -4,13 +4,13 @@ import dataclasses
 import datetime
 import shutil
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
@@ -22,11 +22,12 @@ from mnet.export.format.manifest import MANIFEST_FILE, SCHEMA, seal
 from mnet.export.format.manifest import Golden as GoldenEntry
 from mnet.export.format.pack_dtypes import choose_pack_dtypes, rounded
 from mnet.export.format.slots import place
+from mnet.export.inspection import outside_the_delegate
 from mnet.export.lowering.bindings import choose_binding
 from mnet.export.lowering.dynamic import Bounds, largest, smallest
 from mnet.export.lowering.quantization import with_base
 from mnet.export.lowering.spec import ExportSpec, describe
-from mnet.export.lowering.target import Node, Target
+from mnet.export.lowering.target import Target
 from mnet.export.session import open_baked
 from mnet.export.targets import find_target, known_targets, load_target
 from mnet.export.verify import verify_bundle
@@ -102,19 +103,9 @@ def export_bundle(spec: ExportSpec, target: str, out: Path, stage: Stage = lambd
         bundle = Bundle.load(folder)
         verify_bundle(bundle)
         open_baked(bundle)
-        if slow := _without_delegate(module.nodes(folder / program)):
+        if slow := outside_the_delegate(bundle):
             stage(slow)
     return Bundle.load(out)
-
-
-def _without_delegate(nodes: Sequence[Node]) -> str:
-    """Which operations the runtime's delegate left to plain kernels, by the runtime's own report; empty for none."""
-    left = [node for node in nodes if node.engine.endswith("kernels")]
-    if not left:
-        return ""
-    counted = Counter(node.op for node in left).most_common()
-    ops = ", ".join(f"{op} ({count})" if count > 1 else op for op, count in counted)
-    return f"{left[0].engine} run {len(left)} of {len(nodes)} operations: {ops}"
 
 
 def _write_manifest(
@@ -156,7 +147,9 @@ def _dump(parts: Sequence[BaseModel]) -> list[dict[str, object]]:
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+    # Two samples may hold one tensor, as of an input whose size does not vary: a file has it twice.
+    copies = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    path.write_bytes(safetensors.torch.save(copies))
 
 
 def _refuse_base_dtype(spec: ExportSpec, name: str, target: Target) -> None:

@@ -52,7 +52,8 @@ def _fixed_by_the_model(sizes: Sequence[BoundedSize], fixed: str | None) -> str:
         f"{names} cannot vary: the model "
         + (f"fixes a size to {fixed}" if fixed else "takes some sizes only")
         + ", as a "
-        "recurrent layer does, which is unrolled, a position table that is added whole, or a reshape to written numbers"
+        "recurrent layer does, which is unrolled, a position table that is added whole, a reshape to written numbers, "
+        "or the last rows of a table by a slice: write table.narrow(0, len(table) - length, length)"
     )
 
 
@@ -89,13 +90,16 @@ def trace(model: nn.Module, inputs: tuple[Tensor, ...], sizes: Sequence[BoundedS
     return traced
 
 
+_SLICES = (torch.ops.aten.slice.Tensor, torch.ops.aten.narrow.default, torch.ops.aten.alias.default)
+
+
 def _drop_whole_slices(traced: ExportedProgram) -> None:
     """Take out slices of all that there is, as of a mask by the length of an input that is fixed.
 
     coremltools refuses such aliases, and ExecuTorch copies them.
     """
     for node in list(traced.graph.nodes):
-        if node.target not in (torch.ops.aten.slice.Tensor, torch.ops.aten.alias.default):
+        if node.target not in _SLICES:
             continue
         whole, part = node.args[0], node.meta["val"].shape
         returned = any(user.op == "output" for user in node.users)

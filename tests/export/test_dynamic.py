@@ -1,5 +1,6 @@
 """Sizes of inputs that vary within bounds: right at every size on the runtimes that can, refused by name elsewhere."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import mnet
 from mnet import BundleError
 from mnet.export.lowering.dynamic import parse_bounds
 from mnet.export.targets import known_targets
+from tests.conftest import write_interactions
 from tests.mnet_command import Mnet
 
 LEAST, MOST = 1, 12
@@ -140,3 +142,16 @@ def test_bounds_are_read_from_a_command_line(mnet: Mnet, tmp_path: Path) -> None
     ]:
         code, _, err = mnet(*own, "--target", target, "--dynamic", size)
         assert (code, said in err.replace("\n", " ")) == (2, True)
+
+
+def test_a_config_is_checked_with_sizes_that_vary(mnet: Mnet, tmp_path: Path) -> None:
+    write_interactions(tmp_path / "u.data")
+    config = ["movielens-100k/sasrec", "--data", f"movielens-100k={tmp_path / 'u.data'}"]
+    code, out, err = mnet("check", *config, "--target", "onnx,tflite", "--dynamic", "history=1..10", "--json")
+    rows = json.loads(out)
+    assert code == 1, err  # for tflite, by name
+    assert rows["onnx"]["verdict"] == "right", rows["onnx"]
+    assert (rows["tflite"]["verdict"], "fixed sizes only" in rows["tflite"]["found"]) == ("refused", True)
+    code, out, err = mnet("check", *config, "--target", "onnx", "--dynamic", "histories=1..10", "--json")
+    assert (code, out) == (2, "")
+    assert "'histories' is no input of the model; its inputs are history, candidates" in err

@@ -3,13 +3,15 @@
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-import mnet
+import mnet as public
 from mnet import BundleError
 from mnet.export.lowering.tables import with_reserve, with_rows
 from mnet.export.targets import target_names
+from tests.mnet_command import Mnet
 
 
 class Shop(nn.Module):
@@ -87,7 +89,7 @@ def test_rows_of_a_shared_table_are_refused() -> None:
 def test_items_that_did_not_exist_at_the_export_come_with_a_pack(
     target: str, shop: Shop, tmp_path: Path
 ) -> None:
-    bundle = mnet.export_module(
+    bundle = public.export_module(
         shop,
         generated=["step.bias"],
         reserve={"items.weight": 4, "classes.weight": 1},
@@ -103,8 +105,8 @@ def test_items_that_did_not_exist_at_the_export_come_with_a_pack(
         "classes.bias[3:4]": (1,),
     }
     new = {name: torch.randn(shape) for name, shape in slots.items()}
-    session = mnet.open_session(bundle)
-    session.swap(mnet.make_pack(bundle, new, 1, module=shop))
+    session = public.open_session(bundle)
+    session.swap(public.make_pack(bundle, new, 1, module=shop))
     later = Shop()
     later.items, later.classes = nn.Embedding(34, 8), nn.Linear(8, 4)
     later.load_state_dict(
@@ -123,9 +125,42 @@ def test_items_that_did_not_exist_at_the_export_come_with_a_pack(
             )
 
 
+def example() -> list[tuple[Tensor, Tensor]]:
+    return [inputs(30), inputs(32)]
+
+
+def test_rows_are_reserved_packed_and_swapped_by_commands(mnet: Mnet, tmp_path: Path) -> None:
+    named = ["--generated", "step.bias", "--example", f"{__name__}:example"]
+    out, pack = tmp_path / "b", tmp_path / "new.pack"
+    code, _, err = mnet(
+        "export", f"{__name__}:Shop", *named, "--reserve", "items.weight=4", "--target", "onnx", "-o", out
+    )
+    assert code == 0, err
+    bundle = public.Bundle.load(out)
+    assert [slot.parameter for slot in bundle.manifest.slots] == ["step.bias", "items.weight[30:34]"]
+    rows = torch.randn(4, 8)
+    weights = {"step.bias": bundle.default_weights["step.bias"], "items.weight[30:34]": rows}
+    safetensors.torch.save_file(weights, tmp_path / "rows.safetensors")
+    code, _, err = mnet("pack", out, "--weights", tmp_path / "rows.safetensors", "--out", pack)
+    assert code == 0, err
+    session = public.open_session(bundle)
+    before = session.run(inputs(31))[0]
+    session.swap(pack.read_bytes())
+    torch.manual_seed(0)  # as the command builds it
+    grown, _ = with_reserve(Shop().eval(), {"items.weight": 4})
+    with torch.no_grad():
+        grown.get_parameter("items.weight")[30:] = rows
+        expected = grown(*inputs(31))[0]
+    torch.testing.assert_close(session.run(inputs(31))[0], expected)
+    assert (before - expected).abs().max() > 0.1
+    refused = ["--reserve", "nothing=4", "--target", "onnx", "-o", tmp_path / "none"]
+    code, _, err = mnet("export", f"{__name__}:Shop", *named, *refused)
+    assert (code, "nothing" in err, "Traceback" in err) == (2, True, False)
+
+
 def test_an_example_without_a_new_item_is_refused(shop: Shop, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"items.weight\[30:34\], moved alone, .* Use a first example"):
-        mnet.export_module(
+        public.export_module(
             shop,
             generated=["step.bias"],
             reserve={"items.weight": 4},
