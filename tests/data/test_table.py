@@ -1,10 +1,12 @@
 """A user's own CSV, TSV or Parquet."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from mnet.toolchain.data import memory
 from mnet.toolchain.data.table import load_table
 from mnet.toolchain.errors import UserError
 
@@ -71,3 +73,24 @@ def test_a_file_that_is_no_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "shop.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match=r"shop\.parquet: cannot be read"):
         load_table(tmp_path / "shop.parquet")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_beyond_the_memory_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    file = write(pd.concat([TABLE] * 250), tmp_path / f"shop{suffix}")
+    load_table(file)
+    assert not capsys.readouterr().err
+    monkeypatch.setattr(memory, "machine_memory", lambda: 80_000)
+    assert len(load_table(file).items) == 1000
+    said = " ".join(capsys.readouterr().err.split())
+    rows = re.search(r"has some ([\d,]+) rows; to read them takes about \d\.\d GB", said)
+    assert rows
+    assert 900 < int(rows[1].replace(",", "")) < 1100
+    fitting = 500 if suffix == ".csv" else 800
+    assert f"the rows of fewer users, about {fitting} in all" in said
+
+
+def test_this_machine_has_memory() -> None:
+    assert 1e8 < memory.machine_memory() < 1e14

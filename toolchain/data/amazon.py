@@ -6,10 +6,9 @@ Kang and McAuley kept users and items with five reviews or more of the raw set
 
 from pathlib import Path
 
-from mnet.toolchain.data.download import Source, download, folder_of
+from mnet.toolchain.data.download import Source, find
 from mnet.toolchain.data.interactions import Interactions
 from mnet.toolchain.data.read_table import read_interactions
-from mnet.toolchain.errors import UserError
 
 DATA_SETS = {"amazon-video-games": "load_amazon_video_games"}
 
@@ -24,10 +23,6 @@ SOURCE = Source(
 
 def load_amazon_video_games(path: Path | None = None) -> Interactions:
     """Read the data set from its file, or download it once into the cache. Raises UserError."""
-    file = path or folder_of(NAME) / "Video.txt"
-    if path is None and not file.is_file():
-        download(NAME, SOURCE, file)
-    if not file.is_file():
-        raise UserError(f"{NAME}: {file} is no file; give Video.txt out of {REPOSITORY}")
+    file = find(NAME, path, "Video.txt", SOURCE, f"Video.txt out of {REPOSITORY}")
     columns = {"user": "user", "item": "item"}
     return read_interactions(NAME, file, columns, header=("user", "item"), delimiter=" ")

@@ -26,6 +26,19 @@ def folder_of(name: str) -> Path:
     return Path(os.environ.get("MNET_DATA") or Path.home() / ".cache" / "mnet") / name
 
 
+def find(name: str, path: Path | None, file: str, source: Source, where: str) -> Path:
+    """`path` or, without one, the file in the data set's folder, downloaded there once.
+
+    Raises UserError, which says to give what is at `where`.
+    """
+    found = path or folder_of(name) / file
+    if path is None and not found.is_file():
+        download(name, source, found)
+    if not found.is_file():
+        raise UserError(f"{name}: {found} is no file; give {where}")
+    return found
+
+
 def download(name: str, source: Source, file: Path) -> None:
     """Fetch `source` into `file`: the whole of it, or nothing.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnet.toolchain.data.download import Source, download, folder_of
+from mnet.toolchain.data.download import Source, find
 from mnet.toolchain.data.interactions import Interactions, from_columns
 from mnet.toolchain.errors import UserError
 
@@ -27,11 +27,7 @@ SOURCE = Source(
 
 def load_foursquare_nyc(path: Path | None = None) -> Interactions:
     """Read the data set from its file, or download it once into the cache. Raises UserError."""
-    file = path or folder_of(NAME) / "NYC.npy"
-    if path is None and not file.is_file():
-        download(NAME, SOURCE, file)
-    if not file.is_file():
-        raise UserError(f"{NAME}: {file} is no file; give data/NYC.npy out of {REPOSITORY}")
+    file = find(NAME, path, "NYC.npy", SOURCE, f"data/NYC.npy out of {REPOSITORY}")
     try:
         rows = np.load(file, allow_pickle=False)
     except (ValueError, OSError) as error:

@@ -38,10 +38,8 @@ def load_movielens_100k(path: Path | None = None) -> Interactions:
     if file.suffix.lower() == ".inter":
         data = read_interactions(NAME, file, INTER)
     else:
-        columns = {"user": "user", "item": "item", "time": "time"}
-        data = read_interactions(
-            NAME, file, columns, header=("user", "item", "rating", "time"), delimiter="\t"
-        )
+        header = ("user", "item", "rating", "time")
+        data = read_interactions(NAME, file, {name: name for name in INTER}, header=header, delimiter="\t")
     assert data.item_ids
     titles = _titles(file.parent / "u.item")
     if titles and (unknown := [film for film in data.item_ids if film not in titles]):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mnet.toolchain.data.download import Source, download, folder_of
+from mnet.toolchain.data.download import Source, find
 from mnet.toolchain.data.interactions import Interactions, from_columns
 from mnet.toolchain.errors import UserError
 
@@ -27,11 +27,7 @@ SOURCE = Source(
 
 def load_movietweetings(path: Path | None = None) -> Interactions:
     """Read the data set from its file, or download it once into the cache. Raises UserError."""
-    file = path or folder_of(NAME) / "ratings.dat"
-    if path is None and not file.is_file():
-        download(NAME, SOURCE, file)
-    if not file.is_file():
-        raise UserError(f"{NAME}: {file} is no file; give snapshots/100K/ratings.dat out of {REPOSITORY}")
+    file = find(NAME, path, "ratings.dat", SOURCE, f"snapshots/100K/ratings.dat out of {REPOSITORY}")
     try:
         # Four fields with two colons between them; a single one lets pandas' quick parser read it.
         table = pd.read_csv(

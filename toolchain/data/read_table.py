@@ -21,10 +21,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mnet.toolchain.data.interactions import IntArray, Interactions, from_columns
+from mnet.toolchain.data.memory import PARQUET, TEXT, warn_of_memory
 from mnet.toolchain.data.read_times import NoTime, is_number, is_text, nanoseconds
 from mnet.toolchain.errors import UserError
 
 _OPEN: dict[str, Callable[[Path], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_HEAD = 1 << 13  # bytes to tell the length of a line by
 _CHUNK = 1_000_000  # rows: as many are Python objects at a time
 _WHOLE = "^(0|[1-9][0-9]{0,17})$"  # ids that are ordered by their value
 
@@ -154,6 +156,11 @@ def _read_text(
             yield line
 
     with _OPEN.get(file.suffix.lower(), open)(file, "rb") as stream:
+        head = stream.peek(_HEAD)
+        rows_about = (
+            file.stat().st_size * head.count(b"\n") // max(len(head), 1)
+        )  # at least, of what is packed
+        warn_of_memory(file, rows_about, TEXT)
         texts = lines(stream)
         first = next(texts, "")
         delimiter = delimiter or ("\t" if "\t" in first else ",")
@@ -214,6 +221,7 @@ def _swallows(row: Sequence[str], delimiter: str, width: int) -> bool:
 
 def _read_parquet(file: Path, columns: Mapping[str, str], refuse: Refuse) -> _Columns:
     source = pq.ParquetFile(file, page_checksum_verification=True)
+    warn_of_memory(file, source.metadata.num_rows, PARQUET)
     places = _find(columns, source.schema_arrow.names, refuse)
     table = source.read(columns=[columns[meaning] for meaning in places])
     table.validate(full=True)
