@@ -1,6 +1,5 @@
 """How much memory a run takes at most, said before it starts: a catalogue of a million items is more than some have."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from mnet.toolchain.data.memory import machine_memory
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.tasks import Task
 from mnet.toolchain.training.build import WORLD, fits
@@ -44,7 +44,7 @@ def check_memory(bounds: Mapping[str, int], console: Console) -> None:
     if not bounds:
         return
     name = max(bounds, key=bounds.__getitem__)
-    has = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    has = machine_memory()
     console.print(f"memory: at most {_size(bounds[name])}, by {name}; this machine has {_size(has)}")
     if bounds[name] > has and not torch.cuda.is_available():
         raise UserError(
