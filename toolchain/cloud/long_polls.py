@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 Key = tuple[str, str]  # device and bundle
-AT_ONCE = 4  # polls of one device for one bundle
+AT_ONCE = 8  # polls of one device for one bundle
 
 
 @dataclass(frozen=True)
