@@ -8,7 +8,7 @@ several plays, as `First Citizen`, are one device.
 from collections.abc import Iterator
 from pathlib import Path
 
-from mnet.toolchain.data.download import Source, download, folder_of
+from mnet.toolchain.data.download import Source, find
 from mnet.toolchain.data.texts import Texts, paragraphs
 from mnet.toolchain.errors import UserError
 
@@ -26,11 +26,7 @@ SOURCE = Source(
 
 def load_shakespeare(path: Path | None = None) -> Texts:
     """Read the data set from its file, or download it once into the cache. Raises UserError."""
-    file = path or folder_of(NAME) / "input.txt"
-    if path is None and not file.is_file():
-        download(NAME, SOURCE, file)
-    if not file.is_file():
-        raise UserError(f"{NAME}: {file} is no file; give data/tinyshakespeare/input.txt out of {REPOSITORY}")
+    file = find(NAME, path, "input.txt", SOURCE, f"data/tinyshakespeare/input.txt out of {REPOSITORY}")
     try:
         return Texts.of(NAME, _speeches(file.read_text(encoding="utf-8")))
     except UnicodeDecodeError as error:
