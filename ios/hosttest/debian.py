@@ -49,7 +49,8 @@ def fetch(say: Callable[[str], None]) -> None:
         if not _FOUND.is_file():
             say(f"fetching Debian {SUITE} into {ROOT}")
             shutil.rmtree(ROOT, ignore_errors=True)
-            run(["debootstrap", "--variant=minbase", SUITE, ROOT])
+            # Which mounts /proc there: what is interrupted must leave nothing mounted.
+            run(["unshare", "--mount", "debootstrap", "--variant=minbase", SUITE, ROOT])
             _FOUND.touch()
         if not _INSTALLED.is_file():
             say(f"installing {', '.join(PACKAGES)} there: about ten minutes")
