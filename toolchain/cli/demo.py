@@ -19,7 +19,7 @@ def command(
     data: Annotated[
         str | None, typer.Option(help="`NAME=PATH`: real data, e.g. `movielens-100k=u.data`.")
     ] = None,
-    users: Annotated[int, typer.Option(min=2, help="How many users to replay on host phones.")] = 240,
+    users: Annotated[int, typer.Option(min=1, help="How many users to replay on host phones.")] = 240,
     quick: Annotated[
         bool,
         typer.Option("--quick", help="Show that it works, in a minute: few users, and no claim of a gain."),

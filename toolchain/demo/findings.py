@@ -52,14 +52,19 @@ class Findings:
         return {"after the training date": self.step >= 0}
 
     def report(self) -> dict[str, Any]:
-        """Quality by phase and version, the gain over static with its interval; costs of a push."""
+        """Quality by phase and version, the gain over static with its interval, None for a single user; costs of a push."""
+        several = len(np.unique(self.user)) > 1  # an interval over users takes more than one
         quality = {}
         for phase, chosen in self.phases.items():
             values = {name: of_all[chosen] for name, of_all in self.values.items()}
             quality[phase] = {
                 **{name: float(of_phase.mean()) for name, of_phase in values.items()},
-                "gain": bootstrap_gain(self.user[chosen], values["static"], values["live"]),
-                "gain_of_default": bootstrap_gain(self.user[chosen], values["static"], values["default"]),
+                "gain": bootstrap_gain(self.user[chosen], values["static"], values["live"])
+                if several
+                else None,
+                "gain_of_default": bootstrap_gain(self.user[chosen], values["static"], values["default"])
+                if several
+                else None,
             }
         return {
             "metric": self.metric,

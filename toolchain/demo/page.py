@@ -42,9 +42,14 @@ def demo_page(report: dict[str, Any], bench: Bench | None, findings: Findings | 
     )
 
 
+def _claims(report: dict[str, Any]) -> bool:
+    """Whether the run was long enough, and its phones enough, to say anything of a gain."""
+    return not report["quick"] and report["devices"] > 1
+
+
 def _headline(report: dict[str, Any]) -> str:
     """What the figures say, and no more: a gain is one only where its interval lies above zero."""
-    if report["quick"]:
+    if not _claims(report):
         return "The whole loop runs on this machine"
     phase, quality = list(report["quality"].items())[-1]
     gain = quality["gain"]
@@ -73,22 +78,19 @@ def _answers(report: dict[str, Any]) -> list[Answer]:
 
 
 def _gained(report: dict[str, Any]) -> list[str]:
-    if report["quick"]:
-        return ["Nothing is claimed: the run was too short. It shows that every step works."]
+    if not _claims(report):
+        few = "the run was too short" if report["quick"] else "one phone is too few"
+        return [f"Nothing is claimed: {few}. It shows that every step works."]
     sentences = []
     for phase, quality in report["quality"].items():
         gain, default = quality["gain"], quality.get("gain_of_default")
         if gain is None or gain["low"] <= 0:
             sentences.append(f"{phase.capitalize()}: no gain over the same model without updates is shown.")
             continue
-        personal = (
-            f", of which {default['relative']:+.0%} come with the app, from better training"
-            if default
-            else ""
-        )
+        alone = f"; what comes with the app alone has {default['relative']:+.0%}" if default else ""
         sentences.append(
             f"{phase.capitalize()}: {gain['relative']:+.0%} in {report['metric'].upper()} over the same model without "
-            f"updates (between {gain['low']:+.0%} and {gain['high']:+.0%}){personal}."
+            f"updates (between {gain['low']:+.0%} and {gain['high']:+.0%}){alone}."
         )
     return sentences
 
@@ -97,8 +99,12 @@ def quality_rows(report: dict[str, Any]) -> list[list[str]]:
     """One row a phase: the metric of each version, and the gain of swapping over static with its interval."""
     rows = []
     for phase, quality in report["quality"].items():
-        rows.append([phase, *(f"{quality[name]:.3f}" for name in NAMES), gain_text(quality["gain"])])
+        rows.append([phase, *(f"{quality[name]:.3f}" for name in NAMES), _gain(quality)])
     return rows
+
+
+def _gain(quality: dict[str, Any]) -> str:
+    return gain_text(quality["gain"]) if quality["gain"] is not None else "none of one phone"
 
 
 def quality_header(report: dict[str, Any]) -> list[str]:
@@ -108,7 +114,7 @@ def quality_header(report: dict[str, Any]) -> list[str]:
 
 def _cards(report: dict[str, Any]) -> list[Card]:
     bench, push = report["bench"], report["push"]
-    phases = {} if report["quick"] else report["quality"]
+    phases = report["quality"] if _claims(report) else {}
     return [
         *(_gain_card(report["metric"].upper(), phase, quality) for phase, quality in phases.items()),
         *device_cards(bench),

@@ -120,7 +120,7 @@ def _replay(run: Path, bundle: Path, devices: int, events: list[Event], console:
     ):
         server = running.enter_context(ServerProcess(run, bundle, Path(state) / "server"))
         console.print(f"  serving on {server.url}; {devices} phones in {PROCESSES} processes")
-        parts = list(shards(devices, PROCESSES))
+        parts = [(skip, count) for skip, count in shards(devices, PROCESSES) if count]
         phones = [
             running.enter_context(
                 SimulateProcess(server, run, bundle, Path(state) / f"{skip}.log", skip, count)
