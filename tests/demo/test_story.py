@@ -5,11 +5,13 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from mnet.toolchain.cli.app import main
-from mnet.toolchain.demo.page import _headline
+from mnet.toolchain.demo.findings import VERSIONS, Findings
+from mnet.toolchain.demo.page import _headline, demo_page
 from mnet.toolchain.demo.story import tell
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.fleet.processes import ServerProcess, SimulateProcess
@@ -79,3 +81,28 @@ def test_headlines_claim_no_more_than_the_figures() -> None:
     assert page(0.02) == "The model follows its user"
     assert page(-0.02) == "8 phones show no gain after the drift"
     assert page(0.02, quick=True) == "The whole loop runs on this machine"
+
+
+def test_phones_that_were_interrupted_before_the_drift_leave_a_report_too(story: Path) -> None:
+    step = np.tile([-4, -3, -2, -1], 2)
+    values = dict.fromkeys(VERSIONS, np.full(len(step), 0.2))
+    found = Findings(np.arange(len(step)) // 4, step, "ndcg@10", values, [200.0], [30.0], 9256)
+    known = json.loads((story / "report.json").read_text())
+    assert [*found.report()["quality"]] == ["before the drift"]
+    assert "interactions since the drift" in demo_page({**known, **found.report()}, None, found).html()
+
+
+@pytest.mark.parametrize("users", [1, 2])
+def test_one_phone_claims_nothing(story: Path, users: int) -> None:
+    step = np.tile([-2, -1, 0, 1], users)
+    values = {name: np.full(len(step), 0.2 + 0.1 * (name == "live")) for name in VERSIONS}
+    found = Findings(np.arange(len(step)) // 4, step, "ndcg@10", values, [200.0], [30.0], 9256)
+    known = json.loads((story / "report.json").read_text())
+    page = demo_page({**known, **found.report(), "quick": False}, None, found)
+    assert (page.title == "The whole loop runs on this machine") == (users == 1)
+    assert ("Nothing is claimed" in page.answers[0].text) == (users == 1)
+    assert all((quality["gain"] is None) == (users == 1) for quality in found.report()["quality"].values())
+    assert [answer.question for answer in page.answers] == [
+        *("What was gained?", "What does it cost?", "Is it safe?")
+    ]
+    assert page.html()

@@ -46,13 +46,17 @@ class Findings:
 
     @property
     def phases(self) -> dict[str, NDArray[np.bool_]]:
-        """Which predictions lie before and after the drift; without a known drift all lie after the start."""
-        if (self.step < 0).any():
-            return {"before the drift": self.step < 0, "after the drift": self.step >= 0}
-        return {"after the training date": self.step >= 0}
+        """Which predictions lie before and after the drift; without a known drift all lie after the start.
+
+        A phase that phones had not reached when they were interrupted is absent.
+        """
+        if not (self.step < 0).any():
+            return {"after the training date": self.step >= 0}
+        both = {"before the drift": self.step < 0, "after the drift": self.step >= 0}
+        return {name: chosen for name, chosen in both.items() if chosen.any()}
 
     def report(self) -> dict[str, Any]:
-        """Quality by phase and version, the gain over static with its interval, None for a single user; costs of a push."""
+        """Quality by phase and version, gains over static with intervals (None of a single user), costs of a push."""
         several = len(np.unique(self.user)) > 1  # an interval over users takes more than one
         quality = {}
         for phase, chosen in self.phases.items():

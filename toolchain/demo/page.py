@@ -137,7 +137,7 @@ def quality_figure(findings: Findings, report: dict[str, Any]) -> str:
     for name, label in NAMES.items():
         x, y, error = findings.by_step(name, STRETCH)
         curves.append(Line(label, x, y, error))
-    drifts = len(report["quality"]) > 1
+    drifts = "before the drift" in report["quality"]
     return lines(
         curves,
         x=f"interactions since the {'drift' if drifts else 'training date'}",
