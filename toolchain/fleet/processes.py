@@ -15,6 +15,10 @@ from typing import IO, Any, Self
 Event = dict[str, Any]
 
 
+# So much CPU is work; a process that only waits takes less in the time for which it may be silent.
+LEAST_CPU_S = 0.5
+
+
 class ProcessEnded(RuntimeError):
     """A process ended or stayed silent while something was awaited of it; carries the end of its log."""
 
@@ -22,8 +26,11 @@ class ProcessEnded(RuntimeError):
 class JsonProcess:
     """A verb of `mnet` run with `--json`, or another module that prints so; ended when the `with` block ends.
 
-    `events` is all that it printed so far; its stderr goes to the file `log`.
+    `events` is all that it printed so far; its stderr goes to the file `log`. A process that `works` has no idle loop:
+    as long as it takes the CPU, it moves.
     """
+
+    works = False
 
     def __init__(self, arguments: list[str], log: Path, module: str = "mnet.toolchain.cli") -> None:
         self.events: list[Event] = []
@@ -44,15 +51,17 @@ class JsonProcess:
     def next_event(self, name: str, silence_s: float = 60.0) -> Event:
         """The next event of that name not yet waited for, past any others, however long a busy machine takes.
 
-        Raises ProcessEnded when the process ends, or prints nothing for `silence_s`; until its first event it may
-        also compute.
+        Raises ProcessEnded when the process ends, or prints nothing for `silence_s`; until its first event, and where
+        it `works`, it may also compute.
         """
         moved, computed = time.monotonic(), -1.0
         while True:
             try:
                 event = self._unread.get(timeout=min(1.0, silence_s))
             except queue.Empty:
-                if not self.events and (now := _cpu_s(self.process.pid)) > computed:
+                may_compute = self.works or not self.events
+                least = LEAST_CPU_S if self.events else 0.0
+                if may_compute and (now := _cpu_s(self.process.pid)) > computed + least:
                     moved, computed = time.monotonic(), now
                 elif time.monotonic() - moved > silence_s:
                     raise self._ended(
@@ -162,6 +171,8 @@ class PhoneProcess(JsonProcess):
 
 class SimulateProcess(JsonProcess):
     """`mnet simulate`: replays `devices` test users after the first `skip`; prints `predicted`, `replayed` …."""
+
+    works = True
 
     def __init__(
         self, server: ServerProcess, run: Path, bundle: Path, log: Path, skip: int, devices: int
