@@ -25,8 +25,10 @@ PALETTE = (GREY, ORANGE, BLUE, GREEN, PURPLE, RED)
 # What stands for the model without pushed weights is grey, what everyone is pushed orange, what is made for one device
 # blue; all else takes what is left.
 _MEANING = {
-    **dict.fromkeys(("static", "static model", "constant", "never"), GREY),
-    **dict.fromkeys(("default pack", "world pack", "default pack + world", "constant again"), ORANGE),
+    **dict.fromkeys(("static", "static model", "constant"), GREY),
+    **dict.fromkeys(
+        ("default pack", "world pack", "default pack + world", "never", "constant again"), ORANGE
+    ),
     **dict.fromkeys(("metanetwork", "swappable", "newest push", "shift", "all", "metanetwork + world"), BLUE),
     **dict.fromkeys(("first push kept", "direct", "always"), GREEN),
     **dict.fromkeys(("cloud",), PURPLE),
