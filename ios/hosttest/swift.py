@@ -15,7 +15,8 @@ from ios.hosttest.debian import REPOSITORY, inside
 
 PACKAGE = Path(__file__).resolve().parent.parent
 BUILD = PACKAGE / "build" / "host"
-_OPTIONS = ("-warnings-as-errors", "-wmo", "-enable-testing")
+# Without the last one the front end reads everything twice.
+_OPTIONS = ("-warnings-as-errors", "-enable-testing", "-wmo", "-no-emit-module-separately-wmo")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,13 @@ VECTORS = Path(__file__).parent.parent / "vectors"
 T = TypeVar("T")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whichever test comes first waits for the compiler, which has no haste on a busy machine."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(1800))
+
+
 def or_skip(build: Callable[[], T]) -> T:
     """What `build` gives; skips the test where a tool is absent."""
     try:
