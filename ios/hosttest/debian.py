@@ -55,7 +55,7 @@ def fetch(say: Callable[[str], None]) -> None:
         if not _INSTALLED.is_file():
             say(f"installing {', '.join(PACKAGES)} there: about ten minutes")
             shutil.copy("/etc/resolv.conf", ROOT / "etc/resolv.conf")
-            run(_chrooted("dpkg", "--configure", "--all"))
+            run(_chrooted("dpkg", "--configure", "--pending"))
             run(_chrooted("apt-get", "update"))
             options = ["--yes", "--no-install-recommends", "--fix-broken"]
             run(_chrooted("apt-get", "install", *options, *PACKAGES))
