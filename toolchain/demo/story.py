@@ -119,8 +119,9 @@ def _replay(run: Path, bundle: Path, devices: int, events: list[Event], console:
         Bars(console) as progress,
     ):
         server = running.enter_context(ServerProcess(run, bundle, Path(state) / "server"))
-        console.print(f"  serving on {server.url}; {devices} phones in {PROCESSES} processes")
         parts = [(skip, count) for skip, count in shards(devices, PROCESSES) if count]
+        processes = "1 process" if len(parts) == 1 else f"{len(parts)} processes"
+        console.print(f"  serving on {server.url}; phones: {devices}, in {processes}")
         phones = [
             running.enter_context(
                 SimulateProcess(server, run, bundle, Path(state) / f"{skip}.log", skip, count)
