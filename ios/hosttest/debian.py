@@ -14,7 +14,7 @@ from android_demo.hosttest.tools import Absent, Failed, run
 CACHE = Path(os.environ.get("MNET_SWIFT") or Path.home() / ".cache" / "mnet-swift")
 ROOT = CACHE / "root"
 SUITE = "trixie"
-PACKAGES = ("swiftlang", "g++", "libssl-dev")
+PACKAGES = ("swiftlang", "g++", "libssl-dev", "libcurl4-openssl-dev")
 # Where the repository lies for what runs in the folder.
 REPOSITORY = Path("/mnet")
 _OURS = Path(__file__).resolve().parent.parent.parent
