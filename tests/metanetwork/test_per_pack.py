@@ -44,6 +44,12 @@ def values_of(model: nn.Module, names: list[str]) -> dict[str, Tensor]:
     }
 
 
+def trained(model: nn.Module, names: list[str]) -> list[Tensor]:
+    """The other parameters of a model, less those that are frozen."""
+    others = (value for name, value in model.named_parameters() if name not in names)
+    return [value for value in others if value.requires_grad]
+
+
 def tensors(result: Any) -> list[Tensor]:
     leaves = torch.utils._pytree.tree_leaves(result)
     return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
@@ -62,7 +68,7 @@ def assert_same(model: nn.Module, x: Tensor, names: list[str], reference: nn.Mod
     parameters = values_of(model, names)
     x = x.detach().requires_grad_(x.is_floating_point())
     expected = by_definition(reference or model, parameters, x)
-    others = [value for name, value in (reference or model).named_parameters() if name not in names]
+    others = trained(reference or model, names)
     inputs = [x] if x.is_floating_point() else []
     wanted = [*inputs, *parameters.values(), *others]
     weights = [torch.randn_like(value) for value in expected]
@@ -72,7 +78,7 @@ def assert_same(model: nn.Module, x: Tensor, names: list[str], reference: nn.Mod
     for one_by_one in (False, True):
         found = tensors(under(model, parameters, one_by_one)(x))
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
-        own = [value for name, value in model.named_parameters() if name not in names]
+        own = trained(model, names)
         ours = torch.autograd.grad(
             sum((w * v).sum() for w, v in zip(weights, found, strict=True)),
             [*inputs, *parameters.values(), *own],
