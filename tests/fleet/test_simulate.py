@@ -72,7 +72,8 @@ def test_phones_answer_all_the_while(events: list[dict[str, Any]]) -> None:
 def test_light_phones_fetch(events: list[dict[str, Any]]) -> None:
     light = of(events, "simulated")[0]["light"]
     assert light["phones"] == 20
-    assert light["uploads"] >= light["fetched"] > 0
+    # Not to be compared: the server may have kept an upload whose answer was lost when it was killed.
+    assert min(light["uploads"], light["fetched"]) > 0
     assert light["bytes"] > 1000 * light["fetched"]
     assert 0 < light["upload_to_fetched_ms"]["p50"] <= light["upload_to_fetched_ms"]["p99"]
 
