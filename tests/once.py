@@ -4,9 +4,14 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from filelock import FileLock
+
+from android_demo.hosttest.tools import Absent
+
+T = TypeVar("T")
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
@@ -27,3 +32,12 @@ def one_at_a_time(place: Path) -> FileLock:
     """To be held while something is built at `place` in the repository, which both workers build in."""
     place.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(f"{place}.lock")
+
+
+def built_or_skipped(place: Path, build: Callable[[], T]) -> T:
+    """What `build` gives, by one worker at a time; skips the test where a tool is absent, and names it."""
+    try:
+        with one_at_a_time(place):
+            return build()
+    except Absent as absent:
+        pytest.skip(f"absent: {absent}")

@@ -10,10 +10,9 @@ from typing import Any, TypeVar
 import pytest
 
 from android_demo.hosttest import engine, kotlin
-from android_demo.hosttest.tools import Absent
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.manifest import MANIFEST_FILE, seal
-from tests.once import one_at_a_time
+from tests.once import built_or_skipped
 
 REPOSITORY = Path(__file__).parent.parent.parent
 T = TypeVar("T")
@@ -29,11 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def or_skip(build: Callable[[], T]) -> T:
     """What `build` gives; skips the test where a tool is absent."""
-    try:
-        with one_at_a_time(kotlin.BUILD):
-            return build()
-    except Absent as absent:
-        pytest.skip(f"absent: {absent}")
+    return built_or_skipped(kotlin.BUILD, build)
 
 
 @pytest.fixture(scope="session")

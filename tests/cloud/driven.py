@@ -5,8 +5,11 @@ from typing import Any
 
 from mnet.toolchain.cloud.advance import Stage
 from mnet.toolchain.cloud.fetches import Fetches
-from mnet.toolchain.cloud.ledger import Issued, Ledger
+from mnet.toolchain.cloud.ledger import Issued, Ledger, Wanted
 from mnet.toolchain.cloud.rollouts import Rollouts
+from mnet.toolchain.contract.release import Release
+
+NOW = 1_700_000_000
 
 
 def settled(rollouts: Rollouts, rollout: int) -> Stage:
@@ -39,3 +42,24 @@ def fetched(ledger: Ledger, issued: Sequence[Issued]) -> None:
     for each in issued:
         fetches.note(each.release.device, each.release.sha256)
     fetches.keep()
+
+
+def made(wanted: Sequence[Wanted]) -> list[Issued]:
+    """What the publisher makes of this, still to be published."""
+    return [
+        Issued(
+            Release(
+                each.device, each.bundle, each.version, f"{each.device}-{each.version}", 1, NOW, NOW + 60
+            ),
+            f"{each.device} v{each.version}",
+            each.rollout,
+        )
+        for each in wanted
+    ]
+
+
+def publish(ledger: Ledger, devices: Sequence[str]) -> list[str]:
+    """Release what these devices wait for, as the publisher does; returns who got something."""
+    published = ledger.add_releases(made(ledger.wanted(devices))).published
+    fetched(ledger, published)
+    return [each.release.device for each in published]

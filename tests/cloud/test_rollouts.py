@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import update
@@ -10,15 +10,13 @@ from sqlalchemy import update
 from mnet.export.format.errors import Reason
 from mnet.toolchain.cloud.audit import Audit
 from mnet.toolchain.cloud.database import Database
-from mnet.toolchain.cloud.ledger import Issued, Ledger, Wanted
+from mnet.toolchain.cloud.ledger import Ledger
 from mnet.toolchain.cloud.registry import Registry
 from mnet.toolchain.cloud.rollouts import Conflict, Rollouts
 from mnet.toolchain.cloud.tables import Device
 from mnet.toolchain.cloud.wilson import share_at_least
-from mnet.toolchain.contract.release import Release
-from tests.cloud.driven import extended, fetched, rolled_back, started
+from tests.cloud.driven import extended, fetched, made, publish, rolled_back, started
 
-NOW = 1_700_000_000
 DEVICES = [f"d{n:02}" for n in range(40)]
 
 
@@ -36,27 +34,6 @@ def ledger(database: Database) -> Ledger:
 @pytest.fixture
 def rollouts(database: Database, ledger: Ledger) -> Rollouts:
     return Rollouts(database)
-
-
-def made(wanted: Sequence[Wanted]) -> list[Issued]:
-    """What the publisher makes of this, still to be published."""
-    return [
-        Issued(
-            Release(
-                each.device, each.bundle, each.version, f"{each.device}-{each.version}", 1, NOW, NOW + 60
-            ),
-            f"{each.device} v{each.version}",
-            each.rollout,
-        )
-        for each in wanted
-    ]
-
-
-def publish(ledger: Ledger, devices: Sequence[str]) -> list[str]:
-    """Release what these devices wait for, as the publisher does; returns who got something."""
-    published = ledger.add_releases(made(ledger.wanted(devices))).published
-    fetched(ledger, published)
-    return [each.release.device for each in published]
 
 
 def newest(ledger: Ledger, device: str) -> str | None:

@@ -6,10 +6,9 @@ from typing import TypeVar
 
 import pytest
 
-from android_demo.hosttest.tools import Absent
 from ios.hosttest import swift
 from ios.hosttest.judge import Judge
-from tests.once import one_at_a_time
+from tests.once import built_or_skipped
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 T = TypeVar("T")
@@ -24,11 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def or_skip(build: Callable[[], T]) -> T:
     """What `build` gives; skips the test where a tool is absent."""
-    try:
-        with one_at_a_time(swift.BUILD):
-            return build()
-    except Absent as absent:
-        pytest.skip(f"absent: {absent}")
+    return built_or_skipped(swift.BUILD, build)
 
 
 @pytest.fixture(scope="session")
