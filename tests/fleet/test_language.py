@@ -76,8 +76,8 @@ def _generates_for_a_whole_table(run: Path, bundle: Path, uploads: list[list[str
     create_signing_key(folder / "signing.pem")
     table = pa.table({"device": ["aa", "bb", "cc", "dd"], "samples": [*uploads, ["fine", ""]]})
     pq.write_table(table, folder / "contexts.parquet")
-    places = (folder / name for name in ("contexts.parquet", "out", "signing.pem"))
-    job = Job(str(run), str(bundle), *map(str, places), issued_at=1_700_000_000)
+    contexts, out, key = (str(folder / name) for name in ("contexts.parquet", "out", "signing.pem"))
+    job = Job(str(run), str(bundle), contexts, out, key, issued_at=1_700_000_000)
     assert bulk.generate(job, bulk.plan(job), "local", lambda _: None) == bulk.Done(3, 0, 1)
     (refused,) = (folder / "out").glob("refused-*")
     assert json.loads(refused.read_text())[0]["device"] == "dd"
