@@ -142,15 +142,17 @@ def test_the_newest_pack_counts_and_a_stopped_one_does_not(
     assert rollouts.status(old.rollout)["state"] == "done"
 
 
-def test_whom_a_push_would_reach_and_the_fleet_at_a_glance(
+def test_what_a_push_would_reach_and_the_fleet_at_a_glance(
     database: Database, ledger: Ledger, rollouts: Rollouts
 ) -> None:
-    assert rollouts.whom(None, cohort=None, bundle="bundle") == Reach(3, {"bundle": 3})
-    assert rollouts.whom(None, cohort="de", bundle="bundle") == Reach(1, {"bundle": 1})
-    assert rollouts.whom(None, cohort=None, bundle=None) == Reach(1, {"bundle": 1}), "who has sent a context"
-    assert rollouts.whom(["a"], cohort=None, bundle=None) == Reach(1, {"bundle": 1})
+    assert rollouts.reach_of(None, cohort=None, bundle="bundle") == Reach(3, {"bundle": 3})
+    assert rollouts.reach_of(None, cohort="de", bundle="bundle") == Reach(1, {"bundle": 1})
+    assert rollouts.reach_of(None, cohort=None, bundle=None) == Reach(1, {"bundle": 1}), (
+        "who has sent a context"
+    )
+    assert rollouts.reach_of(["a"], cohort=None, bundle=None) == Reach(1, {"bundle": 1})
     with pytest.raises(LookupError, match="no context was ever uploaded by c"):
-        rollouts.whom(["a", "c"], cohort=None, bundle=None)
+        rollouts.reach_of(["a", "c"], cohort=None, bundle=None)
     stage = started(rollouts, None, 100, 0, pack=PACK)
     publish(ledger, ["a", "b"])
     rollouts.report("a", "bundle", 4, "taken")

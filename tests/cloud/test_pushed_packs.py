@@ -96,7 +96,7 @@ def test_a_cohort_of_phones_fetches_one_stored_pack_and_a_real_phone_runs_it(
             with pytest.raises(Trouble, match="409"):
                 await phones.upload(phones.phones[0])
             start = time.perf_counter()
-            assert operator.whom(cohort="de", bundle=bundle.id) == Reach(count, {bundle.id: count})
+            assert operator.reach_of(cohort="de", bundle=bundle.id) == Reach(count, {bundle.id: count})
             rollout = await asyncio.to_thread(operator.push, cohort="de", pack=pack)
             await asyncio.gather(*(phone.reached(1) for phone in phones.phones))
             print(f"{count} phones: all fetched {time.perf_counter() - start:.1f} s after the push")

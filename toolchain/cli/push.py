@@ -47,12 +47,14 @@ def command(
         ),
     ] = None,
     yes: Yes = False,
-    dry_run: Annotated[bool, typer.Option(help="Say whom it would reach, and push nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Say how many phones it would reach, and push nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Release new weights for all phones, some, or a percentage: a pack, or generated ones; or send a file over adb.
 
-    It says whom it reaches and asks; the server then brings the phones there, also after the command has ended.
+    It says how many phones it reaches and asks; the server then brings them there, also after the command has ended.
 
     Examples: `mnet push --server URL --operator-key server/keys/operator.key --percent 5`
 
@@ -84,7 +86,7 @@ def command(
     content = _tested(pack, bundle) if pack and bundle else None
     with connect(server, operator_key) as operator:
         if rollout is None:
-            reach = operator.whom(chosen, cohort=cohort, bundle=content and content[1])
+            reach = operator.reach_of(chosen, cohort=cohort, bundle=content and content[1])
             what = f"{reach.devices:,} phones, {len(reach.bundles)} bundles."
             if percent < 100:
                 what = f"{percent:g} % of {reach.devices:,} phones, {len(reach.bundles)} bundles."

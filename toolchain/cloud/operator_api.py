@@ -134,9 +134,9 @@ def push(service: ServiceOf, body: PushRequest) -> Pushed:
 
 @router.post("/reach")
 def reach(service: ServiceOf, body: ReachRequest) -> Reach:
-    """Say whom a push would reach, and push nothing."""
+    """Say which devices a push would reach, counted, and push nothing."""
     try:
-        found = service.rollouts.whom(body.devices, cohort=body.cohort, bundle=body.bundle)
+        found = service.rollouts.reach_of(body.devices, cohort=body.cohort, bundle=body.bundle)
     except LookupError as error:
         raise HTTPException(404, str(error)) from error
     return Reach(devices=found.devices, bundles=found.bundles)

@@ -48,10 +48,10 @@ class Operator(HttpClient):
             self._ask("PUT", f"/packs/{body['pack']}", content=pack)
         return self._rollout("/push", body)
 
-    def whom(
+    def reach_of(
         self, devices: list[str] | None = None, *, cohort: str | None = None, bundle: str | None = None
     ) -> Reach:
-        """Whom a push to these devices would reach, of a pack if its `bundle` is given; pushes nothing."""
+        """How many devices a push to these would reach, of a pack if its `bundle` is given; pushes nothing."""
         body = {"devices": devices, "cohort": cohort, "bundle": bundle}
         answer = self._ask("POST", "/reach", json=body)
         with self._mistakes(), contract():

@@ -52,7 +52,7 @@ BLAMED = (
 
 @dataclass(frozen=True)
 class Reach:
-    """Whom a push would reach: how many devices in all, and how many by the bundle that they run."""
+    """What a push would reach: how many devices in all, and how many by the bundle that they run."""
 
     devices: int
     bundles: dict[str, int]
@@ -107,8 +107,8 @@ class Rollouts:
             )
         return rollout
 
-    def whom(self, devices: Sequence[str] | None, *, cohort: str | None, bundle: str | None) -> Reach:
-        """Whom a push to 100 percent of these devices would reach, of a pack if its `bundle` is given.
+    def reach_of(self, devices: Sequence[str] | None, *, cohort: str | None, bundle: str | None) -> Reach:
+        """How many a push to 100 percent of these devices would reach, of a pack if its `bundle` is given.
 
         Raises LookupError where `start` would.
         """

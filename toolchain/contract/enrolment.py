@@ -1,4 +1,4 @@
-"""The signed permission "one new device may enrol": an app's own back end gives it to a user whom it knows.
+"""The signed permission "one new device may enrol": an app's own back end gives it to a user that it knows.
 
 JWS compact (RFC 7515) of JWT claims, ES256, `typ` as below: `jti` (random, good for one enrolment), `iat`, `exp` (a
 day later at most), and `cohort`, if the device is to be in one. Any JWT library makes it; what the back end asks of its

@@ -25,7 +25,7 @@ public class Benchmark(
 
     /**
      * Time [swaps] swaps, inference before and after each, and loading. [packs] have the versions 1, 2, … and are swapped in one
-     * after the other; then everything is loaded anew, since where the allocator puts a model moves its time.
+     * after the other; then everything is loaded again, since where the allocator puts a model moves its time.
      */
     public fun run(packs: List<ByteArray>, swaps: Int): JsonObject {
         var left = swaps
