@@ -42,7 +42,7 @@ def test_a_hostile_server_and_a_second_poll_mislead_no_phone(
 ) -> None:
     report = tmp_path / "report.json"
     more = {"mnet.conversations": request.config.getoption("--conversations"), "mnet.report": report}
-    assert run_tests(*host_tests, properties | more, only="mnet.hosttest.HostileTest") == 2
+    assert run_tests(*host_tests, properties | more, only="mnet.hosttest.HostileTest") == 3
     figures = json.loads(report.read_text())
     print(f"\nJVM: {figures}")
     assert min(figures["outcomes"][name] for name in ("taken", "offline", "denied", "refused")) > 0

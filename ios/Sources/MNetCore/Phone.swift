@@ -61,7 +61,7 @@ public final class Phone: Sendable {
         }
     }
 
-    /// The weights that answer now, to run and to know their version by; 0 is the default pack.
+    /// The weights that answer now, to run and to know their version by; 0 is the default pack. `use` chooses others.
     public var live: Snapshot { controller.live }
 
     /// The release that answers now; nil on the default weights.
@@ -77,7 +77,7 @@ public final class Phone: Sendable {
     /// come again, an older one may not. Nor may one that the user left by `reset`.
     private var newerThan: Int {
         let state = state.current
-        return max(live.version, state.newestSeen - 1, state.resetVersion)
+        return max(controller.swapped.version, state.newestSeen - 1, state.resetVersion)
     }
 
     /// Become known to the server, and pin its keys; or, after an update of the app, known with the new bundle.
@@ -140,7 +140,7 @@ public final class Phone: Sendable {
     }
 
     private func lookAtAge(_ client: CloudClient) async {
-        let (phone, version) = (state.current.identity, live.version)
+        let (phone, version) = (state.current.identity, controller.swapped.version)
         guard let phone else { return }
         await staleness.look(version) { await tell(client, phone, version, CloudClient.stale) }
     }
@@ -206,6 +206,25 @@ public final class Phone: Sendable {
     /// Run a pack that nobody signed until the next start, if it passes every other check; throws `Refused` or `StorageError`.
     public func tryPack(_ pack: Data) throws {
         try controller.swap(pack)
+    }
+
+    /// Keep a pack that nobody signed, such as an adapter that came with the app, to be chosen by `use` until the next start. What
+    /// answers stays as it is. The pack must pass the checks of every pack, and be newer than the one of that name.
+    ///
+    /// Throws `Refused` or `StorageError`; then nothing changes.
+    public func load(_ name: String, _ pack: Data) throws {
+        try controller.load(name, pack)
+    }
+
+    /// Let the weights that were loaded under a name answer, from the next inference on; nil: those of the last release. It costs one
+    /// assignment. A release that is taken answers at once, whatever was chosen. Throws `NotLoaded`.
+    public func use(_ name: String?) throws {
+        try controller.use(name)
+    }
+
+    /// Forget the weights of a name; where they answer, they do so until the next `use` or the next release.
+    public func unload(_ name: String) {
+        controller.unload(name)
     }
 
     private func known() throws -> Identity {

@@ -71,6 +71,9 @@ public final class SwapController: Sendable {
     /// The snapshot that serves now; keep it to know which version an output belongs to.
     public var live: Snapshot { weights.withLock { $0.live } }
 
+    /// The snapshot last swapped in, whether or not another is in `use`; the default before the first.
+    public var swapped: Snapshot { weights.withLock { $0.swapped } }
+
     /// Check, self-test and publish a weight pack; on `Refused` or `StorageError`, the current ones keep serving.
     public func swap(_ pack: Data) throws {
         try testing.withLock {

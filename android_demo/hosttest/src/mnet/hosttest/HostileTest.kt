@@ -23,6 +23,7 @@ import mnet.core.string
 import mnet.core.writeJson
 import org.junit.jupiter.api.AfterEach
 import org.junit.jupiter.api.Assertions.assertEquals
+import org.junit.jupiter.api.Assertions.assertThrows
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.BeforeEach
 import org.junit.jupiter.api.Test
@@ -101,6 +102,29 @@ class HostileTest {
         phone.close()
     }
 
+    @Test
+    fun `weights that the app loaded hide no release, which answers once it came`() {
+        URL("$url/honest").readText()
+        val newest = phone(0).use { findAgain(it, rooted(0)); checkNotNull(it.running) }
+        val pack = WeightStore(File(folder, "phone-0")).use { it.pack(newest.release) }
+        phone(2).use { phone ->
+            assertThrows(NoSuchElementException::class.java) { phone.use("mine") }
+            phone.load("mine", pack)
+            assertEquals(0L, phone.live.version)
+            phone.use("mine")
+            assertEquals("mine" to VERSIONS, phone.live.name to phone.live.version)
+            findAgain(phone, rooted(2))
+            assertEquals(VERSIONS, phone.running?.release?.version)
+            assertEquals(null, phone.live.name)
+            phone.use("mine")
+            phone.unload("mine")
+            assertEquals("mine", phone.live.name, "it answers until something else does")
+            phone.use(null)
+            assertEquals(null to VERSIONS, phone.live.name to phone.live.version)
+        }
+        phone(2).use { assertEquals(null to VERSIONS, it.live.name to it.live.version) }
+    }
+
     /** Every second phone comes with root keys. */
     private fun rooted(number: Int) = number % 2 == 1
 
@@ -121,7 +145,7 @@ class HostileTest {
 
     /** What an honest server makes of a phone, without a person: enrol, and then an upload between two polls. */
     private fun findAgain(phone: Phone, rooted: Boolean) {
-        CloudClient(url).use { client -> repeat(4) { if (phone.live.version < VERSIONS) attempt(phone, client, rooted) } }
+        CloudClient(url).use { client -> repeat(4) { if ((phone.running?.release?.version ?: 0) < VERSIONS) attempt(phone, client, rooted) } }
         assertEquals(VERSIONS, phone.live.version)
         assertRight(phone)
     }

@@ -41,7 +41,7 @@ public class Phone(
     @Volatile
     private var identity: Identity? = keptIdentity()
 
-    /** The release that answers now; null on the default weights. */
+    /** The release that was last taken, and answers unless [use] chose other weights; null on the default ones. */
     @Volatile
     public var running: Kept? = null
         private set
@@ -56,7 +56,7 @@ public class Phone(
         }
     }
 
-    /** The weights that answer now, to run and to know their version by; 0 is the default pack. */
+    /** The weights that answer now, to run and to know their version by; 0 is the default pack. [use] chooses others. */
     public val live: Snapshot get() = controller.live
 
     /** The weights that came with the app, to compare with. */
@@ -69,7 +69,7 @@ public class Phone(
      * Only versions above this one are taken: the running one, or just below a newer one that was kept but is damaged.
      * That one may come again, an older one may not. Nor may one that the user left by [reset].
      */
-    private val newerThan: Long get() = maxOf(live.version, newestSeen - 1, resetVersion)
+    private val newerThan: Long get() = maxOf(controller.swapped.version, newestSeen - 1, resetVersion)
 
     /**
      * Become known to the server, and pin its keys; or, after an update of the app, known with the new bundle.
@@ -114,7 +114,7 @@ public class Phone(
         try {
             took = look(client, known(), waitSeconds)
         } finally {
-            val (phone, version) = identity to live.version
+            val (phone, version) = identity to controller.swapped.version
             if (!took && phone != null) staleness.look(version) { tell(client, phone, version, CloudClient.STALE) }
         }
         return took
@@ -157,7 +157,7 @@ public class Phone(
     /** Run the default weights, over a restart too, until a newer version comes. Throws [IOException]. */
     @Synchronized
     public fun reset() {
-        resetVersion = maxOf(live.version, newestSeen)
+        resetVersion = maxOf(controller.swapped.version, newestSeen)
         store.resetVersion = resetVersion
         controller.reset()
         running = null
@@ -172,6 +172,25 @@ public class Phone(
     } catch (error: IOException) {
         "the disk: ${error.message}"
     }
+
+    /**
+     * Keep a pack that nobody signed, such as an adapter that came with the app, to be chosen by [use] until the next start. What
+     * answers stays as it is. The pack must pass the checks of every pack, and be newer than the one of that [name].
+     *
+     * Throws [Refused] or [IOException]; then nothing changes.
+     */
+    public fun load(name: String, pack: ByteArray): Unit = controller.load(name, pack)
+
+    /**
+     * Let the weights that were loaded under a [name] answer, from the next inference on; null: those of the last release. It costs
+     * one assignment. A release that is taken answers at once, whatever was chosen.
+     *
+     * Throws [NoSuchElementException] for a name that is not loaded.
+     */
+    public fun use(name: String?): Unit = controller.use(name)
+
+    /** Forget the weights of a [name]; where they answer, they do so until the next [use] or the next release. */
+    public fun unload(name: String): Unit = controller.unload(name)
 
     override fun close() {
         controller.close()

@@ -45,7 +45,11 @@ public class SwapController(private val bundle: Bundle, private val program: Pro
 
     /** Held while [swapped], [resident] and [live] change: a moment, where a swap takes its time under the lock of all swaps. */
     private val publishing = Any()
-    private var swapped = default
+
+    /** The snapshot last swapped in, whether or not another is in [use]; [default] before the first. */
+    @Volatile
+    public var swapped: Snapshot = default
+        private set
 
     /** Of the last [tested]: when it began, had checked the pack, had bound it and had run it. */
     private val marks = LongArray(4)
