@@ -11,6 +11,7 @@ import pytest
 from mnet.export.exporter import export_bundle
 from mnet.export.format.bundle import Bundle
 from mnet.export.targets import target_names
+from mnet.toolchain.report.measured import measured_page
 from tests.export.ranker import Ranker, ranker_spec
 from tests.mnet_command import Mnet
 
@@ -80,7 +81,11 @@ def test_bench_prints_json_and_draws(mnet: Mnet, bundle: Bundle, tmp_path: Path)
     code, out, _ = mnet("bench", bundle.path, "--json", "--swaps", 20, "--out", tmp_path / "figures")
     assert code == 0
     assert [report["swap"]["count"] for report in json.loads(out)] == [20]
-    assert json.loads((tmp_path / "figures" / "bench.json").read_text()) == json.loads(out)
+    (kept,) = json.loads((tmp_path / "figures" / "bench.json").read_text())
+    assert kept.pop("made")["version"]
+    assert [kept] == json.loads(out)
+    (section,) = measured_page([tmp_path / "figures"], []).sections
+    assert section.tables[0].header[1].startswith(kept["model"])
     assert (tmp_path / "figures" / "bench.png").is_file()
 
 
@@ -200,6 +205,8 @@ def test_matrix_writes_a_row_for_each_run_and_target(mnet: Mnet, tiny_run: Path,
     (cell,) = json.loads(stdout)
     assert code == 0
     assert (cell["target"], cell["packs"]) == ("onnx", 25)
-    assert json.loads((out / "matrix.json").read_text()) == [cell]
+    (kept,) = json.loads((out / "matrix.json").read_text())
+    assert kept.pop("made")["version"]
+    assert kept == cell
     assert "| onnx |" in (out / "matrix.md").read_text()
     assert Bundle.load(out / f"{cell['model'].replace('/', '-')}-onnx").manifest.target == "onnx"

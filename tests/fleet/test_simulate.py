@@ -80,6 +80,7 @@ def test_light_phones_fetch(events: list[dict[str, Any]]) -> None:
 
 def test_it_leaves_figures_and_a_picture(events: list[dict[str, Any]], out: Path) -> None:
     report = json.loads((out / "simulation.json").read_text())
+    assert report.pop("made")["version"]
     assert {"event": "simulated", **report} == events[-1]
     assert report["drift"] == 3
     assert (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mnet.export.bench.pictures import draw_intervals
-from mnet.toolchain.report.figures import Line, figure, histograms, lines
+from mnet.toolchain.report.figures import Line, figure, histograms, lines, standalone
 from mnet.toolchain.report.page import Card, Page, Section, Table
 from tests.report.browser import Tab, browsing, find_browser
 
@@ -104,6 +104,18 @@ def test_text_stands_out_from_its_ground(tab: Tab, report: Path, dark: bool) -> 
             return (high + 0.05) / (low + 0.05); }));
     })()"""
     assert tab.evaluate(contrast) >= 4.5
+
+
+@pytest.mark.parametrize(("dark", "ground"), [(False, "rgb(255, 255, 255)"), (True, "rgb(18, 23, 30)")])
+def test_a_picture_of_its_own_is_light_or_dark_as_its_reader_is(
+    tab: Tab, tmp_path: Path, dark: bool, ground: str
+) -> None:
+    file = tmp_path / "quality.svg"
+    file.write_text(standalone(lines([Line("static", [1, 2], [3, 4])], x="turn", y="ndcg@10")))
+    tab.open(file, DESK, dark=dark)
+    assert tab.evaluate("getComputedStyle(document.documentElement).backgroundColor") == ground
+    ink = "getComputedStyle(document.querySelector('text')).fill"
+    assert (tab.evaluate(ink) == "rgb(230, 235, 241)") == dark
 
 
 def test_it_prints(tab: Tab, report: Path, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from mnet.toolchain.fleet.faults import Outcome, fault_report
 from mnet.toolchain.report.frontier import frontier_sections
 from mnet.toolchain.report.measured import measured_page
 from mnet.toolchain.training.evaluate import evaluate
@@ -33,10 +35,29 @@ def test_a_page_of_a_run_and_a_bundle(tiny_run: Path, tiny_bundle: Path, tmp_pat
 
 
 def test_each_kind_of_figures_has_its_section(tmp_path: Path) -> None:
-    row = {"metric": 0.1, "epochs_to_95": 2, "weight_change": 0.03, "changed_lists": 0.5, "curve": [0.1, 0.2]}
+    row = {
+        "metric": 0.1,
+        "default": 0.08,
+        "training_oscillation": 0.01,
+        "epochs_to_95": 2,
+        "weight_change": 0.03,
+        "changed_lists": 0.5,
+        "curve": [0.1, 0.2],
+    }
     gain = {"kind": "gain", "relative": 0.07, "low": 0.05, "high": 0.09, "p": 0.0002}
     left = {
         "ablation.json": {"metric": "ndcg@10", "variants": {"none": row, "smoothing": row, "all": row}},
+        "room.json": {
+            "metric": "accuracy",
+            "devices": 2,
+            "samples": 64,
+            "judged": 32,
+            "values": {"static": 0.5, "last layer": 0.75},
+            "gain": {"last layer": {"points": 12.5, "error": 0.3}},
+        },
+        "faults.json": fault_report(
+            [Outcome("server killed", met=Counter(offline=3), back_s=2.5), Outcome("disk full", wrong=1)]
+        ),
         "staleness.json": {
             "metric": "ndcg@10",
             "static": 0.11,
@@ -76,16 +97,22 @@ def test_each_kind_of_figures_has_its_section(tmp_path: Path) -> None:
         (tmp_path / name).write_text(json.dumps(content))
     page = measured_page([tmp_path], [])
     assert [section.command.split()[1] for section in page.sections] == [
+        "room",
         "ablate",
         "staleness",
+        "faults",
         "cost",
         "matrix",
         "growth",
     ]
     html = page.html().replace("\u00a0", " ")
-    assert "all" in re.findall(r">(\w+)</text>", page.sections[0].figures[0])
+    assert "all" in re.findall(r">(\w+)</text>", page.sections[1].figures[0])
     for text in (
         "3.00%",
+        "<td>0.0800</td>",
+        "+12.5 ± 0.3",
+        "Phones were harmed by disk full.",
+        "<td>3 offline</td>",
         "+7.0% [+5.0%, +9.0%]",
         "40.000 ms",
         "refused: no such op",

@@ -42,7 +42,9 @@ def test_the_report_has_every_variant_and_smoothing_halves_the_steps(
         assert len(row["curve"]) == 2
         assert 1 <= row["epochs_to_95"] <= 2
         assert 0 < row["metric"] <= 1
+        assert 0 < row["default"] <= 1
     # Smoothing is no part of the fit, and a release that keeps half of the one before goes half the way.
+    assert rows["smoothing"]["default"] == rows["none"]["default"] != rows["residual"]["default"]
     assert rows["smoothing"]["curve"] == rows["none"]["curve"] != rows["residual"]["curve"]
     assert rows["smoothing"]["weight_change"] == pytest.approx(rows["none"]["weight_change"] / 2)
     assert rows["smoothing"]["changed_lists"] <= rows["none"]["changed_lists"] <= 1

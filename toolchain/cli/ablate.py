@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mnet.toolchain.cli._settings import read_settings
-from mnet.toolchain.console import Printer
+from mnet.toolchain.console import Printer, text_table
 
 PANEL = "Train"
 
@@ -34,35 +34,15 @@ def command(
 
     import json as json_format
 
-    from rich.table import Table
-
-    from mnet.toolchain.training.ablation import ablate
+    from mnet.toolchain.training.ablation import ablate, ablation_table
 
     folder = out or Path("runs") / f"{settings.name.replace('/', '-')}-ablation-{settings.seed}"
     report = ablate(settings, folder, Printer(stderr=True))
     if json:
         print(json_format.dumps(report))
         return
-    table = Table(
-        "stabilizer",
-        f"{report['metric']}, test",
-        "epochs to 95 %",
-        "std of validation, last half",
-        "change of weights",
-        "changed lists",
-        title=f"{settings.name}, seed {settings.seed}",
-    )
-    for name, row in report["variants"].items():
-        table.add_row(
-            name,
-            f"{row['metric']:.4f}",
-            str(row["epochs_to_95"]),
-            f"{row['training_oscillation']:.5f}",
-            f"{row['weight_change']:.2%}",
-            f"{row['changed_lists']:.1%}",
-        )
     console = Printer()
-    console.print(table)
+    console.print(text_table(*ablation_table(report)))
     console.print(
         f"change of weights, changed lists: when one sample enters the context; plot: {folder}/ablation.png"
     )

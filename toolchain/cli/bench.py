@@ -55,6 +55,7 @@ def command(
 
     from mnet.export.bench.latency_tables import bench_table
     from mnet.export.format.bundle import Bundle
+    from mnet.toolchain.training.report_file import write_report
 
     counts = _counts(threads, on)
     if out:
@@ -70,7 +71,7 @@ def command(
         instead = _fine_tuning(against)
         reports = [report | {"fine_tuning": instead} for report in reports]
     if out:
-        (out / "bench.json").write_text(json.dumps(reports, indent=2) + "\n", encoding="utf-8")
+        write_report(out / "bench.json", reports)
     if as_json:
         print(json.dumps(reports))
         return

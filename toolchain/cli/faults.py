@@ -34,7 +34,8 @@ def command(
     import torch
 
     from mnet.export.format.bundle import Bundle
-    from mnet.toolchain.fleet.faults import Trial, fault_report, fault_rows, plot_faults
+    from mnet.toolchain.fleet.faults import FAULTS_HEADER, Trial, fault_report, fault_rows, plot_faults
+    from mnet.toolchain.training.report_file import write_report
     from mnet.toolchain.training.run import load_run
 
     torch.set_num_threads(1)
@@ -47,12 +48,11 @@ def command(
             trial.outcome(fault) for fault in track(trial.faults, "faults", console=Printer(stderr=True))
         ]
     report = fault_report(outcomes)
-    (out / "faults.json").write_text(json_format.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(out / "faults.json", report)
     plot_faults(outcomes, out / "faults.png")
     if json:
         print(json_format.dumps(report))
     else:
-        header = ("fault", "phones met", "uploads lost", "wrong answers", "backwards", "back after s")
-        Printer().print(text_table(header, fault_rows(outcomes)))
+        Printer().print(text_table(FAULTS_HEADER, fault_rows(outcomes)))
     if not all(outcome.harmless for outcome in outcomes):
         raise typer.Exit(1)

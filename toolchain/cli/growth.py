@@ -41,6 +41,7 @@ def command(
     from mnet.export.bench.matrix import markdown_table
     from mnet.export.targets import load_target
     from mnet.toolchain.attached.native_runner import check_target
+    from mnet.toolchain.training.report_file import write_report
 
     points = sweep(target)
     runtime = load_target(target).runtime()
@@ -63,7 +64,7 @@ def command(
         "knees": knees(rows),
         "rule": against_the_rule(rows),
     }
-    (out / "growth.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(out / "growth.json", report)
     lines = knee_lines(report)
     header, cells = growth_table(rows)
     table = markdown_table(header, cells)

@@ -35,6 +35,7 @@ def command(
     from mnet.export.bench.matrix import COLUMNS, cell_texts, markdown, measure_cell
     from mnet.export.targets import known_targets, load_target
     from mnet.toolchain.training.export_run import export_spec
+    from mnet.toolchain.training.report_file import write_report
     from mnet.toolchain.training.run import load_run
 
     targets = target or [name for name, known in known_targets().items() if known.installed]
@@ -54,7 +55,7 @@ def command(
                 folder = out / f"{spec.name.replace('/', '-')}-{name}"
                 cells.append(measure_cell(spec, name, folder, swaps, stage))
                 progress.remove_task(task)
-                (out / "matrix.json").write_text(json.dumps(cells, indent=2) + "\n", encoding="utf-8")
+                write_report(out / "matrix.json", cells)
     (out / "matrix.md").write_text(markdown(cells), encoding="utf-8")
     if as_json:
         print(json.dumps(cells))

@@ -14,8 +14,8 @@ def command(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            help="Bundles, and folders in which evaluate, ablate, staleness, policies, simulate, cost, matrix or "
-            "growth wrote results."
+            help="Bundles, and folders in which evaluate, room, ablate, staleness, policies, simulate, faults, "
+            "bench, cost, matrix or growth wrote results."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file.")] = Path("report.html"),

@@ -82,6 +82,7 @@ def command(
     from mnet.toolchain.fleet.faulty_server import chosen_faults
     from mnet.toolchain.fleet.simulation import Plan, simulate
     from mnet.toolchain.fleet.simulation_plot import plot_simulation
+    from mnet.toolchain.training.report_file import write_report
     from mnet.toolchain.training.run import load_run
 
     place = _place(server, enrolment_key, {"--light": light, "--faults": faults})
@@ -113,7 +114,7 @@ def command(
     found = tables.simulation_report(loaded, plan, drift, outcome)
     report({"event": "simulated", **found})
     if out:
-        (out / "simulation.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        write_report(out / "simulation.json", found)
         plot_simulation(found, outcome, out / "simulation.png")
     if not as_json:
         console = Printer()

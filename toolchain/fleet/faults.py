@@ -7,8 +7,9 @@ restarted from its folder.
 
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from mnet.toolchain.phone.client import CloudClient
 from mnet.toolchain.training.run import Run
 
 SAMPLES = 20
+FAULTS_HEADER = ("fault", "phones met", "uploads lost", "wrong answers", "backwards", "back after s")
 
 
 @dataclass
@@ -138,6 +140,12 @@ def fault_rows(outcomes: list[Outcome]) -> list[list[str]]:
         ]
         for outcome in outcomes
     ]
+
+
+def read_outcomes(report: Sequence[Mapping[str, Any]]) -> list[Outcome]:
+    """The outcomes that `fault_report` wrote."""
+    names = [field.name for field in fields(Outcome)]
+    return [Outcome(**{name: row[name] for name in names} | {"met": Counter(row["met"])}) for row in report]
 
 
 def fault_report(outcomes: list[Outcome]) -> list[dict[str, Any]]:

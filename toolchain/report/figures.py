@@ -14,6 +14,11 @@ from mnet.export.bench.pictures import colours, name_ends, style
 
 # Text and axes are drawn in this colour, which the SVG then replaces by CSS `currentColor`.
 _INK = "#010203"
+# As on the pages of reports.
+_GROUND = (
+    "svg { background: #fff; color: #1b2430 } "
+    "@media (prefers-color-scheme: dark) { svg { background: #12171e; color: #e6ebf1 } }"
+)
 
 
 @dataclass(frozen=True)
@@ -103,8 +108,9 @@ def histograms(samples: Mapping[str, Sequence[float]], *, x: str) -> str:
 
 
 def standalone(svg: str) -> str:
-    """The same figure for a file of its own: dark on white, whatever surrounds it."""
-    return svg.replace("<svg ", '<svg style="background:#fff;color:#1b2430" ', 1)
+    """The same figure for a file of its own, on a ground of its own, light or dark as its reader prefers."""
+    begins = svg.index(">") + 1
+    return f"{svg[:begins]}\n<style>{_GROUND}</style>{svg[begins:]}"
 
 
 def _svg(draw: Callable[[Axes], None], x: str = "", y: str = "", height: float = 3.0) -> str:

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mnet.export.bench.latency import Bench
-from mnet.export.bench.latency_tables import bench_table
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.report.figures import histograms
 from mnet.toolchain.report.frontier import frontier_sections
-from mnet.toolchain.report.page import Answer, Card, Page, Section, Table
-from mnet.toolchain.report.sections import SECTIONS, subject
+from mnet.toolchain.report.page import Answer, Card, Page, Section
+from mnet.toolchain.report.sections import SECTIONS, bench_section, subject
 from mnet.toolchain.training.bootstrap import gain_text
 from mnet.toolchain.training.build import BOTH, GENERATED, WORLD
 from mnet.toolchain.training.methods import DEFAULT
@@ -32,11 +31,13 @@ def measured_page(folders: Sequence[Path], benched: Sequence[Benched]) -> Page:
     ]
     evaluations = [report for name, report, _ in found if name == "evaluation.json"]
     evaluation = evaluations[0] if evaluations else None
+    kept = [each for name, reports, _ in found if name == "bench.json" for each in reports]
+    costs = [*(report for _, report in benched), *kept]
     return Page(
         title=subject(evaluations[0]) if len(evaluations) == 1 else "What was measured",
         lead="A model on the phone that takes new weights for a few of its layers while it runs.",
-        answers=[*_gained(evaluations), *_costs(benched)],
-        cards=[*_quality_cards(evaluation), *_bench_cards(benched)],
+        answers=[*_gained(evaluations), *_costs(costs)],
+        cards=[*_quality_cards(evaluation), *_bench_cards(costs)],
         sections=[
             *sections,
             *frontier_sections(evaluations, [report for _, report in benched]),
@@ -49,22 +50,8 @@ def bench_sections(benched: Sequence[Benched]) -> list[Section]:
     """What the bundles cost: a table with a column for each, and how their inferences spread."""
     if not benched:
         return []
-    header, rows = bench_table([report for _, report in benched], ", ")
-    return [
-        Section(
-            title="What it costs on the device",
-            text=(
-                "This machine's CPU; constant weights, constant weights again as a control, and swappable ones in turn "
-                "in one process. Resident memory (RSS) in a process of its own. No phone took part: trust the ratios, "
-                "not the microseconds."
-            ),
-            tables=[Table(header, rows)],
-            figures=[
-                inference_figure(bench, f"{r['model']}, {r['target']}: inference, µs") for bench, r in benched
-            ],
-            command="mnet bench BUNDLE ...",
-        )
-    ]
+    figures = [inference_figure(bench, f"{r['model']}, {r['target']}: inference, µs") for bench, r in benched]
+    return [bench_section([report for _, report in benched], figures)]
 
 
 def inference_figure(bench: Bench, x: str) -> str:
@@ -143,10 +130,10 @@ def cost_text(bench: Mapping[str, Any], push_bytes: int) -> str:
     )
 
 
-def _costs(benched: Sequence[Benched]) -> list[Answer]:
-    if not benched:
+def _costs(benches: Sequence[Mapping[str, Any]]) -> list[Answer]:
+    if not benches:
         return []
-    _, report = benched[0]
+    report = benches[0]
     return [
         Answer("What does it cost?", f"{cost_text(report, report['push_bytes'])}."),
         Answer(
@@ -157,10 +144,10 @@ def _costs(benched: Sequence[Benched]) -> list[Answer]:
     ]
 
 
-def _bench_cards(benched: Sequence[Benched]) -> list[Card]:
-    if not benched:
+def _bench_cards(benches: Sequence[Mapping[str, Any]]) -> list[Card]:
+    if not benches:
         return []
-    _, report = benched[0]
+    report = benches[0]
     return [
         *device_cards(report),
         Card(f"{report['push_bytes'] / 1024:.1f} KiB", "one push"),

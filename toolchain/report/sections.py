@@ -6,15 +6,19 @@ from typing import Any
 
 from mnet.export.bench import growth_tables
 from mnet.export.bench.growth import curves
+from mnet.export.bench.latency_tables import bench_table
 from mnet.export.bench.matrix import COLUMNS, cell_texts
+from mnet.toolchain.fleet.faults import FAULTS_HEADER, fault_rows, read_outcomes
 from mnet.toolchain.fleet.simulation_report import SWAP_HEADER, swap_rows
 from mnet.toolchain.fleet.simulation_report import policy_header as fleet_header
 from mnet.toolchain.fleet.simulation_report import policy_rows as fleet_rows
 from mnet.toolchain.report.figures import Line, figure, lines
 from mnet.toolchain.report.page import Section, Table
+from mnet.toolchain.training.ablation import ablation_table
 from mnet.toolchain.training.bootstrap import gain_heading, gain_text
 from mnet.toolchain.training.compare_policies import draw_policies, policy_header, policy_rows
 from mnet.toolchain.training.evaluate import draw_gains, figure_text, rows_of, seeds_text
+from mnet.toolchain.training.room import room_rows
 from mnet.toolchain.training.staleness import draw_staleness, staleness_rows
 
 
@@ -56,27 +60,18 @@ def _command(report: Mapping[str, Any], instead: str) -> str:
 
 
 def _ablation(report: Mapping[str, Any]) -> Section:
-    variants = report["variants"]
-    rows = [
-        [
-            name,
-            f"{row['metric']:.4f}",
-            str(row["epochs_to_95"]),
-            f"{row['weight_change']:.2%}",
-            f"{row['changed_lists']:.1%}",
-        ]
-        for name, row in variants.items()
-    ]
-    header = ["stabilizer", report["metric"], "epochs to 95 %", "change of weights", "changed lists"]
     curves = [
         Line(name, range(1, len(row["curve"]) + 1), row["curve"])
-        for name, row in variants.items()
+        for name, row in report["variants"].items()
         if name != "smoothing"  # trained as "none"
     ]
     return Section(
         title="What each part of the stabilizer is worth",
-        text="Trained without, with each and with all parts; changes are those when one sample enters the context.",
-        tables=[Table(header, rows)],
+        text=(
+            "Trained without, with each and with all parts; what a variant has over its default pack comes by pushing. "
+            "Changes are those when one sample enters the context."
+        ),
+        tables=[Table(*ablation_table(report))],
         figures=[lines(curves, x="epoch", y=f"{report['metric']}, validation")],
         command=_command(report, "mnet ablate CONFIG"),
     )
@@ -128,7 +123,7 @@ def _matrix(cells: Sequence[Mapping[str, Any]]) -> Section:
         title="Every model on every target",
         text="Exported, verified against eager PyTorch with 21 packs, and timed where this machine has the runtime.",
         tables=[Table(list(COLUMNS.values()), [cell_texts(cell) for cell in cells])],
-        command="mnet matrix RUN ... --out FOLDER",
+        command=_command(cells[0], "mnet matrix RUN ... --out FOLDER"),
     )
 
 
@@ -198,13 +193,75 @@ def _simulation(report: Mapping[str, Any]) -> Section:
     )
 
 
+def _room(report: Mapping[str, Any]) -> Section:
+    return Section(
+        title="What generation could gain at most",
+        text=(
+            f"Of {report['devices']} test devices, the static model under each one's true prior, and fine-tuned to "
+            f"{report['samples']} labelled samples of it, part by part; judged on {report['judged']} others, ± "
+            "standard error over devices."
+        ),
+        tables=[
+            Table(
+                ["fine-tuned with labels", report["metric"], "points over the true prior"], room_rows(report)
+            )
+        ],
+        command=_command(report, "mnet room RUN"),
+    )
+
+
+def _faults(report: Sequence[Mapping[str, Any]]) -> Section:
+    outcomes = read_outcomes(report)
+    harmed = [outcome.fault for outcome in outcomes if not outcome.harmless]
+    skipped = sum(outcome.skipped is not None for outcome in outcomes)
+    found = f"Phones were harmed by {', '.join(harmed)}." if harmed else "None harmed a phone."
+    return Section(
+        title="What faults cost",
+        text=(
+            f"{len(outcomes) - skipped} faults on purpose, with real phones at a real server. {found} Lost are "
+            "uploads that were accepted and gave no weights, wrong are answers of no version that was pushed; the last "
+            "column is how long after the fault every phone ran its newest weights."
+        ),
+        tables=[Table(FAULTS_HEADER, fault_rows(outcomes))],
+        command=_command(report[0], "mnet faults RUN -b BUNDLE -o FOLDER"),
+    )
+
+
+def bench_section(
+    reports: Sequence[Mapping[str, Any]], figures: Sequence[str] = (), command: str = "mnet bench BUNDLE ..."
+) -> Section:
+    """What some `Bench.report` say swapping costs: a table with a column for each."""
+    header, rows = bench_table(list(map(dict, reports)), ", ")
+    # What ran on an attached phone says under which conditions, and not on which machine.
+    machines = (report["machine"]["processor"] if "machine" in report else "a phone" for report in reports)
+    places = " and ".join(dict.fromkeys(machines))
+    return Section(
+        title="What it costs on the device",
+        text=(
+            f"Timed on {places}: constant weights, constant weights again as a control, and swappable ones in turn in "
+            "one process. Resident memory (RSS) in a process of its own. Where that is no phone, trust the ratios, not "
+            "the microseconds."
+        ),
+        tables=[Table(header, rows)],
+        figures=figures,
+        command=command,
+    )
+
+
+def _bench(reports: Sequence[Mapping[str, Any]]) -> Section:
+    return bench_section(reports, command=_command(reports[0], "mnet bench BUNDLE ... -o FOLDER"))
+
+
 # In the order of the page.
 SECTIONS: Mapping[str, Callable[[Any], Section]] = {
     "evaluation.json": _quality,
+    "room.json": _room,
     "ablation.json": _ablation,
     "staleness.json": _staleness,
     "policies.json": _policies,
     "simulation.json": _simulation,
+    "faults.json": _faults,
+    "bench.json": _bench,
     "cost.json": _cost,
     "matrix.json": _matrix,
     "growth.json": _growth,

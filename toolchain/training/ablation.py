@@ -19,11 +19,11 @@ from mnet.toolchain.tasks.splits import Splits
 from mnet.toolchain.training.build import GENERATED, STATIC, build_task, initial_module, load_data
 from mnet.toolchain.training.config import Config
 from mnet.toolchain.training.curves import read_curve
-from mnet.toolchain.training.evaluate import BATCH, score
+from mnet.toolchain.training.evaluate import BATCH, score_all
 from mnet.toolchain.training.recipe import Stages, start_from
 from mnet.toolchain.training.report_file import write_report
 from mnet.toolchain.training.run import check_config, write_config
-from mnet.toolchain.training.scorers import GeneratedScorer, training_scorer
+from mnet.toolchain.training.scorers import GeneratedScorer, StaticScorer, training_scorer
 from mnet.toolchain.training.successive_releases import ReleasedScorer, Steps, steps_at_inference
 
 RESIDUAL, AVERAGING, WINDOWS, SMOOTHING = "residual", "averaging", "windows", "smoothing"
@@ -43,6 +43,7 @@ class Row:
 
     Attributes:
         metric: the task's first metric, on the test samples, released as the variant releases.
+        default: the same of the default pack that this variant ships: what training it gains without a push.
         epochs_to_95: the first epoch, from 1, whose validation metric is within 5 % of the best one's.
         training_oscillation: standard deviation of the validation metric over the second half of the epochs.
         weight_change: |new - old| / |old| of the generated parameters when one sample enters the context, the mean.
@@ -51,6 +52,7 @@ class Row:
     """
 
     metric: float
+    default: float
     epochs_to_95: int
     training_oscillation: float
     weight_change: float
@@ -128,19 +130,48 @@ def _row(
     name: str,
 ) -> Row:
     scorer.eval()
-    _, values = score(task, ReleasedScorer(scorer, share), splits)
+    batches = track(splits.test(BATCH), f"{name}: testing", console=console)
+    default = StaticScorer(task, scorer.metanetwork.device_model)
+    _, (values, shipped) = score_all(task, [ReleasedScorer(scorer, share), default], batches)
     steps: list[Steps] = [
         steps_at_inference(scorer, batch, share)
         for batch in track(splits.test(BATCH), f"{name}: one more sample", console=console)
     ]
     return Row(
         metric=float(values[task.metrics[0]].mean()),
+        default=float(shipped[task.metrics[0]].mean()),
         epochs_to_95=_epochs_to_95(curve, task.higher_is_better),
         training_oscillation=float(np.std(curve[len(curve) // 2 :])),
         weight_change=float(torch.cat([step.weight_change for step in steps]).mean()),
         changed_lists=float(torch.cat([step.changed for step in steps]).float().mean()),
         curve=curve,
     )
+
+
+def ablation_table(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table for people."""
+    header = [
+        "stabilizer",
+        f"{report['metric']}, test",
+        "of its default pack",
+        "epochs to 95 %",
+        "std of validation, last half",
+        "change of weights",
+        "changed lists",
+    ]
+    rows = [
+        [
+            name,
+            f"{row['metric']:.4f}",
+            f"{row['default']:.4f}",
+            str(row["epochs_to_95"]),
+            f"{row['training_oscillation']:.5f}",
+            f"{row['weight_change']:.2%}",
+            f"{row['changed_lists']:.1%}",
+        ]
+        for name, row in report["variants"].items()
+    ]
+    return header, rows
 
 
 def _epochs_to_95(curve: list[float], higher_is_better: bool) -> int:

@@ -5,6 +5,7 @@ static model is the room: no generator can be expected to do better from a few u
 """
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def room(path: Path, devices: int, samples: int, console: Console) -> dict[str, 
     return report
 
 
-def room_rows(report: dict[str, Any]) -> list[list[str]]:
+def room_rows(report: Mapping[str, Any]) -> list[list[str]]:
     """The table for people: what was tuned, its value, its gain in points."""
     rows = []
     for name, value in report["values"].items():

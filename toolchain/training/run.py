@@ -186,7 +186,7 @@ def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
     write_json(path / METRICS, metrics)
 
 
-def write_json(file: Path, values: dict[str, Any]) -> None:
+def write_json(file: Path, values: dict[str, Any] | list[dict[str, Any]]) -> None:
     _write(file, json.dumps(values, indent=2) + "\n")
 
 

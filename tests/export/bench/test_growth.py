@@ -1,5 +1,6 @@
 """The sweep of made-up models: on a real runtime, and what is read off its curves."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -90,4 +91,5 @@ def test_the_command_leaves_table_plot_and_json(
     assert code == 0
     assert "generated layer" in out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["growth.json", "growth.md", "growth.png"]
+    assert json.loads((tmp_path / "growth.json").read_text())["made"]["version"]
     assert mnet("growth", "--target", "onnx", "--on", "native", "-o", tmp_path)[0] == 2
