@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from mnet.toolchain.cloud.advance import Stage
+from mnet.toolchain.cloud.database import Database
 from mnet.toolchain.cloud.fetches import Fetches
 from mnet.toolchain.cloud.ledger import Issued, Ledger, Wanted
+from mnet.toolchain.cloud.registry import Registry
 from mnet.toolchain.cloud.rollouts import Rollouts
 from mnet.toolchain.contract.release import Release
 
@@ -53,9 +55,20 @@ def made(wanted: Sequence[Wanted]) -> list[Issued]:
             ),
             f"{each.device} v{each.version}",
             each.rollout,
+            held_out=each.held_out,
         )
         for each in wanted
     ]
+
+
+def on_version_one(database: Database, devices: Sequence[str]) -> Ledger:
+    """Devices that have uploaded, and were given their first release; the ledger that has them."""
+    registry, ledger = Registry(database), Ledger(database)
+    for device in devices:
+        registry.enrol(device, "hash", "bundle")
+        ledger.add_context(device, [1])
+    publish(ledger, devices)
+    return ledger
 
 
 def publish(ledger: Ledger, devices: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from mnet.toolchain.cloud.registry import Registry
 from mnet.toolchain.cloud.rollouts import Conflict, Rollouts
 from mnet.toolchain.cloud.tables import Device
 from mnet.toolchain.cloud.wilson import share_at_least
-from tests.cloud.driven import extended, fetched, made, publish, rolled_back, started
+from tests.cloud.driven import extended, fetched, made, on_version_one, publish, rolled_back, started
 
 DEVICES = [f"d{n:02}" for n in range(40)]
 
@@ -23,12 +23,7 @@ DEVICES = [f"d{n:02}" for n in range(40)]
 @pytest.fixture
 def ledger(database: Database) -> Ledger:
     """Forty phones on their version 1."""
-    registry, ledger = Registry(database), Ledger(database)
-    for device in DEVICES:
-        registry.enrol(device, "hash", "bundle")
-        ledger.add_context(device, [1])
-    publish(ledger, DEVICES)
-    return ledger
+    return on_version_one(database, DEVICES)
 
 
 @pytest.fixture
@@ -86,6 +81,8 @@ def test_failed_self_tests_stop_it(database: Database, ledger: Ledger, rollouts:
         "reached": 20,
         "waiting": 0,
         "released": 10,
+        "hold_out": 0,
+        "held_out": 0,
         "outcomes": {"taken": 1, "wrong_hash": 1, "self_test_failed": 3, "not reported": 5},
     }
     # Nothing more of it is made, and what phones have not fetched yet is withheld.

@@ -12,8 +12,9 @@ from mnet.toolchain.errors import UserError
 from mnet.toolchain.fleet.processes import ServerProcess
 from mnet.toolchain.phone import updater
 from mnet.toolchain.phone.client import CloudClient, Denied, Offline
-from mnet.toolchain.phone.phone import Phone, Swapped
+from mnet.toolchain.phone.phone import Phone
 from mnet.toolchain.phone.request_policies import Every, Never, RequestPolicy
+from mnet.toolchain.phone.swapped import Swapped
 from mnet.toolchain.phone.updater import Updater
 
 

@@ -1,10 +1,11 @@
 """Vectors about a conversation: what a server answers, step by step, and what a phone asks, runs and says after each.
 
 `conversations.json` lists them. A step has a `clock` (Unix seconds, the phone's own), what the phone's owner does
-(`enrol`, `upload`, `poll`, or `restart`), and the `answers` of the server by route: status, headers and body (base64),
-a list where there is one for each request; 404 for the rest. Then follow the `requests` that the phone must have made,
-the `outcome`, the `version` that it runs and whether it says that this is `stale`. A restart may find files of the
-state folder `damaged`, or gone where their content is null, and the app with other `roots`, null for none.
+(`enrol`, `upload`, `poll`, `measure` some `values`, or `restart`), and the `answers` of the server by route: status,
+headers and body (base64), a list where there is one for each request; 404 for the rest. Then follow the `requests`
+that the phone must have made, the `outcome`, the `version` that it runs and whether it says that this is `stale`. A
+restart may find files of the state folder `damaged`, or gone where their content is null, and the app with other
+`roots`, null for none.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from mnet.toolchain.contract.freshness import HEADER, nothing_newer
 from tests.export.ranker import PackFactory, random_weights
 from tests.vectors.enrolments import enrolments
 from tests.vectors.key_conversations import rotations, thefts
+from tests.vectors.measurements import measurements
 from tests.vectors.nonsense import nonsense
 from tests.vectors.script import DAY, Script, Server, answer
 from tests.vectors.vector import DEVICE, NOW, Vector
@@ -34,6 +36,7 @@ def conversation_vectors(bundle: Bundle, packs: PackFactory, key: ECKey, other: 
         *thefts(server),
         *nonsense(server),
         *enrolments(server),
+        *measurements(server),
     ):
         yield conversation.vector()
 

@@ -15,6 +15,7 @@ _ROUTES = {
     ("POST", r"/v1/devices/\w+/context"): "context",
     ("GET", r"/v1/devices/\w+/release"): "release",
     ("POST", r"/v1/devices/\w+/reports"): "report",
+    ("PUT", r"/v1/devices/\w+/measurements"): "measured",
     ("GET", r"/v1/packs/[0-9a-f]{64}"): "pack",
     ("GET", r"/v1/keys"): "keys",
 }
@@ -34,6 +35,9 @@ class ScriptedServer:
                 server._answer(self)
 
             def do_POST(self) -> None:
+                server._answer(self)
+
+            def do_PUT(self) -> None:
                 server._answer(self)
 
             def log_message(self, *_arguments: object) -> None:
@@ -85,4 +89,10 @@ def _written(route: str, query: dict[str, list[str]], body: bytes) -> str:
     if route == "report":
         stated = json.loads(body)
         return f"report {stated['version']} {stated['outcome']}"
+    if route == "measured":
+        totals = [
+            f"{each['version']} {each['metric']} {each['count']} {each['sum']:.15g} {each['squares']:.15g}"
+            for each in json.loads(body)["totals"]
+        ]
+        return f"measured {', '.join(totals)}"
     return route

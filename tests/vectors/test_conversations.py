@@ -43,7 +43,7 @@ class Conversation:
             self.close()
             told = self._bundle, self._state, lambda *_, **__: None, lambda: self._clock
             self.phone = Phone(*told, self._roots)
-        outcome = self._outcome(self.phone, step["do"])
+        outcome = self._outcome(self.phone, step)
         found = {"outcome": outcome, "version": self.phone.version, "stale": self.phone.stale}
         return {"requests": list(self._server.requests), **found}
 
@@ -52,7 +52,8 @@ class Conversation:
         if self.phone is not None:
             self.phone.close()
 
-    def _outcome(self, phone: Phone, do: str) -> str:
+    def _outcome(self, phone: Phone, step: dict[str, Any]) -> str:
+        do = step["do"]
         with CloudClient(self._server.url) as client:
             try:
                 if do == "poll":
@@ -61,8 +62,13 @@ class Conversation:
                     phone.enrol(client, "enrolment-key")
                 elif do == "upload":
                     phone.upload(client, [1, 2, 3])
+                elif do == "measure":
+                    for metric, value in step["values"]:
+                        phone.report(metric, value)
             except Offline:
                 return "offline"
+            except ValueError:
+                return "invalid"
             except Denied as denial:
                 return f"denied {denial.status}"
             except Refused as refusal:
@@ -84,5 +90,5 @@ def test_there_are_conversations_of_every_kind() -> None:
     names = [vector["name"] for vector in CONTENT["vectors"]]
     assert len(set(names)) == len(names) >= 50
     steps = [step for vector in CONTENT["vectors"] for step in vector["steps"]]
-    assert {step["do"] for step in steps} == {"enrol", "upload", "poll", "restart"}
+    assert {step["do"] for step in steps} == {"enrol", "upload", "poll", "measure", "restart"}
     assert sum(step["stale"] for step in steps) >= 10

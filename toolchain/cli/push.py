@@ -1,7 +1,7 @@
 """`mnet push`: new weights for phones, a pack or from the contexts that they last uploaded; or a file over a cable."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,6 +40,23 @@ def command(
         float,
         typer.Option(min=0.0, max=100.0, help="Stop when more than this percentage of phones refuse it."),
     ] = 1.0,
+    hold_out: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=99.0, help="Hold out this percentage of the phones, to compare with: see `mnet ab`."
+        ),
+    ] = 0.0,
+    held_on: Annotated[
+        Literal["previous", "default"],
+        typer.Option(help="Which weights the held-out phones run: those they had, or the default ones."),
+    ] = "previous",
+    stop_below: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRIC:DIFFERENCE",
+            help="Stop when this metric is surely lower by more than that than where it is held out.",
+        ),
+    ] = None,
     adb: Annotated[
         Path | None,
         typer.Option(
@@ -58,6 +75,8 @@ def command(
 
     Examples: `mnet push --server URL --operator-key server/keys/operator.key --percent 5`
 
+    `mnet push --hold-out 10 --stop-below clicked:-0.02 --server URL --operator-key server/keys/operator.key`
+
     `mnet push --pack v2.pack --bundle bundles/mine --cohort de --server URL --operator-key server/keys/operator.key`
     """
     check_path(pack)
@@ -73,11 +92,12 @@ def command(
         return
     if server is None or operator_key is None:
         raise UserError("give --server and --operator-key, or --adb")
-    if rollout is not None and (device or devices or cohort or pack):
+    if rollout is not None and (device or devices or cohort or pack or hold_out or stop_below):
         raise UserError(
-            "a roll-out keeps the pack and the devices that it was started for: leave out --pack, --device, --devices "
-            "and --cohort"
+            "a roll-out keeps the pack and the devices that it was started for: leave out --pack, --device, --devices, "
+            "--cohort, --hold-out and --stop-below"
         )
+    least = None if stop_below is None else _least(stop_below, hold_out)
     if (pack is None) != (bundle is None):
         raise UserError(
             "--pack and --bundle belong together: a pack is tested on its bundle before it is pushed"
@@ -93,13 +113,24 @@ def command(
         else:
             now = operator.status(rollout)
             what = f"{now['reached']:,} phones so far, from {now['percent']:g} % to {percent:g} %."
+        if hold_out:
+            what += f" {hold_out:g} % of them are held out, on their {held_on} weights."
         if dry_run:
             print(json.dumps({"whom": what}) if as_json else what)
             return
         confirm(what, yes)
         if rollout is None:
             pack_bytes = content and content[0]
-            rollout = operator.push(chosen, percent, stop_above / 100, cohort=cohort, pack=pack_bytes)
+            rollout = operator.push(
+                chosen,
+                percent,
+                stop_above / 100,
+                cohort=cohort,
+                pack=pack_bytes,
+                hold_out=hold_out,
+                held_on=held_on,
+                stop_below=least,
+            )
         else:
             operator.extend(rollout, percent)
     if as_json:
@@ -108,6 +139,26 @@ def command(
     Printer().print(
         f"roll-out {rollout}: {what} `mnet history --rollout {rollout} --watch` says how far it is"
     )
+
+
+def _least(stop_below: str, hold_out: float) -> tuple[str, float]:
+    """The metric, and the difference below which it stops a roll-out. Raises UserError."""
+    from mnet.toolchain.contract.measurement import check_metric
+    from mnet.toolchain.errors import UserError
+
+    metric, colon, difference = stop_below.rpartition(":")
+    try:
+        check_metric(metric)
+        least = float(difference)
+    except ValueError:
+        colon = ""
+    if not colon or not least < 0:
+        raise UserError(
+            f"--stop-below {stop_below}: give a metric and a negative difference, such as clicked:-0.05"
+        )
+    if not hold_out:
+        raise UserError("--stop-below needs --hold-out: without it there is nobody to compare with")
+    return metric, least
 
 
 def _tested(pack: Path, bundle: Path) -> tuple[bytes, str]:

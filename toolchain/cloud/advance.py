@@ -10,16 +10,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, false, func, not_, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    exists,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.orm import aliased
 
+from mnet.toolchain.cloud import audit
 from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.experiment import held_out
 from mnet.toolchain.cloud.locks import locked_devices
 from mnet.toolchain.cloud.queries import RUNNING, stands
 from mnet.toolchain.cloud.scope import AT_ONCE, Scope, in_scope, place
 from mnet.toolchain.cloud.tables import Device, IssuedRelease, Rollout
 
-ROLLING_BACK, ROLLED_BACK = "rolling back", "rolled back"
+STOPPED, ROLLING_BACK, ROLLED_BACK = "stopped", "rolling back", "rolled back"
 _LOOKED_AT = 5000  # devices in one turn, most of which a small share leaves out
 _UNFINISHED = (
     select(Rollout.id)
@@ -43,6 +58,8 @@ _COLUMNS = (
     Rollout.bundle,
     Rollout.version,
     Rollout.started_at,
+    Rollout.hold_out,
+    Rollout.held_on,
 )
 
 
@@ -70,7 +87,7 @@ def advance(database: Database, rollout: int) -> Stage:
             devices, last = in_scope(connection, scope, after, _LOOKED_AT)
             due = [each for each in devices if found.asked <= place(rollout, each) < found.percent]
         else:
-            due = _given(connection, rollout, after)
+            due = _given(connection, found, after)
             last = due[-1] if due else None
     if len(due) > AT_ONCE:
         due = due[:AT_ONCE]
@@ -79,9 +96,7 @@ def advance(database: Database, rollout: int) -> Stage:
         if locked(connection, rollout) != found:
             return Stage(rollout, {})  # another replica had this turn, or an operator changed what is wanted
         back = found.state == ROLLING_BACK
-        versions = (
-            _restore(connection, rollout, due) if back else ask(connection, rollout, due, found.version)
-        )
+        versions = _restore(connection, found, due) if back else ask(connection, found, due)
         _note(connection, found, last, len(versions))
     return Stage(rollout, versions)
 
@@ -107,41 +122,55 @@ def locked(connection: Connection, rollout: int) -> Any:
     return row
 
 
-def ask(connection: Connection, rollout: int, devices: Sequence[str], least: int | None) -> dict[str, int]:
-    """Raise the version of those of these devices that are owed nothing, to `least` where that is higher.
+def ask(connection: Connection, rollout: Any, devices: Sequence[str]) -> dict[str, int]:
+    """Raise the version of those of these devices that are owed nothing, to that of the roll-out where it is higher.
 
-    Those that this roll-out, or a later one that is running, has reached are left as they are. Returns the version that
-    each is due.
+    Those that this roll-out, or a later one that is running, has reached are left as they are. `rollout` is its row.
+    Returns the version that each is due.
     """
     if not devices:
         return {}
-    next_version = Device.version + 1
+    next_version, least = Device.version + 1, rollout.version
     version = next_version if least is None else case((next_version < least, least), else_=next_version)
     known = list(locked_devices(connection, devices))
+    given = aliased(Rollout)
     reached = exists().where(
-        IssuedRelease.device == Device.id, IssuedRelease.rollout >= rollout, stands(IssuedRelease)
+        IssuedRelease.device == Device.id,
+        or_(given.id == IssuedRelease.rollout, given.id == IssuedRelease.held_out),
+        given.id >= rollout.id,
+        given.state == RUNNING,
     )
     later = aliased(Rollout)
-    due = exists().where(later.id == Device.rollout, later.id >= rollout, later.state == RUNNING)
+    due = exists().where(later.id == Device.rollout, later.id >= rollout.id, later.state == RUNNING)
     free = or_(Device.pending == false(), Device.rollout.is_not(None))
+    held = held_out(rollout.id, rollout.hold_out, known)
+    kept = Device.version if rollout.held_on == "previous" else 0
     asked = (
         update(Device)
         .where(Device.id.in_(known), free, ~reached, ~due)
-        .values(version=version, pending=True, wanted_at=time.time(), restores=None, rollout=rollout)
+        .values(version=version, pending=True, wanted_at=time.time(), rollout=rollout.id)
+        .values(restores=case((Device.id.in_(held), kept)) if held else None)
         .returning(Device.id, Device.version)
     )
     return dict(connection.execute(asked).tuples().all())
 
 
-def _given(connection: Connection, rollout: int, after: str) -> list[str]:
-    """Devices with an id above `after` that have a release of a roll-out, some at a time."""
-    query = select(IssuedRelease.device).distinct().where(IssuedRelease.rollout == rollout)
+def _brought(release: Any, rollout: Any) -> ColumnElement[bool]:
+    """Whether a release is of a roll-out (its row), and changed the weights of its device."""
+    if rollout.held_on == "previous":
+        return release.rollout == rollout.id  # held out, a device has what it had
+    return or_(release.rollout == rollout.id, release.held_out == rollout.id)
+
+
+def _given(connection: Connection, rollout: Any, after: str) -> list[str]:
+    """Devices with an id above `after` that have a release of a roll-out (its row), some at a time."""
+    query = select(IssuedRelease.device).distinct().where(_brought(IssuedRelease, rollout))
     query = query.where(IssuedRelease.device > after).order_by(IssuedRelease.device).limit(AT_ONCE)
     return list(connection.scalars(query))
 
 
-def _restore(connection: Connection, rollout: int, devices: Sequence[str]) -> dict[str, int]:
-    """Ask for the weights before, for those of these devices whose newest weights are from this roll-out."""
+def _restore(connection: Connection, rollout: Any, devices: Sequence[str]) -> dict[str, int]:
+    """Ask for the weights before, for those of these devices whose newest weights are from this roll-out (its row)."""
     if not devices:
         return {}
     before, last, newer = aliased(IssuedRelease), aliased(IssuedRelease), aliased(IssuedRelease)
@@ -154,7 +183,7 @@ def _restore(connection: Connection, rollout: int, devices: Sequence[str]) -> di
     newest = (
         select(func.max(newer.version)).where(newer.device == Device.id).correlate(Device).scalar_subquery()
     )
-    has = exists().where(last.device == Device.id, last.rollout == rollout, last.version == newest)
+    has = exists().where(last.device == Device.id, _brought(last, rollout), last.version == newest)
     # An upload, or an earlier roll-back, whose release is still to come.
     awaits = and_(Device.pending == true(), Device.rollout.is_(None), Device.version > newest)
     locked_devices(connection, devices)
@@ -167,6 +196,13 @@ def _restore(connection: Connection, rollout: int, devices: Sequence[str]) -> di
         .returning(Device.id, Device.version)
     )
     return dict(connection.execute(asked).tuples().all())
+
+
+def stop(connection: Connection, rollout: int, actor: audit.Actor, **why: Any) -> None:
+    """End a running roll-out: nobody more is asked, and what is not fetched is withheld."""
+    connection.execute(update(Rollout).where(Rollout.id == rollout).values(state=STOPPED))
+    cancel(connection, rollout)
+    audit.note(connection, actor, "stopped", rollout=rollout, **why)
 
 
 def cancel(connection: Connection, rollout: int) -> None:

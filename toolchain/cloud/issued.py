@@ -16,12 +16,15 @@ Rows = dict[tuple[str, str, int], dict[str, Any]]  # by device, bundle and versi
 
 @dataclass(frozen=True)
 class Issued:
-    """A signed release, with the roll-out that asked for it, and whether its pack is stored for many devices."""
+    """A signed release, with the roll-out that its weights are of, whether its pack is stored for many devices, and the
+    roll-out that its device is held out of.
+    """
 
     release: Release
     jws: str
     rollout: int | None = None
     shared: bool = False
+    held_out: int | None = None
 
 
 def ended(connection: Connection, rollouts: Collection[int | None]) -> set[int]:
@@ -55,6 +58,7 @@ def rows_of(issued: Sequence[Issued]) -> Rows:
             "jws": each.jws,
             "rollout": each.rollout,
             "shared": each.shared,
+            "held_out": each.held_out,
         }
         for each in issued
     }

@@ -19,7 +19,7 @@ from mnet.toolchain.cloud.locks import locked_devices
 from mnet.toolchain.cloud.pack_store import SHARED
 from mnet.toolchain.cloud.recovery import Recovery
 from mnet.toolchain.cloud.sealing import Sealer
-from mnet.toolchain.cloud.tables import Context, Device, IssuedRelease, Rollout, UsedPermission
+from mnet.toolchain.cloud.tables import Context, Device, IssuedRelease, Measurement, Rollout, UsedPermission
 
 WAITS_AT_MOST_S = 7 * 24 * 3600
 _AT_ONCE = 1000  # contexts deleted in one transaction
@@ -31,7 +31,7 @@ class Wanted:
 
     `restores` is None for one from `samples`; else the newest version whose weights may come back, the pack of
     which is `sha256` (None: the bundle's default weights), `shared` or not. `pack` is the SHA-256 of the pack that an
-    operator pushed. `rollout` is what the release is part of.
+    operator pushed. `rollout` is what the release is part of, `held_out` what its device is held out of.
     """
 
     device: str
@@ -43,6 +43,7 @@ class Wanted:
     rollout: int | None
     shared: bool = False
     pack: str | None = None
+    held_out: int | None = None
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,7 @@ class Ledger:
                 )
             )
             audit.prune(connection, time.time())
+            connection.execute(delete(Measurement).where(Measurement.reported_at < releases_before))
             connection.execute(delete(UsedPermission).where(UsedPermission.expires_at < time.time()))
 
     def _forget_contexts(self, before: float) -> int:

@@ -37,11 +37,13 @@ class Maintenance:
         metrics: Metrics,
         scrub: Callable[[], None] = lambda: None,
         keep_fetches: Callable[[], None] = lambda: None,
+        stop_worse: Callable[[], None] = lambda: None,
     ) -> None:
         """`scrub` is called now and then, to wipe what was deleted from where it may still lie, and `keep_fetches` to
-        write down which packs were fetched.
+        write down which packs were fetched, and `stop_worse` to stop the roll-outs that harm a metric.
         """
         self.keep_fetches = keep_fetches
+        self.stop_worse = stop_worse
         self._ledger = ledger
         self._packs = packs
         self._publisher = publisher
@@ -109,6 +111,7 @@ class Maintenance:
             (self._metrics.look, NEWS_S),
             (self.keep_fetches, NEWS_S),
             (self.take_over, TAKE_OVER_S),
+            (self.stop_worse, TAKE_OVER_S),
             (self.forget, TAKE_OVER_S),
             (self.sweep, SWEEP_S),
             (self.scrub, SCRUB_S),

@@ -4,111 +4,33 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from mnet.export.format.errors import Refused
 from mnet.export.format.packs import pack_digest, unpack
-from mnet.toolchain.cloud.auth import BUNDLE_ID, COHORT_NAME, DEVICE_ID, CohortName, DeviceId, operator
+from mnet.toolchain.cloud.auth import COHORT_NAME, DeviceId, operator
+from mnet.toolchain.cloud.comparison import Comparison
 from mnet.toolchain.cloud.fleet import look
+from mnet.toolchain.cloud.operator_messages import (
+    ExtendRequest,
+    Joined,
+    Members,
+    MetricName,
+    Pushed,
+    PushRequest,
+    Reach,
+    ReachRequest,
+    RolledBack,
+    RolloutStatus,
+    Stored,
+)
 from mnet.toolchain.cloud.pack_store import SHARED
 from mnet.toolchain.cloud.rollouts import Conflict
 from mnet.toolchain.cloud.scope import SharedPack
 from mnet.toolchain.cloud.service import Service, ServiceOf
 
-Percent = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
-DeviceIds = Annotated[list[Annotated[str, Field(pattern=f"^{DEVICE_ID.pattern}$")]], Field(min_length=1)]
 RolloutId = Annotated[int, Field(ge=1, lt=2**31)]
-
-
-class PushRequest(BaseModel):
-    """Which devices to push to, those of a list, of a cohort, or all, and what share of them first.
-
-    With a `pack`, by its SHA-256, each that runs its bundle gets that one; without, each that has uploaded a context
-    gets new weights from it. The roll-out stops by itself when three phones or more, and surely more than the share
-    `stop_above`, refuse it.
-    """
-
-    devices: DeviceIds | None = None
-    cohort: CohortName | None = None
-    pack: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    percent: Percent = 100.0
-    stop_above: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.01
-
-
-class ReachRequest(BaseModel):
-    """The devices of a push as of `PushRequest`; of a pack, if the `bundle` that it is for is given."""
-
-    devices: DeviceIds | None = None
-    cohort: CohortName | None = None
-    bundle: Annotated[str, Field(pattern=BUNDLE_ID)] | None = None
-
-
-class Stored(BaseModel):
-    """A pack that is ready to be pushed, and the bundle that it is for."""
-
-    sha256: str
-    bundle: str
-    size: int
-
-
-class Members(BaseModel):
-    """Devices that join a cohort, and leave the one that they were in."""
-
-    devices: DeviceIds
-
-
-class Joined(BaseModel):
-    """How many devices get the newest pack pushed to the cohort, or to all, which had not reached them."""
-
-    reached: int
-
-
-class Reach(BaseModel):
-    """Whom a push to 100 percent would reach: how many devices, and how many by the bundle that they run."""
-
-    devices: int
-    bundles: dict[str, int]
-
-
-class ExtendRequest(BaseModel):
-    """The share of the devices that a roll-out is to reach now."""
-
-    percent: Percent
-
-
-class Pushed(BaseModel):
-    """The number of a roll-out. The service brings its devices there from now on; `GET /v1/rollouts/{rollout}` says how
-    far it is.
-    """
-
-    rollout: int
-
-
-class RolledBack(BaseModel):
-    """`begun` is false where the roll-out was rolled back before."""
-
-    rollout: int
-    begun: bool
-
-
-class RolloutStatus(BaseModel):
-    """A roll-out, how many devices it asked for, how many of them wait, and how many releases it made.
-
-    `state` is `running`, `done` (nothing is left to do, until it is extended), `stopped`, `rolling back` or
-    `rolled back`; `outcomes` counts what phones reported.
-    """
-
-    id: int
-    percent: float
-    stop_above: float
-    state: str
-    started_at: float
-    reached: int
-    waiting: int
-    released: int
-    outcomes: dict[str, int]
-
 
 router = APIRouter(
     prefix="/v1",
@@ -124,7 +46,12 @@ def push(service: ServiceOf, body: PushRequest) -> Pushed:
     try:
         pack = None if body.pack is None else SharedPack(body.pack, _bundle_of(service, body.pack))
         rollout = service.rollouts.start(
-            body.devices, body.percent, body.stop_above, cohort=body.cohort, pack=pack
+            body.devices,
+            body.percent,
+            body.stop_above,
+            cohort=body.cohort,
+            pack=pack,
+            experiment=body.experiment,
         )
     except LookupError as error:
         raise HTTPException(404, str(error)) from error
@@ -194,6 +121,18 @@ def rollout_status(service: ServiceOf, rollout: RolloutId) -> RolloutStatus:
     """How far a roll-out is, and what its phones say."""
     try:
         return RolloutStatus(**service.rollouts.status(rollout))
+    except LookupError as error:
+        raise HTTPException(404, str(error)) from error
+
+
+@router.get("/rollouts/{rollout}/comparison")
+def comparison(service: ServiceOf, rollout: RolloutId, metric: MetricName | None = None) -> list[Comparison]:
+    """What apps measured, on the devices that a roll-out reached and on those held out of it.
+
+    Each difference comes with an interval that holds at every moment, however often it is looked at.
+    """
+    try:
+        return service.comparisons.compare(rollout, metric)
     except LookupError as error:
         raise HTTPException(404, str(error)) from error
 

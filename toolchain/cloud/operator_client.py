@@ -34,13 +34,21 @@ class Operator(HttpClient):
         *,
         cohort: str | None = None,
         pack: bytes | None = None,
+        hold_out: float = 0.0,
+        held_on: str = "previous",
+        stop_below: tuple[str, float] | None = None,
     ) -> int:
         """Release for `percent` of these devices, of a cohort, or of all: a pack or, without one, what is generated
         from the last context of each. The roll-out stops when more than a share refuses.
 
+        `hold_out` percent of those that it reaches are held out of it, on their previous weights or the default ones,
+        and it stops when a metric is surely below theirs by more than `stop_below` (metric, negative difference).
         Returns its number; the server works on it from now on, and `status` says how far it is.
         """
         body: dict[str, Any] = {"devices": devices, "percent": percent, "stop_above": stop_above}
+        body |= {"hold_out": hold_out, "held_on": held_on}
+        if stop_below is not None:
+            body |= {"metric": stop_below[0], "stop_below": stop_below[1]}
         if cohort is not None:
             body["cohort"] = cohort
         if pack is not None:
@@ -76,6 +84,11 @@ class Operator(HttpClient):
     def status(self, rollout: int) -> dict[str, Any]:
         """How far a roll-out is, and what its phones reported."""
         return dict(self._ask("GET", f"/rollouts/{rollout}"))
+
+    def compare(self, rollout: int, metric: str | None) -> list[dict[str, Any]]:
+        """What apps measured on the devices of a roll-out and on those held out of it, by metric."""
+        params = {} if metric is None else {"metric": metric}
+        return list(self._ask("GET", f"/rollouts/{rollout}/comparison", params=params))
 
     def stop(self, rollout: int) -> None:
         """Have a roll-out reach nobody more."""

@@ -30,6 +30,7 @@ from mnet.toolchain.cloud.phone_messages import (
     Enrolment,
     EnrolRequest,
     KeyStatements,
+    Measured,
     NewRelease,
     Report,
     Samples,
@@ -179,6 +180,14 @@ def report(service: ServiceOf, device: OwnDevice, body: Report) -> None:
         return  # of the phone's connection, and nothing that the release did
     bundle, fetched = body.bundle or device.bundle, service.fetches.take(device.device)
     service.rollouts.report(device.device, bundle, body.version, body.outcome, fetched)
+
+
+@router.put("/devices/{device}/measurements", status_code=204)
+def measured(service: ServiceOf, device: OwnDevice, body: Measured) -> None:
+    """Keep the totals of what the app measured under releases that the device was given; the rest is dropped."""
+    service.rates.check("report", device.device)
+    totals = {(each.version, each.metric): each.totals for each in body.totals}
+    service.measurements.keep(device.device, body.bundle, totals)
 
 
 @router.get(

@@ -1,12 +1,13 @@
 """What phones and the service say to each other, as JSON; checked field by field."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
 
 from mnet.export.format.packs import MAX_VERSION
 from mnet.toolchain.cloud.auth import BUNDLE_ID, CohortName
+from mnet.toolchain.contract.measurement import LARGEST, METRIC, METRICS, RELEASES, Totals
 
 MAX_BUNDLES = 8
 
@@ -99,6 +100,34 @@ class Report(BaseModel):
     version: Annotated[int, Field(ge=0, le=MAX_VERSION)]
     outcome: str = Field(max_length=64)
     bundle: BundleId | None = None
+
+
+class MeasuredTotals(BaseModel):
+    """All values of a metric under one version so far: how many, their sum, and the sum of their squares."""
+
+    version: Annotated[int, Field(strict=True, ge=1, le=MAX_VERSION)]
+    metric: Annotated[str, Field(pattern=f"^{METRIC}$")]
+    count: Annotated[int, Field(strict=True)]
+    sum: Annotated[float, Field(strict=True, allow_inf_nan=False)]
+    squares: Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+    @model_validator(mode="after")
+    def _are_possible(self) -> Self:
+        if not self.totals.possible:
+            raise ValueError(f"no {self.count} values within {LARGEST:,.0f} of zero have these totals")
+        return self
+
+    @property
+    def totals(self) -> Totals:
+        """Without what they are of."""
+        return Totals(self.count, self.sum, self.squares)
+
+
+class Measured(BaseModel):
+    """What an app measured, as totals: to send them again, or older ones, changes nothing."""
+
+    bundle: BundleId
+    totals: Annotated[list[MeasuredTotals], Field(max_length=RELEASES * METRICS)]
 
 
 class KeyStatements(BaseModel):

@@ -253,4 +253,5 @@ class Publisher:
             issued_at=now,
             expires_at=now + RELEASE_LIFETIME_S,
         )
-        return Issued(release, sign_release(self.keyring.signing, release), wanted.rollout, shared)
+        jws = sign_release(self.keyring.signing, release)
+        return Issued(release, jws, wanted.rollout, shared, wanted.held_out)

@@ -59,10 +59,8 @@ def stands(release: Any) -> ColumnElement[bool]:
 
 _asked_by = aliased(Rollout)  # what asked for the version that a device waits for
 # A pushed pack is for one bundle; what else the device runs gets again what it has.
-_RESTORES = case(
-    (_asked_by.pack.is_not(None) & (_asked_by.bundle != Installation.bundle), Device.version - 1),
-    else_=Device.restores,
-)
+_CONCERNED = _asked_by.pack.is_(None) | (_asked_by.bundle == Installation.bundle)
+_RESTORES = case((~_CONCERNED, Device.version - 1), else_=Device.restores)
 _restored, _candidate = aliased(IssuedRelease), aliased(IssuedRelease)
 # Looked for again at each turn: the roll-out of the one first chosen may be over by now.
 _RESTORED_VERSION = (
@@ -88,6 +86,7 @@ WANTED = (
         case((_RESTORES.is_not(None), _restored.rollout), else_=Device.rollout),
         func.coalesce(_restored.shared, False),
         case((_RESTORES.is_(None), _asked_by.pack)),
+        case((Device.restores.is_not(None) & _CONCERNED, Device.rollout)),
     )
     .join(Installation, Installation.device == Device.id)
     .outerjoin(Context, Context.device == Device.id)

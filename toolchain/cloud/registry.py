@@ -22,7 +22,14 @@ from sqlalchemy import (
 from mnet.toolchain.cloud import audit
 from mnet.toolchain.cloud.database import Database
 from mnet.toolchain.cloud.queries import owed
-from mnet.toolchain.cloud.tables import Context, Device, Installation, IssuedRelease, UsedPermission
+from mnet.toolchain.cloud.tables import (
+    Context,
+    Device,
+    Installation,
+    IssuedRelease,
+    Measurement,
+    UsedPermission,
+)
 from mnet.toolchain.contract.enrolment import Permission
 
 # Versions that phones may have been given since a backup; what a restored server gives is above them.
@@ -185,6 +192,6 @@ class Registry:
 def _forget(connection: Connection, device: str) -> bool:
     # Locked before its rows elsewhere, in the order in which an upload locks them.
     connection.execute(select(Device.id).where(Device.id == device).with_for_update())
-    for table in (Context, IssuedRelease, Installation):
+    for table in (Context, Measurement, IssuedRelease, Installation):
         connection.execute(delete(table).where(table.device == device))
     return connection.execute(delete(Device).where(Device.id == device)).rowcount > 0

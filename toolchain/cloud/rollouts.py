@@ -1,7 +1,7 @@
 """An operator's pushes: to some devices or a growing share of all, stopped by what phones report, and rolled back."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, case, func, insert, select, true, update
@@ -16,9 +16,11 @@ from mnet.toolchain.cloud.advance import (
     ask,
     cancel,
     locked,
+    stop,
     unfinished,
 )
 from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.experiment import Experiment
 from mnet.toolchain.cloud.queries import RUNNING
 from mnet.toolchain.cloud.scope import (
     Scope,
@@ -33,7 +35,6 @@ from mnet.toolchain.cloud.scope import (
 from mnet.toolchain.cloud.tables import Device, IssuedRelease, Rollout
 from mnet.toolchain.cloud.wilson import share_at_least
 
-STOPPED = "stopped"
 DONE = "done"  # what a running roll-out is called that has nothing left to do
 TAKEN = "taken"
 REFUSING_AT_LEAST = 3  # devices: one or two may be broken by themselves
@@ -76,21 +77,22 @@ class Rollouts:
         *,
         cohort: str | None = None,
         pack: SharedPack | None = None,
+        experiment: Experiment | None = None,
     ) -> int:
         """Want new weights for `percent` of these devices, of a cohort, or of all: from the last context of each
         that has one or, with a `pack`, that one for each that runs its bundle. Returns the number of the roll-out.
 
         It is `advance` that asks for the devices. One that is owed something already, as for an upload, keeps that, and
         its version. The roll-out stops by itself when surely more than `stop_above` (a share) of the phones refuse it.
-        Raises LookupError, and does nothing, if one of `devices` never uploaded a context, or does not run the pack's
-        bundle.
+        With an `experiment`, some of the devices are held out of it. Raises LookupError, and does nothing, if one of
+        `devices` never uploaded a context, or does not run the pack's bundle.
         """
         chosen = list(dict.fromkeys(devices)) if devices is not None else None
         scope = Scope(chosen, cohort, pack and pack.bundle)
         with self._database.writing() as connection:
             _check_listed(connection, scope)
             values: dict[str, Any] = {"percent": percent, "stop_above": stop_above, "state": RUNNING}
-            values |= {"devices": chosen, "cohort": cohort}
+            values |= {"devices": chosen, "cohort": cohort, **asdict(experiment or Experiment())}
             if pack is not None:
                 version = version_for_all(connection, pack.bundle)
                 values |= {"pack": pack.sha256, "bundle": pack.bundle, "version": version}
@@ -103,7 +105,7 @@ class Rollouts:
                 rollout=rollout,
                 devices="all" if chosen is None else len(chosen),
                 percent=percent,
-                **{name: values[name] for name in ("cohort", "pack") if values.get(name)},
+                **{name: values[name] for name in ("cohort", "pack", "hold_out") if values.get(name)},
             )
         return rollout
 
@@ -148,7 +150,7 @@ class Rollouts:
         for rollout, reached in by_rollout.items():
             with self._database.writing() as connection:
                 if (found := locked(connection, rollout)).state == RUNNING:
-                    asked = ask(connection, rollout, sorted(reached), found.version)
+                    asked = ask(connection, found, sorted(reached))
                     more = {"reached": Rollout.reached + len(asked)}
                     connection.execute(update(Rollout).where(Rollout.id == rollout).values(more))
                     versions |= asked
@@ -159,9 +161,7 @@ class Rollouts:
         with self._database.writing() as connection:
             if (state := locked(connection, rollout).state) != RUNNING:
                 raise Conflict(f"roll-out {rollout} is {state}")
-            connection.execute(update(Rollout).where(Rollout.id == rollout).values(state=STOPPED))
-            cancel(connection, rollout)
-            audit.note(connection, "operator", "stopped", rollout=rollout)
+            stop(connection, rollout, "operator")
 
     def roll_back(self, rollout: int) -> bool:
         """Want each device whose newest weights this brought to have the ones before them, as a new version.
@@ -180,11 +180,12 @@ class Rollouts:
 
     def status(self, rollout: int) -> dict[str, Any]:
         """Its settings and state, how many devices it asked for, how many of these still wait, how many releases it
-        made, and how many of each outcome were reported. A running one that has nothing left to do is `done`.
+        made, how many devices were held out of it, and how many of each outcome were reported. A running one that has
+        nothing left to do is `done`.
         """
         with self._database.reading() as connection:
             of = Rollout
-            columns = of.id, of.percent, of.stop_above, of.state, of.started_at, of.reached
+            columns = of.id, of.percent, of.stop_above, of.state, of.started_at, of.reached, of.hold_out
             all_asked = (of.asked >= of.percent).label("all_asked")
             query = select(*columns, all_asked).where(of.id == rollout)
             row = connection.execute(query).mappings().one_or_none()
@@ -199,9 +200,12 @@ class Rollouts:
                 .tuples()
                 .all()
             )
+            held = select(func.count()).select_from(IssuedRelease).where(IssuedRelease.held_out == rollout)
+            held_out = connection.scalar(held) or 0
             due = select(func.count()).where(Device.rollout == rollout, Device.pending == true())
             waiting = connection.scalar(due)
         status = {**row, "waiting": waiting, "released": sum(counts.values()), "outcomes": counts}
+        status["held_out"] = held_out
         if status.pop("all_asked") and waiting == 0 and status["state"] == RUNNING:
             status["state"] = DONE
         return status
@@ -262,7 +266,5 @@ def _stop_if_bad(connection: Connection, rollout: int) -> bool:
         return False
     if share_at_least(refused, reported) <= found.stop_above:
         return False
-    connection.execute(update(Rollout).where(Rollout.id == rollout).values(state=STOPPED))
-    cancel(connection, rollout)
-    audit.note(connection, "server", "stopped", rollout=rollout, refused=refused, reported=reported)
+    stop(connection, rollout, "server", refused=refused, reported=reported)
     return True

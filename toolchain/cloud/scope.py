@@ -97,7 +97,10 @@ def due_packs(connection: Connection, devices: Sequence[str]) -> list[tuple[str,
     """
     pack_was_given = (
         select(IssuedRelease.id)
-        .where(IssuedRelease.device == Device.id, IssuedRelease.rollout >= Rollout.id)
+        .where(
+            IssuedRelease.device == Device.id,
+            or_(IssuedRelease.rollout >= Rollout.id, IssuedRelease.held_out >= Rollout.id),
+        )
         .correlate(Device, Rollout)
         .exists()
     )

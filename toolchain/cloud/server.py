@@ -18,6 +18,7 @@ import uvicorn
 from mnet.export.format.errors import BundleError
 from mnet.toolchain.cloud.app import create_app
 from mnet.toolchain.cloud.audit import Audit
+from mnet.toolchain.cloud.comparison import Comparisons
 from mnet.toolchain.cloud.database import OUTAGE, Database, cause
 from mnet.toolchain.cloud.facts import Facts, sealing_key, trusted_key
 from mnet.toolchain.cloud.fetches import Fetches
@@ -26,6 +27,7 @@ from mnet.toolchain.cloud.health import Health
 from mnet.toolchain.cloud.ledger import Ledger
 from mnet.toolchain.cloud.long_polls import LongPolls
 from mnet.toolchain.cloud.maintenance import Maintenance
+from mnet.toolchain.cloud.measurements import Measurements
 from mnet.toolchain.cloud.metrics import Metrics
 from mnet.toolchain.cloud.pack_store import PackStore
 from mnet.toolchain.cloud.publishing import Generators, Publisher
@@ -57,6 +59,7 @@ def build_service(settings: Settings, generators: Generators) -> Service:
     registry, ledger, facts = Registry(database), Ledger(database, sealer), Facts(database)
     long_polls, metrics = LongPolls(), Metrics()
     rollouts, fetches = Rollouts(database), Fetches(database)
+    comparisons = Comparisons(database)
     publisher = Publisher(registry, ledger, packs, generators, keys.keyring, long_polls.wake, metrics)
     return Service(
         keys=keys,
@@ -64,11 +67,21 @@ def build_service(settings: Settings, generators: Generators) -> Service:
         registry=registry,
         ledger=ledger,
         rollouts=rollouts,
+        measurements=Measurements(database),
+        comparisons=comparisons,
         audit=Audit(database),
         packs=packs,
         publisher=publisher,
         maintenance=Maintenance(
-            ledger, packs, publisher, long_polls, settings.retain_days, metrics, database.scrub, fetches.keep
+            ledger,
+            packs,
+            publisher,
+            long_polls,
+            settings.retain_days,
+            metrics,
+            database.scrub,
+            fetches.keep,
+            comparisons.stop_worse,
         ),
         reconciler=Reconciler(rollouts, publisher),
         health=Health(database, packs),

@@ -11,12 +11,14 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from sqlalchemy.exc import IntegrityError
 
 from mnet.toolchain.cloud.audit import Audit
+from mnet.toolchain.cloud.comparison import Comparisons
 from mnet.toolchain.cloud.database import Database
 from mnet.toolchain.cloud.fetches import Fetches
 from mnet.toolchain.cloud.health import Health
 from mnet.toolchain.cloud.ledger import Ledger
 from mnet.toolchain.cloud.long_polls import LongPolls
 from mnet.toolchain.cloud.maintenance import Maintenance
+from mnet.toolchain.cloud.measurements import Measurements
 from mnet.toolchain.cloud.metrics import Metrics
 from mnet.toolchain.cloud.pack_store import PackStore
 from mnet.toolchain.cloud.publishing import Generators, Publisher
@@ -55,6 +57,8 @@ class Service:
     registry: Registry
     ledger: Ledger
     rollouts: Rollouts
+    measurements: Measurements
+    comparisons: Comparisons
     audit: Audit
     packs: PackStore
     publisher: Publisher

@@ -69,7 +69,8 @@ class IssuedRelease(Base):
     """One signed release. `id` rises in the order of commits; `jws` is None once its pack is deleted.
 
     `outcome` is what the device reported: "taken", or the name of the reason for which it refused. A `shared` pack is
-    stored once for all devices whose releases name it.
+    stored once for all devices whose releases name it. `held_out` is a roll-out that the device was
+    held out of: what it got instead are weights that it had, as a version of its own.
     """
 
     __tablename__ = "releases"
@@ -85,10 +86,27 @@ class IssuedRelease(Base):
     outcome: Mapped[str | None]
     shared: Mapped[bool] = mapped_column(default=False)
     fetched: Mapped[bool] = mapped_column(default=False)  # its pack, by the device
+    held_out: Mapped[int | None] = mapped_column(
+        ForeignKey("rollouts.id", name="releases_held_out"), index=True
+    )
     __table_args__ = (
         UniqueConstraint("device", "bundle", "version", name="one_release_a_version"),
         {"sqlite_autoincrement": True},  # an id is never used again, so that no news is missed
     )
+
+
+class Measurement(Base):
+    """The totals that a device sent of what its app measured under one release."""
+
+    __tablename__ = "measurements"
+    device: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    bundle: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    metric: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int]
+    sum: Mapped[float]
+    squares: Mapped[float]
+    reported_at: Mapped[float] = mapped_column(index=True)
 
 
 class Rollout(Base):
@@ -100,6 +118,9 @@ class Rollout(Base):
     The row is what is wanted; the service brings the fleet there, some devices at a time: `asked` is the percentage of
     which every device has been asked for, `cursor` the last device that was looked at on the way from there to
     `percent`, or on the way back, and `reached` how many devices were asked for.
+
+    `hold_out` percent of the devices that it reaches get what they had (`held_on` "previous") or the default weights
+    instead. Where a `metric` is surely worse by more than `stop_below` (negative) than theirs, the roll-out stops.
     """
 
     __tablename__ = "rollouts"
@@ -114,6 +135,10 @@ class Rollout(Base):
     cursor: Mapped[str | None]
     reached: Mapped[int] = mapped_column(default=0)
     stop_above: Mapped[float]
+    hold_out: Mapped[float] = mapped_column(default=0.0)
+    held_on: Mapped[str] = mapped_column(default="previous")
+    metric: Mapped[str | None]
+    stop_below: Mapped[float | None]
     state: Mapped[str] = mapped_column(index=True)
     started_at: Mapped[float] = mapped_column(default=time.time)
 

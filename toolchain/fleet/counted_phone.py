@@ -13,7 +13,8 @@ from mnet.export.format.bundle import Bundle
 from mnet.export.format.errors import Refused
 from mnet.toolchain.phone.backoff import Backoff
 from mnet.toolchain.phone.client import CloudClient, Denied, Offline
-from mnet.toolchain.phone.phone import Phone, Swapped
+from mnet.toolchain.phone.phone import Phone
+from mnet.toolchain.phone.swapped import Swapped
 
 POLL_S = 2.0
 PATIENCE_S = 60.0  # until an accepted upload counts as lost

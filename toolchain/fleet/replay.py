@@ -16,8 +16,8 @@ from mnet.toolchain.errors import UserError
 from mnet.toolchain.fleet.counted_phone import CountedPhone
 from mnet.toolchain.fleet.processes import Event
 from mnet.toolchain.phone.client import CloudClient, Denied, Offline
-from mnet.toolchain.phone.phone import Swapped
 from mnet.toolchain.phone.request_policies import RequestPolicy, request_policy
+from mnet.toolchain.phone.swapped import Swapped
 from mnet.toolchain.tasks import Task
 from mnet.toolchain.tasks.timeline import Timeline
 from mnet.toolchain.training.run import Run

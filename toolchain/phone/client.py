@@ -2,7 +2,8 @@
 
 import re
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from mnet.export.format.errors import Reason, Refused
 from mnet.export.format.packs import MAX_VERSION
 from mnet.toolchain.contract.freshness import HEADER, NOT_MADE
 from mnet.toolchain.contract.http import Denied, HttpClient, Offline, contract
+from mnet.toolchain.contract.measurement import Totals
 from mnet.toolchain.phone.backoff import Backoff
 from mnet.toolchain.phone.identity import Identity
 
@@ -76,6 +78,15 @@ class CloudClient(HttpClient):
         """Report to the server what became of a release: `taken`, or the name of the refusal."""
         body = {"version": version, "outcome": outcome, "bundle": phone.bundle}
         self.call("POST", f"/devices/{phone.device}/reports", phone.token, json=body)
+
+    def send_totals(self, phone: Identity, totals: Mapping[tuple[int, str], Totals]) -> None:
+        """Send what the app measured, by version and metric; the server keeps the largest count of each."""
+        rows = [
+            {"version": version, "metric": metric, **asdict(each)}
+            for (version, metric), each in sorted(totals.items())
+        ]
+        body = {"bundle": phone.bundle, "totals": rows}
+        self.call("PUT", f"/devices/{phone.device}/measurements", phone.token, json=body)
 
     def key_statements(self, phone: Identity) -> list[str]:
         """The server's public keys, signed once by each of them."""

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from mnet.export.format.bundle import Bundle
@@ -17,24 +16,12 @@ from mnet.toolchain.phone.key_trust import as_enrolled, newer_statement, trustin
 from mnet.toolchain.phone.refused_packs import RefusedPacks
 from mnet.toolchain.phone.staleness import DAY_S, Staleness
 from mnet.toolchain.phone.store import Kept, WeightStore, check_bytes
+from mnet.toolchain.phone.swapped import Swapped
 
 # Room for the header of a pack, in addition to its tensors.
 PACK_HEADER_BYTES = 64 * 1024
 
 Report = Callable[..., None]
-
-
-@dataclass(frozen=True)
-class Swapped:
-    """A version that was taken. `swap_us`: verify, write, self-test and publish; `at`: by time.monotonic."""
-
-    version: int
-    sha256: str
-    bytes: int
-    fetch_ms: float
-    swap_us: float
-    at: float
-    persisted: bool
 
 
 class Phone:
@@ -139,12 +126,21 @@ class Phone:
         """Upload a context; returns the version that will stem from it. Raises Offline or Denied."""
         return client.upload(self._known(), samples)
 
+    def report(self, metric: str, value: float) -> None:
+        """Keep a value of the app's own metric, such as a click or a rating, for the release that runs at this moment.
+
+        The next poll sends it, as part of the totals of that release; the default weights are of none, and nothing is
+        kept for them. Raises ValueError for what is no metric or value (`mnet.toolchain.contract.measurement`).
+        """
+        self._store.measurements.add(self.version, metric, value)
+
     def poll(self, client: CloudClient, wait_s: float) -> Swapped | None:
-        """Wait for a newer release and take it.
+        """Send what was measured, wait for a newer release and take it.
 
         Raises Offline or Denied, and Refused where the new weights fail a check: the running ones stay.
         """
         swapped = None
+        self._store.measurements.send(client, self._known())
         try:
             swapped = self._look(client, self._known(), wait_s)
             return swapped

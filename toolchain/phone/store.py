@@ -13,6 +13,7 @@ from mnet.toolchain.contract.release import Release
 from mnet.toolchain.durable import write_durably
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.phone.identity import Identity
+from mnet.toolchain.phone.measurements import Measurements
 from mnet.toolchain.phone.pack_folder import PackFolder
 from mnet.toolchain.state_folder import claim, lock, read_own
 
@@ -29,7 +30,8 @@ class Kept:
 
 
 class WeightStore:
-    """A phone's state folder: `identity.json`, `current.jws`, `previous.jws`, `fresh.json` and `packs/`.
+    """A phone's state folder: `identity.json`, `current.jws`, `previous.jws`, `fresh.json`, `packs/` and
+    `measurements.json`.
 
     All of it is for its owner only, and for one phone at a time: `owner.json` is locked until `close`.
     A version is kept in the order pack, previous release, current release, each durably: whatever moment the
@@ -55,6 +57,7 @@ class WeightStore:
         self._current = folder / "current.jws"
         self._previous = folder / "previous.jws"
         self._fresh = folder / "fresh.json"
+        self.measurements = Measurements(folder / "measurements.json")
 
     def close(self) -> None:
         """Let another phone have the folder."""
@@ -94,6 +97,7 @@ class WeightStore:
         """Forget every version; the phone stays known to its server."""
         for path in (self._current, self._previous):
             path.unlink(missing_ok=True)
+        self.measurements.clear()
         self._packs.keep_only(set())
 
     def releases(self) -> list[str]:

@@ -10,8 +10,9 @@ from mnet.export.format.errors import Refused
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.phone.backoff import Backoff
 from mnet.toolchain.phone.client import CloudClient, Context, Denied, Offline
-from mnet.toolchain.phone.phone import Phone, Report, Swapped
+from mnet.toolchain.phone.phone import Phone, Report
 from mnet.toolchain.phone.request_policies import Every, RequestPolicy
+from mnet.toolchain.phone.swapped import Swapped
 
 POLL_S = 25.0
 # Until the next context is uploaded, though no weights came of the last one.

@@ -68,6 +68,18 @@ public struct CloudClient: Sendable {
         _ = try await http.send("POST", "/devices/\(phone.device)/reports", secret: phone.token, body)
     }
 
+    /// Send what the app measured; the server keeps the largest count of each.
+    func send(_ phone: Identity, _ totals: [Measured: Totals]) async throws {
+        let rows = totals.sorted { $0.key < $1.key }.map { of, each in
+            JSON.object([
+                "version": .integer(of.version), "metric": .text(of.metric), "count": .integer(each.count),
+                "sum": .number(each.sum), "squares": .number(each.squares),
+            ])
+        }
+        let body = JSON.object(["bundle": .text(phone.bundle), "totals": .list(rows)])
+        _ = try await http.send("PUT", "/devices/\(phone.device)/measurements", secret: phone.token, body)
+    }
+
     /// The server's public keys, signed once by each of them.
     func keyStatements(_ phone: Identity) async throws -> [String] {
         try await http.answered("/keys", secret: phone.token) { answer in

@@ -124,11 +124,20 @@ public final class Phone: Sendable {
         }
     }
 
-    /// Wait for a newer release and take it; returns whether one came.
+    /// Keep a value of the app's own metric, such as a click or a rating, for the release that runs at this moment.
+    ///
+    /// The next `poll` sends it, as part of the totals of that release; the default weights are of none, and nothing is kept for
+    /// them. Throws `InvalidMeasurement` for what is no metric or value, `StorageError` where it cannot be kept.
+    public func report(_ metric: String, _ value: Double) throws {
+        try store.measurements.add(live.version, metric, value)
+    }
+
+    /// Send what was measured, wait for a newer release and take it; returns whether one came.
     ///
     /// Throws `CloudError`, and `Refused` where the new weights fail a check: the running ones stay.
     public func poll(_ client: CloudClient, waitSeconds: Int) async throws -> Bool {
         let known = try known()
+        await store.measurements.send(client, known)
         do {
             let took = try await look(client, known, waitSeconds)
             if !took { await lookAtAge(client) }

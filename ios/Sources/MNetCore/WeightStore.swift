@@ -10,7 +10,8 @@ public struct Kept: Sendable {
     }
 }
 
-/// What a phone keeps over a power loss: `identity.json`, `current.jws`, `previous.jws`, `packs/`, `fresh.json` and `reset`;
+/// What a phone keeps over a power loss: `identity.json`, `current.jws`, `previous.jws`, `packs/`, `fresh.json`, `reset` and
+/// `measurements.json`;
 /// `requestPolicy` keeps its `asked.json` in the same folder. The folder is for its owner, and for one phone while this lives.
 ///
 /// A version is kept in the order pack, previous release, current release, each durably: whatever moment the power fails at,
@@ -25,6 +26,9 @@ public final class WeightStore: Sendable {
     private let freshFile: URL
     private let asked: URL
 
+    /// What the app measured.
+    let measurements: Measurements
+
     public init(_ folder: URL) throws {
         own = try StateFolder(folder)
         packs = try own.subfolder("packs")
@@ -34,6 +38,7 @@ public final class WeightStore: Sendable {
         resetFile = try own.file("reset")
         freshFile = try own.file("fresh.json")
         asked = try own.file(statisticFile)
+        measurements = Measurements(try own.file("measurements.json"))
     }
 
     /// Who this phone was enrolled as; nil before enrolment. Throws `Refused` with malformed if the file is damaged.
@@ -69,6 +74,7 @@ public final class WeightStore: Sendable {
     /// Forget every version, and what it was made from; the phone stays known to the server.
     func clearVersions() {
         for file in [current, previous, asked] + ownPacks() { unlink(file.path) }
+        measurements.clear()
     }
 
     /// The kept releases as JWS, newest first; nothing in them is verified yet.

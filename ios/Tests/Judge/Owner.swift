@@ -33,7 +33,7 @@ final class Owner {
         let phone = try phone ?? start()
         self.phone = phone
         guard let client = CloudClient(url) else { throw JudgeError("\(url) is no server's") }
-        let outcome = try await outcome(phone, client, what)
+        let outcome = try await outcome(phone, client, step)
         return ["outcome": .text(outcome), "version": .integer(phone.live.version), "stale": .bool(phone.isStale)]
     }
 
@@ -43,16 +43,25 @@ final class Owner {
             bundle, DeskProgram(desk: desk, bundle: bundle), WeightStore(state), roots: roots, now: { clock.seconds })
     }
 
-    private func outcome(_ phone: Phone, _ client: CloudClient, _ what: String) async throws -> String {
+    private func outcome(_ phone: Phone, _ client: CloudClient, _ step: JSONObject) async throws -> String {
         do {
-            switch what {
+            switch try step.string("do") {
             case "poll": return try await phone.poll(client, waitSeconds: 0) ? "swapped" : "nothing"
             case "enrol": try await phone.enrol(client, enrolmentKey: "enrolment-key")
             case "upload": _ = try await phone.upload(client, .ids([1, 2, 3]))
+            case "measure":
+                for pair in try step.list("values") {
+                    guard let pair = pair.asList, let metric = pair[0].asText, let value = pair[1].asDouble else {
+                        throw JudgeError("not a metric and a value")
+                    }
+                    try phone.report(metric, value)
+                }
             default: break
             }
         } catch CloudError.denied(let status, _) {
             return "denied \(status)"
+        } catch is InvalidMeasurement {
+            return "invalid"
         } catch is CloudError {
             return "offline"
         } catch let refusal as Refused {

@@ -4,6 +4,7 @@ import com.sun.net.httpserver.HttpExchange
 import com.sun.net.httpserver.HttpServer
 import java.io.Closeable
 import java.io.File
+import java.math.BigDecimal
 import java.net.InetSocketAddress
 import java.nio.file.Files
 import java.util.Base64
@@ -70,7 +71,7 @@ class ConversationTest {
             if ("roots" in step) roots = if (step["roots"] == null) null else Roots.read(step.child("roots"))
             if (step.string("do") == "restart") close()
             val phone = phone ?: start().also { phone = it }
-            val outcome = CloudClient(server.url).use { outcome(phone, it, step.string("do")) }
+            val outcome = CloudClient(server.url).use { outcome(phone, it, step) }
             assertEquals(step.string("outcome"), outcome, where)
             assertEquals(step.list("requests"), server.requests, where)
             assertEquals(step.long("version"), phone.live.version, where)
@@ -79,13 +80,19 @@ class ConversationTest {
 
         private fun start() = Phone(bundle, Machine.program(bundle), WeightStore(state), {}, { clock }, roots)
 
-        private fun outcome(phone: Phone, client: CloudClient, what: String): String {
+        private fun outcome(phone: Phone, client: CloudClient, step: JsonObject): String {
             try {
-                when (what) {
+                when (step.string("do")) {
                     "poll" -> return if (phone.poll(client, waitSeconds = 0)) "swapped" else "nothing"
                     "enrol" -> phone.enrol(client, "enrolment-key")
+                    "measure" -> for (pair in step.list("values")) {
+                        val (metric, value) = pair as List<*>
+                        phone.report(metric as String, (value as Number).toDouble())
+                    }
                     "upload" -> phone.upload(client, Samples.Ids(listOf(1, 2, 3)))
                 }
+            } catch (error: IllegalArgumentException) {
+                return "invalid"
             } catch (error: Offline) {
                 return "offline"
             } catch (denial: Denied) {
@@ -146,9 +153,15 @@ private class ScriptedServer : Closeable {
         return when (route) {
             "release" -> "release after=${values["after"]} keys=${values["keys"]}"
             "report" -> parseJsonObject(body).let { "report ${it.long("version")} ${it.string("outcome")}" }
+            "measured" -> "measured " + parseJsonObject(body).objects("totals").joinToString(", ") { each ->
+                val numbers = listOf("sum", "squares").map { name -> plain(each[name] as Number) }
+                "${each.long("version")} ${each.string("metric")} ${each.long("count")} ${numbers.joinToString(" ")}"
+            }
             else -> route
         }
     }
+
+    private fun plain(number: Number) = BigDecimal(number.toString()).stripTrailingZeros().toPlainString()
 
     override fun close() {
         http.stop(0)
@@ -160,6 +173,7 @@ private class ScriptedServer : Closeable {
             "POST /v1/devices" to "enrol", "POST /v1/devices/\\w+/context" to "context",
             "GET /v1/devices/\\w+/release" to "release", "POST /v1/devices/\\w+/reports" to "report",
             "GET /v1/packs/[0-9a-f]{64}" to "pack", "GET /v1/keys" to "keys",
+            "PUT /v1/devices/\\w+/measurements" to "measured",
         ).mapKeys { Regex(it.key) }
         val NOTHING: JsonObject = mapOf(
             "status" to 404L, "headers" to emptyMap<String, Any>(),

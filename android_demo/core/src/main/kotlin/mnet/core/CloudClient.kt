@@ -48,6 +48,18 @@ public class CloudClient(server: String, transport: Transport = UrlTransport) : 
         send("POST", "/devices/${phone.device}/reports", phone.token, body)
     }
 
+    /** Send what the app measured; the server keeps the largest count of each. */
+    internal fun sendTotals(phone: Identity, totals: Map<Measured, Totals>) {
+        val rows = totals.map { (of, each) ->
+            mapOf(
+                "version" to of.version, "metric" to of.metric,
+                "count" to each.count, "sum" to each.sum, "squares" to each.squares,
+            )
+        }
+        val body = mapOf("bundle" to phone.bundle, "totals" to rows)
+        send("PUT", "/devices/${phone.device}/measurements", phone.token, body)
+    }
+
     /** The server's public keys, signed once by each of them. */
     public fun keyStatements(phone: Identity): List<String> = answered("/keys", phone.token) { answer ->
         contract { json(answer).texts("statements") }

@@ -105,12 +105,21 @@ public class Phone(
     }
 
     /**
-     * Wait for a newer release and take it; returns whether one came.
+     * Keep a value of the app's own metric, such as a click or a rating, for the release that runs at this moment.
+     *
+     * The next [poll] sends it, as part of the totals of that release; the default weights are of none, and nothing is kept for
+     * them. Throws [IllegalArgumentException] for what is no metric or value, [IOException] where it cannot be kept.
+     */
+    public fun report(metric: String, value: Double): Unit = store.measurements.add(live.version, metric, value)
+
+    /**
+     * Send what was measured, wait for a newer release and take it; returns whether one came.
      *
      * Throws [Offline] or [Denied], and [Refused] where the new weights fail a check: the running ones stay.
      */
     public fun poll(client: CloudClient, waitSeconds: Int): Boolean {
         var took = false
+        store.measurements.send(client, known())
         try {
             took = look(client, known(), waitSeconds)
         } finally {

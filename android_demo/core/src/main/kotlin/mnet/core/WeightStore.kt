@@ -80,7 +80,7 @@ public class Identity(
 public class Kept(public val jws: String, public val release: Release)
 
 /**
- * What a phone keeps over a power loss: `identity.json`, `current.jws`, `previous.jws`, `packs/`, `fresh.json` and `reset`;
+ * What a phone keeps over a power loss: `identity.json`, `current.jws`, `previous.jws`, `packs/`, `fresh.json`, `reset` and `measurements.json`;
  * [requestPolicy] keeps its `asked.json` in the same folder. The folder is for its owner and for one phone at a time, until [close].
  *
  * A version is kept in the order pack, previous release, current release, each durably: whatever moment the power
@@ -95,6 +95,9 @@ public class WeightStore(folder: File) : Closeable {
     private val resetFile = own.file("reset")
     private val freshFile = own.file("fresh.json")
     private val asked = own.file(STATISTIC)
+
+    /** What the app measured. */
+    internal val measurements = Measurements(own.file("measurements.json"))
 
     /** Let another phone have the folder. */
     override fun close(): Unit = own.close()
@@ -124,6 +127,7 @@ public class WeightStore(folder: File) : Closeable {
     /** Forget every version, and what it was made from; the phone stays known to the server. */
     public fun clearVersions() {
         for (file in listOf(current, previous, asked) + ownPacks()) file.delete()
+        measurements.clear()
     }
 
     /** The kept releases as JWS, newest first; nothing in them is verified yet. */
