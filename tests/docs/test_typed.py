@@ -36,6 +36,7 @@ ELSEWHERE = {
     "pack": "tests/export/test_adapters.py",
     "cohort": "tests/cloud/test_pushed_packs.py",
     "world": "tests/cloud/test_world_packs.py",
+    "ab": "tests/cloud/test_experiments.py",
 }
 # What is run by tests of a phone on a cable, of modules of one's own (docs/bring.md) and of packs of one's own.
 OWN = re.compile(r"push --adb|export nets:|push --pack")
