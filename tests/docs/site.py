@@ -23,6 +23,11 @@ STYLE = """\
 .md-typeset table:not([class]) :is(th, td) { padding: .5em .8em; min-width: 0 }
 .md-typeset :is(th, td) code { white-space: nowrap; word-break: normal }
 .md-typeset img { border-radius: .3rem }
+.md-grid { max-width: 76rem }
+.md-typeset pre > code { font-size: .68rem }
+@media (min-width: 76.25em) {
+  .md-sidebar { width: 10rem }
+}
 """
 
 
