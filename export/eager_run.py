@@ -5,7 +5,8 @@ move the probe by far more than the tolerance.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,13 +29,15 @@ from mnet.export.format.tensors import DTYPES
 from mnet.export.lowering.spec import ExportSpec
 from mnet.export.lowering.tracing import changing_shape
 
-# Golden weights are sentinels of size 1. Those of a parameter whose effect cannot be seen grow, in a few rounds.
-_ROUNDS, _LARGEST = 10, 2.0**14
+# A change that is aimed at: more than is demanded, for a runtime and its packs round.
+_AIM = 2 * LEAST_CHANGE
+# Golden weights are sentinels of size 1; sizes that show every parameter are sought by so many steps, for each of some
+# draws of random weights: others may show what a ReLU hid, or what two of one sign saturate.
+_STEPS, _DRAWS = 12, 4
+_FASTEST, _LARGEST = 64.0, 2.0**14
 _FIRST = 6
 # Outputs that are so many times as large as under the first golden weights: the growth was too much.
 _TOO_LARGE = 10.0
-# Other random weights may show what a ReLU hid, here of one swap of many.
-_ATTEMPTS = 4
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,17 @@ def run_eager(
     reference = Reference(spec.model)
     buffers = reference.buffers()
     steps = swap_scales()
-    for _ in range(_ATTEMPTS):
-        golden, scales, alone = _visible(spec, reference, default, pack_dtypes, tolerance)
+    for draw in range(_DRAWS):
+        seen = _Search(spec, reference, default, pack_dtypes, tolerance, draw).best()
+        faint = seen.faintest
+        change = seen.changes[faint]
+        if change < LEAST_CHANGE * tolerance:
+            refusal = (
+                f"generated parameter {faint}, moved alone, changes the outputs by only {change:.1e} of their size, "
+                f"which is not {LEAST_CHANGE} times the tolerance of {tolerance:g}: {_UNSEEN}"
+            )
+            continue
+        golden, scales = seen.golden, seen.scales
         probes = []
         for weights in swap_weights(default, golden.weights, steps):
             outputs = reference.outputs(rounded(weights, pack_dtypes), spec.inputs[0])
@@ -71,15 +83,16 @@ def run_eager(
         )
         if change >= LEAST_CHANGE * tolerance:
             break
+        refusal = f"a swap changes the outputs by only {change:.1e} of their size: {_UNSEEN}"
     else:
-        raise BundleError(f"a swap changes the outputs by only {change:.1e} of their size: {_UNSEEN}")
+        raise BundleError(refusal)
     for name, buffer in reference.buffers().items():
         if not torch.equal(buffer, buffers[name]):  # some exporters drop that, and no error says so
             raise BundleError(
                 f"model {spec.name} writes into its buffer {name}; take such a state as an input and return it "
                 "as an output"
             )
-    stored = {**whole, "alone": alone, "probe": probes}
+    stored = {**whole, "alone": list(seen.alone.values()), "probe": probes}
     tensors = {name: torch.tensor(values, dtype=torch.float64) for name, values in stored.items()}
     return EagerRun(golden, scales, {"scale": steps, **tensors})
 
@@ -90,78 +103,116 @@ _UNSEEN = (
 )
 
 
-def _visible(
-    spec: ExportSpec,
-    reference: Reference,
-    default: Mapping[str, Tensor],
-    pack_dtypes: Mapping[str, PackDtype],
-    tolerance: float,
-) -> tuple[Golden, tuple[float, ...], list[list[float]]]:
-    """Golden samples, their scales, and for each parameter the probe where it alone has its default value."""
-    sizes = dict.fromkeys(default, 1.0)
-    first: tuple[float, ...] = ()
-    grown: dict[str, float] = {}
-    for _ in range(_ROUNDS):
-        unit = sentinels(default)
-        weights = rounded({name: sizes[name] * value for name, value in unit.items()}, pack_dtypes)
+@dataclass(frozen=True)
+class _Seen:
+    """What golden weights of these sizes show: probes where one parameter has its default, and what that changes."""
+
+    sizes: dict[str, float]
+    golden: Golden
+    scales: tuple[float, ...]
+    alone: dict[str, list[float]]
+    changes: dict[str, float]
+    step: float
+    score: float
+
+    @property
+    def faintest(self) -> str:
+        return min(self.changes, key=self.changes.__getitem__)
+
+
+@dataclass
+class _Search:
+    """The search for sizes of golden weights under which each parameter, moved alone, can be seen.
+
+    A parameter that is too faint grows. Where that hides others, as a sigmoid does that saturates, or makes the outputs
+    too large, as layers do that multiply, something smaller is tried, in turn; what shows more is kept.
+    """
+
+    spec: ExportSpec
+    reference: Reference
+    default: Mapping[str, Tensor]
+    pack_dtypes: Mapping[str, PackDtype]
+    tolerance: float
+    draw: int
+
+    def __post_init__(self) -> None:
+        self._unit = sentinels(self.default, draw=self.draw)
+        self._outputs = tuple(self.reference.outputs(self.default, inputs) for inputs in self.spec.inputs)
+        self._aim = _AIM * self.tolerance
+        self._largest: list[float] = []
+
+    def best(self) -> _Seen:
+        """The sizes of the highest score that were found, those of score 0 as soon as there are any."""
+        best = self._look(dict.fromkeys(self.default, 1.0))
+        assert best is not None, "the first look raises rather than find outputs too large"
+        moves, left = self._moves(best), _STEPS
+        while best.score < 0 and left and (sizes := next(moves, None)):
+            left -= 1
+            found = self._look(sizes)
+            if found and found.score > best.score:
+                best, moves = found, self._moves(found)
+        return best
+
+    def _moves(self, seen: _Seen) -> Iterator[dict[str, float]]:
+        """Sizes to try after `seen`, the boldest first."""
+        faint = [name for name, change in seen.changes.items() if change < self._aim] or list(self.default)
+        clear = [name for name in self.default if name not in faint]
+        # The effect is about proportional to the size while it is small.
+        lacks = {name: 1.5 * self._aim / max(seen.changes[name], 1e-9) for name in faint}
+        factors = {name: min(_FASTEST, max(2.0, lack)) for name, lack in lacks.items()}
+        yield _scaled(seen.sizes, factors)
+        # Layers one behind the other multiply: all together may grow by what each of them lacks.
+        yield _scaled(seen.sizes, {name: factor ** (1 / len(faint)) for name, factor in factors.items()})
+        yield _scaled(seen.sizes, dict.fromkeys(clear, 0.5))
+        yield _scaled(seen.sizes, dict.fromkeys(self.default, 0.5))
+        yield _scaled(seen.sizes, {seen.faintest: 2.0})
+        yield _scaled(seen.sizes, {seen.faintest: 0.5})
+
+    def _look(self, sizes: dict[str, float]) -> _Seen | None:
+        """What golden weights of these sizes show, None where outputs are too large. Raises BundleError for outputs
+        that cannot be shipped at the first look.
+        """
+        drawn = {name: sizes[name] * value for name, value in self._unit.items()}
+        weights = rounded(drawn, self.pack_dtypes)
         golden = Golden(
-            inputs=spec.inputs,
-            default=tuple(reference.outputs(default, inputs) for inputs in spec.inputs),
-            swapped=tuple(reference.outputs(weights, inputs) for inputs in spec.inputs),
+            inputs=self.spec.inputs,
+            default=self._outputs,
+            swapped=tuple(self.reference.outputs(weights, inputs) for inputs in self.spec.inputs),
             weights=weights,
         )
-        _check_outputs(spec, golden)
+        first = not self._largest
+        if not first and not all(output.isfinite().all() for sample in golden.swapped for output in sample):
+            return None
+        _check_outputs(self.spec, golden)
         scales = output_scales(golden)
-        first = first or scales
+        self._largest = self._largest or [_TOO_LARGE * scale for scale in scales]
+        if any(scale > largest for scale, largest in zip(scales, self._largest, strict=True)):
+            return None
         whole = probe(golden.swapped[0], scales)
         alone = {
-            name: probe(reference.outputs(weights | {name: value}, spec.inputs[0]), scales)
-            for name, value in default.items()
+            name: probe(self.reference.outputs(weights | {name: value}, self.spec.inputs[0]), scales)
+            for name, value in self.default.items()
         }
         changes = {name: distance(values, whole) for name, values in alone.items()}
-        # Twice what is demanded, for a runtime and its packs round.
-        faint = [name for name, change in changes.items() if not change >= 2 * LEAST_CHANGE * tolerance]
-        if (
-            not faint
-            and _least_step(spec, reference, default, golden, scales, pack_dtypes)
-            < 2 * LEAST_CHANGE * tolerance
-        ):
-            faint = list(default)
-        if not faint:
-            break
-        if grown and any(now > _TOO_LARGE * then for now, then in zip(scales, first, strict=True)):
-            # Layers one behind the other multiply: all together were to grow by what each of them did.
-            for name, factor in grown.items():
-                sizes[name] *= factor ** (1 / len(grown) - 1)
-            grown = {}
-            continue
-        needed = 3 * LEAST_CHANGE * tolerance
-        # The effect is about proportional to the size while it is small.
-        grown = {name: min(64.0, max(2.0, needed / max(changes[name], 1e-9))) for name in faint}
-        for name, factor in grown.items():
-            sizes[name] = min(_LARGEST, factor * sizes[name])
-    for name, change in changes.items():
-        if not change >= LEAST_CHANGE * tolerance:
-            raise BundleError(
-                f"generated parameter {name}, moved alone, changes the outputs by only {change:.1e} of their size, "
-                f"which is not {LEAST_CHANGE} times the tolerance of {tolerance:g}: {_UNSEEN}"
-            )
-    return golden, scales, list(alone.values())
+        if not first and math.inf in changes.values():
+            return None
+        step = self._least_step(golden, scales)
+        score = sum(math.log(min(1.0, max(1e-9, change / self._aim))) for change in (*changes.values(), step))
+        return _Seen(sizes, golden, scales, alone, changes, step, score)
+
+    def _least_step(self, golden: Golden, scales: tuple[float, ...]) -> float:
+        """By how much the first few swaps of the bench change the probe."""
+        some = swap_weights(self.default, golden.weights, swap_scales()[:_FIRST])
+        probes = [
+            probe(self.reference.outputs(rounded(new, self.pack_dtypes), self.spec.inputs[0]), scales)
+            for new in some
+        ]
+        steps = itertools.pairwise([probe(golden.swapped[0], scales), *probes])
+        return min(distance(new, old) for old, new in steps)
 
 
-def _least_step(
-    spec: ExportSpec,
-    reference: Reference,
-    default: Mapping[str, Tensor],
-    golden: Golden,
-    scales: tuple[float, ...],
-    pack_dtypes: Mapping[str, PackDtype],
-) -> float:
-    """By how much the first few swaps of the bench change the probe."""
-    some = swap_weights(default, golden.weights, swap_scales()[:_FIRST])
-    probes = [probe(reference.outputs(rounded(new, pack_dtypes), spec.inputs[0]), scales) for new in some]
-    steps = itertools.pairwise([probe(golden.swapped[0], scales), *probes])
-    return min(distance(new, old) for old, new in steps)
+def _scaled(sizes: Mapping[str, float], factors: Mapping[str, float]) -> dict[str, float]:
+    return {name: min(_LARGEST, factors.get(name, 1.0) * size) for name, size in sizes.items()}
 
 
 def _check_outputs(spec: ExportSpec, golden: Golden) -> None:

@@ -50,12 +50,12 @@ class BytesBinding(Binding):
 _LAYOUTS = ("", "O", "OI", "OIW", "OIHW", "OIDHW")
 
 
-def sentinels(parameters: Mapping[str, Tensor], scale: float = 1.0) -> dict[str, Tensor]:
-    """Random fp32 values of the shapes of `parameters`, seeded by name; no two parameters get the same.
+def sentinels(parameters: Mapping[str, Tensor], draw: int = 0) -> dict[str, Tensor]:
+    """Random fp32 values of the shapes of `parameters`, seeded by name and `draw`; no two parameters get the same.
 
-    They are uniform in ±scale/sqrt(fan in); with 1, as PyTorch initialises a Linear, outputs stay sane.
+    They are uniform in ±1/sqrt(fan in), as PyTorch initialises a Linear, so that outputs stay sane.
     """
-    return {name: scale * _sentinel(name, parameter.shape) for name, parameter in parameters.items()}
+    return {name: _sentinel(name, parameter.shape, draw) for name, parameter in parameters.items()}
 
 
 def place(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -171,8 +171,8 @@ def _offsets(artifact: bytes, value: bytes) -> Iterator[int]:
         offset = artifact.find(value, offset + 1)
 
 
-def _sentinel(name: str, shape: torch.Size) -> Tensor:
-    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little", signed=True)
+def _sentinel(name: str, shape: torch.Size, draw: int) -> Tensor:
+    seed = int.from_bytes(hashlib.sha256(f"{name}{' ' * draw}".encode()).digest()[:8], "little", signed=True)
     generator = torch.Generator().manual_seed(seed)
     fan_in = shape[1:].numel() if len(shape) > 1 else shape.numel()
     return (torch.rand(shape, generator=generator) * 2 - 1) / math.sqrt(fan_in)

@@ -27,10 +27,10 @@ def test_a_trained_stranger_is_exported_and_verified_with_packs_of_its_run(
     verify_served(run, bundle)
 
 
-@pytest.mark.parametrize("target", target_names())
-def test_a_model_of_two_outputs_is_exported_and_verified(target: str, tmp_path: Path) -> None:
+def test_a_model_of_two_outputs_is_exported_for_ios_with_ops_that_coremltools_writes(tmp_path: Path) -> None:
+    """Two outputs on every target are those of `TwoHeads`, above."""
     torch.manual_seed(0)
     model, inputs = TCN().eval(), tuple((torch.randn(1, 3, 16),) for _ in range(2))
     spec = ExportSpec("TCN", model, TCN.generated, inputs, ("series",), ("classes", "level"))
-    bundle = export_bundle(spec, target, tmp_path / "b")
+    bundle = export_bundle(spec, "ios", tmp_path / "b")
     assert len(bundle.manifest.slots) == len(TCN.generated)

@@ -8,6 +8,8 @@ def test_sentinels_are_unique_and_the_same_each_time() -> None:
     first, again = sentinels(shapes), sentinels(shapes)
     assert not torch.equal(first["a.weight"], first["b.weight"])
     assert all(torch.equal(first[name], again[name]) for name in shapes)
+    other = sentinels(shapes, draw=1)
+    assert not any(torch.equal(first[name], other[name]) for name in shapes)
     assert torch.cat([value.flatten() for value in first.values()]).unique().numel() == 128
 
 
