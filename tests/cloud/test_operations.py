@@ -51,6 +51,10 @@ def test_the_api_describes_itself(http: httpx.Client, server: ServerProcess) -> 
         "/v1/livez",
         "/v1/readyz",
         "/v1/audit",
+        "/v1/audit/check",
+        "/v1/operators",
+        "/v1/operators/{name}",
+        "/v1/rollouts/{rollout}/approve",
         "/v1/healthz",
         "/metrics",
     }

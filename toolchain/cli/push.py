@@ -133,8 +133,14 @@ def command(
             )
         else:
             operator.extend(rollout, percent)
+        waits = operator.status(rollout)["proposed"] is not None
     if as_json:
-        print(json.dumps({"rollout": rollout}))
+        print(json.dumps({"rollout": rollout, "awaits_approval": waits}))
+        return
+    if waits:
+        Printer().print(
+            f"roll-out {rollout}: {what} It waits for a second operator: `mnet approve {rollout}` with their key"
+        )
         return
     Printer().print(
         f"roll-out {rollout}: {what} `mnet history --rollout {rollout} --watch` says how far it is"

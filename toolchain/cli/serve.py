@@ -46,6 +46,14 @@ def command(
             help="Days to keep a context; 0 deletes it when its weights are made, inf keeps it for good.",
         ),
     ] = 30.0,
+    second_approval: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=100,
+            help="A push to more than this percentage of the fleet waits for a second operator (`mnet approve`).",
+        ),
+    ] = None,
     uploads: Annotated[int, typer.Option(min=1, help="Most uploads of a device in a minute.")] = 120,
     enrolments: Annotated[
         int, typer.Option(min=1, help="Most devices that enrol in a minute, for each worker.")
@@ -86,6 +94,7 @@ def command(
             workers=workers,
             database=database,
             packs=packs,
+            second_approval=second_approval,
             retain_days=None if math.isinf(retain) else retain,
             limits=Limits(
                 body_bytes=max_body * 1024,

@@ -57,6 +57,8 @@ _COLUMNS = (
     Rollout.cohort,
     Rollout.bundle,
     Rollout.version,
+    Rollout.proposed,
+    Rollout.proposed_by,
     Rollout.started_at,
     Rollout.hold_out,
     Rollout.held_on,
@@ -198,11 +200,11 @@ def _restore(connection: Connection, rollout: Any, devices: Sequence[str]) -> di
     return dict(connection.execute(asked).tuples().all())
 
 
-def stop(connection: Connection, rollout: int, actor: audit.Actor, **why: Any) -> None:
+def stop(connection: Connection, rollout: int, actor: audit.Actor, by: str | None = None, **why: Any) -> None:
     """End a running roll-out: nobody more is asked, and what is not fetched is withheld."""
-    connection.execute(update(Rollout).where(Rollout.id == rollout).values(state=STOPPED))
+    connection.execute(update(Rollout).where(Rollout.id == rollout).values(state=STOPPED, proposed=None))
     cancel(connection, rollout)
-    audit.note(connection, actor, "stopped", rollout=rollout, **why)
+    audit.note(connection, actor, "stopped", by, rollout=rollout, **why)
 
 
 def cancel(connection: Connection, rollout: int) -> None:

@@ -1,4 +1,4 @@
-"""Who may call what: a phone by its token, an enrolment by the enrolment key, an operator by the operator key."""
+"""Who may call what: a phone by its token, an enrolment by the enrolment key, an operator by a key of their own."""
 
 import hmac
 import re
@@ -13,6 +13,7 @@ from sqlalchemy.exc import DatabaseError
 from starlette.concurrency import run_in_threadpool
 
 from mnet.toolchain.cloud.database import OUTAGE
+from mnet.toolchain.cloud.operators import BOOTSTRAP
 from mnet.toolchain.cloud.service import Service, ServiceOf
 from mnet.toolchain.cloud.tokens import hash_token
 from mnet.toolchain.contract.enrolment import Permission, read_permission
@@ -21,8 +22,9 @@ DEVICE_ID = re.compile("[0-9A-Za-z_]{1,64}")
 DeviceId = Annotated[str, Path(pattern=f"^{DEVICE_ID.pattern}$")]
 COHORT_NAME = "^[0-9A-Za-z_.-]{1,64}$"
 CohortName = Annotated[str, Field(pattern=COHORT_NAME)]
+OperatorName = Annotated[str, Field(pattern="^[0-9A-Za-z_.-]{1,64}$")]
 BUNDLE_ID = "^[!-~]{1,64}$"
-bearer = HTTPBearer(description="A device's token, the enrolment key or the operator key")
+bearer = HTTPBearer(description="A device's token, the enrolment key or an operator's key")
 Credentials = Annotated[HTTPAuthorizationCredentials, Depends(bearer)]
 
 
@@ -50,13 +52,11 @@ def not_authorised() -> HTTPException:
     return HTTPException(401, "not authorised", {"WWW-Authenticate": "Bearer"})
 
 
-def is_operator_key(service: Service, secret: str) -> bool:
-    """Whether a secret is the operator key."""
-    return _matches(secret, hash_token(service.keys.operator))
-
-
-def _is_operator(service: Service, given: HTTPAuthorizationCredentials) -> bool:
-    return is_operator_key(service, given.credentials)
+async def operator_of(service: Service, secret: str) -> str | None:
+    """The name of the operator whose key this is; None for any other secret."""
+    if _matches(secret, hash_token(service.keys.operator)):
+        return BOOTSTRAP
+    return await run_in_threadpool(service.operators.holder, secret)
 
 
 async def enroller(service: ServiceOf, given: Credentials) -> Permission | None:
@@ -80,20 +80,27 @@ def _permission(service: Service, secret: str) -> Permission | None:
         return None
 
 
-async def operator(service: ServiceOf, given: Credentials) -> None:
-    """401 without the operator key."""
-    if not _is_operator(service, given):
+async def operator(service: ServiceOf, given: Credentials) -> str:
+    """The name of the operator who calls; 401 without the key of one."""
+    if (name := await operator_of(service, given.credentials)) is None:
         raise not_authorised()
+    return name
+
+
+async def bootstrap(name: Annotated[str, Depends(operator)]) -> str:
+    """403 for named operators: who could name another would be two by themselves."""
+    if name != BOOTSTRAP:
+        raise HTTPException(403, "only the key in the server's key folder may do this")
+    return name
 
 
 async def is_known(service: Service, secret: str) -> bool:
     """Whether a secret is one of a device, of enrolments or of an operator, whatever it opens."""
-    if is_operator_key(service, secret) or _matches(secret, hash_token(service.keys.enrolment)):
-        return True
-    if _permission(service, secret) is not None:
+    keys = service.keys.operator, service.keys.enrolment
+    if any(_matches(secret, hash_token(key)) for key in keys) or _permission(service, secret) is not None:
         return True
     try:
-        return await _device(service, secret) is not None
+        return (await _device(service, secret) or await operator_of(service, secret)) is not None
     except (*OUTAGE, DatabaseError):
         return True  # the handler meets the same, and answers with it
 
@@ -127,15 +134,17 @@ async def own_device(device: DeviceId, found: Annotated[Caller, Depends(caller)]
     return found
 
 
-async def owner_or_operator(service: ServiceOf, given: Credentials, device: DeviceId) -> bool:
-    """Whether it is the operator who calls; else it must be the device of the path."""
-    if _is_operator(service, given):
-        return True
+async def owner_or_operator(service: ServiceOf, given: Credentials, device: DeviceId) -> str | None:
+    """The name of the operator who calls; None if it is the device of the path, and nobody else may."""
+    if (name := await operator_of(service, given.credentials)) is not None:
+        return name
     await own_device(device, await caller(service, given))
-    return False
+    return None
 
 
 Enroller = Annotated[Permission | None, Depends(enroller)]
 AnyDevice = Annotated[Caller, Depends(caller)]
 OwnDevice = Annotated[Caller, Depends(own_device)]
-ByOperator = Annotated[bool, Depends(owner_or_operator)]
+ByOperator = Annotated[str, Depends(operator)]
+ByBootstrap = Annotated[str, Depends(bootstrap)]
+ByOwnerOrOperator = Annotated[str | None, Depends(owner_or_operator)]

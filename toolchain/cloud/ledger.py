@@ -225,9 +225,9 @@ class Ledger:
                     IssuedRelease.issued_at < releases_before, IssuedRelease.jws.is_(None)
                 )
             )
-            audit.prune(connection, time.time())
             connection.execute(delete(Measurement).where(Measurement.reported_at < releases_before))
             connection.execute(delete(UsedPermission).where(UsedPermission.expires_at < time.time()))
+            audit.prune(connection, time.time())
 
     def _forget_contexts(self, before: float) -> int:
         """Delete some of the contexts of `forget`; returns how many devices had one."""

@@ -1,4 +1,4 @@
-"""The calls of operators, `/v1`; each needs the operator key, and what changes the fleet is in the audit log."""
+"""The calls of operators, `/v1`; each needs the key of one, who is named in the audit log by what changes the fleet."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -9,14 +9,17 @@ from starlette.concurrency import run_in_threadpool
 
 from mnet.export.format.errors import Refused
 from mnet.export.format.packs import pack_digest, unpack
-from mnet.toolchain.cloud.auth import COHORT_NAME, DeviceId, operator
+from mnet.toolchain.cloud.auth import COHORT_NAME, ByBootstrap, ByOperator, DeviceId, OperatorName, operator
 from mnet.toolchain.cloud.comparison import Comparison
 from mnet.toolchain.cloud.fleet import look
 from mnet.toolchain.cloud.operator_messages import (
+    AuditCheck,
     ExtendRequest,
     Joined,
     Members,
     MetricName,
+    NewOperator,
+    OperatorKey,
     Pushed,
     PushRequest,
     Reach,
@@ -41,8 +44,11 @@ router = APIRouter(
 
 
 @router.post("/push", status_code=202)
-def push(service: ServiceOf, body: PushRequest) -> Pushed:
-    """Start a roll-out: of a pack, or of what is generated again from the devices' last contexts."""
+def push(service: ServiceOf, body: PushRequest, by: ByOperator) -> Pushed:
+    """Start a roll-out: of a pack, or of what is generated again from the devices' last contexts.
+
+    One that is larger than the server lets one operator decide waits until a second one approves it.
+    """
     try:
         pack = None if body.pack is None else SharedPack(body.pack, _bundle_of(service, body.pack))
         rollout = service.rollouts.start(
@@ -52,6 +58,7 @@ def push(service: ServiceOf, body: PushRequest) -> Pushed:
             cohort=body.cohort,
             pack=pack,
             experiment=body.experiment,
+            by=by,
         )
     except LookupError as error:
         raise HTTPException(404, str(error)) from error
@@ -99,10 +106,12 @@ def _bundle_of(service: Service, sha256: str) -> str:
 
 
 @router.put("/cohorts/{cohort}")
-def join(service: ServiceOf, cohort: Annotated[str, Path(pattern=COHORT_NAME)], body: Members) -> Joined:
+def join(
+    service: ServiceOf, cohort: Annotated[str, Path(pattern=COHORT_NAME)], body: Members, by: ByOperator
+) -> Joined:
     """Make devices members of a cohort; they get the newest pack that was pushed to it."""
     try:
-        service.registry.join(cohort, body.devices)
+        service.registry.join(cohort, body.devices, by)
     except LookupError as error:
         raise HTTPException(404, str(error)) from error
     versions = service.rollouts.reach(body.devices)
@@ -138,10 +147,23 @@ def comparison(service: ServiceOf, rollout: RolloutId, metric: MetricName | None
 
 
 @router.post("/rollouts/{rollout}", status_code=202)
-def extend(service: ServiceOf, rollout: RolloutId, body: ExtendRequest) -> Pushed:
+def extend(service: ServiceOf, rollout: RolloutId, body: ExtendRequest, by: ByOperator) -> Pushed:
     """Reach a larger share; 409 if the roll-out was stopped or rolled back."""
     try:
-        service.rollouts.extend(rollout, body.percent)
+        service.rollouts.extend(rollout, body.percent, by)
+    except LookupError as error:
+        raise HTTPException(404, str(error)) from error
+    except Conflict as error:
+        raise HTTPException(409, str(error)) from error
+    service.reconciler.wake()
+    return Pushed(rollout=rollout)
+
+
+@router.post("/rollouts/{rollout}/approve", status_code=202)
+def approve(service: ServiceOf, rollout: RolloutId, by: ByOperator) -> Pushed:
+    """Have the larger share that another operator proposed be reached; 409 to that operator, or if none is proposed."""
+    try:
+        service.rollouts.approve(rollout, by)
     except LookupError as error:
         raise HTTPException(404, str(error)) from error
     except Conflict as error:
@@ -151,10 +173,10 @@ def extend(service: ServiceOf, rollout: RolloutId, body: ExtendRequest) -> Pushe
 
 
 @router.post("/rollouts/{rollout}/stop", status_code=202)
-def stop(service: ServiceOf, rollout: RolloutId) -> Pushed:
+def stop(service: ServiceOf, rollout: RolloutId, by: ByOperator) -> Pushed:
     """Reach nobody more, and withhold what phones have not fetched; 409 unless it is running."""
     try:
-        service.rollouts.stop(rollout)
+        service.rollouts.stop(rollout, by)
     except LookupError as error:
         raise HTTPException(404, str(error)) from error
     except Conflict as error:
@@ -163,10 +185,10 @@ def stop(service: ServiceOf, rollout: RolloutId) -> Pushed:
 
 
 @router.post("/rollouts/{rollout}/rollback", status_code=202)
-def roll_back(service: ServiceOf, rollout: RolloutId) -> RolledBack:
+def roll_back(service: ServiceOf, rollout: RolloutId, by: ByOperator) -> RolledBack:
     """Bring back, as new versions, the weights that the roll-out replaced."""
     try:
-        begun = service.rollouts.roll_back(rollout)
+        begun = service.rollouts.roll_back(rollout, by)
     except LookupError as error:
         raise HTTPException(404, str(error)) from error
     service.reconciler.wake()
@@ -180,9 +202,9 @@ def fleet(service: ServiceOf) -> dict[str, Any]:
 
 
 @router.delete("/devices/{device}/token", status_code=204)
-def revoke(service: ServiceOf, device: DeviceId) -> None:
+def revoke(service: ServiceOf, device: DeviceId, by: ByOperator) -> None:
     """Make a device's token worthless: it must be enrolled again."""
-    if not service.registry.revoke(device):
+    if not service.registry.revoke(device, by):
         raise HTTPException(404, f"there is no device {device}")
 
 
@@ -200,3 +222,31 @@ def audit(
 ) -> list[dict[str, Any]]:
     """What was done to the fleet, newest first; older entries with `before` set to the last id seen."""
     return service.audit.newest(limit, before)
+
+
+@router.post("/audit/check")
+def check_audit(service: ServiceOf, body: AuditCheck) -> dict[str, Any]:
+    """Compute the hash of each entry of the audit log again, and say which were changed or are missing."""
+    return asdict(service.audit.check(body.noted))
+
+
+@router.get("/operators")
+def operators(service: ServiceOf) -> list[dict[str, Any]]:
+    """The operators that have a name and a key of their own."""
+    return service.operators.all()
+
+
+@router.post("/operators", status_code=201)
+def add_operator(service: ServiceOf, body: NewOperator, by: ByBootstrap) -> OperatorKey:
+    """Give an operator a key of their own; 409 for a name that is taken. Only the key in the server's folder may."""
+    try:
+        return OperatorKey(name=body.name, key=service.operators.add(body.name, by))
+    except ValueError as error:
+        raise HTTPException(409, str(error)) from error
+
+
+@router.delete("/operators/{name}", status_code=204)
+def remove_operator(service: ServiceOf, name: Annotated[OperatorName, Path()], by: ByBootstrap) -> None:
+    """Make the key of an operator worthless. Only the key in the server's folder may."""
+    if not service.operators.remove(name, by):
+        raise HTTPException(404, f"there is no operator {name}")

@@ -1,7 +1,7 @@
 """The operator's side of the HTTP contract: one method a call; each raises UserError where the server will not."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +80,26 @@ class Operator(HttpClient):
     def roll_back(self, rollout: int) -> bool:
         """Bring back the weights that a roll-out replaced; False where that was done, or begun, before."""
         return bool(self._ask("POST", f"/rollouts/{rollout}/rollback", json={})["begun"])
+
+    def approve(self, rollout: int) -> None:
+        """Have what another operator proposed be done."""
+        self._ask("POST", f"/rollouts/{rollout}/approve", json={})
+
+    def operators(self) -> list[dict[str, Any]]:
+        """The operators that have a name and a key of their own."""
+        return list(self._ask("GET", "/operators"))
+
+    def add_operator(self, name: str) -> str:
+        """Name an operator; returns their key."""
+        return str(self._ask("POST", "/operators", json={"name": name})["key"])
+
+    def remove_operator(self, name: str) -> None:
+        """Make the key of an operator worthless."""
+        self._ask("DELETE", f"/operators/{name}")
+
+    def check_audit(self, noted: Sequence[str]) -> dict[str, Any]:
+        """What is wrong with the audit log, and the hash of its newest entries."""
+        return dict(self._ask("POST", "/audit/check", json={"noted": list(noted)}))
 
     def status(self, rollout: int) -> dict[str, Any]:
         """How far a roll-out is, and what its phones reported."""

@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from mnet.toolchain.cloud.auth import BUNDLE_ID, DEVICE_ID, CohortName
+from mnet.toolchain.cloud.auth import BUNDLE_ID, DEVICE_ID, CohortName, OperatorName
 from mnet.toolchain.cloud.experiment import Experiment, HeldOn
 from mnet.toolchain.contract.measurement import LARGEST, METRIC
 
@@ -97,6 +97,25 @@ class Pushed(BaseModel):
     rollout: int
 
 
+class NewOperator(BaseModel):
+    """The name of an operator, as it will be in the audit log."""
+
+    name: OperatorName
+
+
+class OperatorKey(BaseModel):
+    """The key of a new operator, which is shown this once."""
+
+    name: str
+    key: str
+
+
+class AuditCheck(BaseModel):
+    """Hashes of the newest entries of the audit log, as an earlier check gave them."""
+
+    noted: Annotated[list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]], Field(max_length=1000)] = []
+
+
 class RolledBack(BaseModel):
     """`begun` is false where the roll-out was rolled back before."""
 
@@ -108,12 +127,15 @@ class RolloutStatus(BaseModel):
     """A roll-out, how many devices it asked for, how many of them wait, how many releases it made, and
     how many devices are held out of it.
 
-    `state` is `running`, `done` (nothing is left to do, until it is extended), `stopped`, `rolling back` or
-    `rolled back`; `outcomes` counts what phones reported.
+    `state` is `running`, `done` (nothing is left to do, until it is extended), `awaits approval`, `stopped`,
+    `rolling back` or `rolled back`; `outcomes` counts what phones reported. `proposed` is the percentage that the
+    operator `proposed_by` wants and a second one has to approve.
     """
 
     id: int
     percent: float
+    proposed: float | None
+    proposed_by: str | None
     stop_above: float
     state: str
     started_at: float

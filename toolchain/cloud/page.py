@@ -1,4 +1,4 @@
-"""The page at `/`: the fleet at a glance, and the three things that an operator does to a roll-out.
+"""The page at `/`: the fleet at a glance, and the four things that an operator does to a roll-out.
 
 The server makes it, without a script, a font or a picture from elsewhere, so that it works where nothing else does.
 """
@@ -13,8 +13,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 
 from mnet.toolchain.cloud import fleet
-from mnet.toolchain.cloud.auth import is_operator_key
-from mnet.toolchain.cloud.page_session import COOKIE, LIFETIME_S, is_open, opened
+from mnet.toolchain.cloud.auth import operator_of
+from mnet.toolchain.cloud.page_session import COOKIE, LIFETIME_S, opened, whose
 from mnet.toolchain.cloud.rollouts import Conflict
 from mnet.toolchain.cloud.service import Service, ServiceOf
 
@@ -39,7 +39,8 @@ _templates = Environment(
 
 def _shown(status: int = 200, **values: Any) -> HTMLResponse:
     text = _templates.get_template("page.html.j2").render(
-        {"view": None, "keys": None, "said": None, "now": _time(time.time()), "time": _time} | values
+        {"view": None, "me": None, "keys": None, "said": None, "now": _time(time.time()), "time": _time}
+        | values
     )
     return HTMLResponse(text, status, HEADERS)
 
@@ -50,21 +51,25 @@ def _time(at: float) -> str:
 
 @router.get("/")
 def show(service: ServiceOf, session: Session = None) -> Response:
-    """The fleet, for whoever has shown the operator key; else the question for it."""
-    if not is_open(session, service.keys.operator):
+    """The fleet, for whoever has shown an operator's key; else the question for it."""
+    if (me := _me(service, session)) is None:
         return _shown()
-    return _shown(view=fleet.look(service.database, service.rollouts), keys=_keys(service))
+    return _shown(me=me, view=fleet.look(service.database, service.rollouts), keys=_keys(service))
 
 
 @router.post("/session")
 async def open_session(service: ServiceOf, request: Request) -> Response:
-    """Take the operator key, and remember the browser for some hours."""
-    if not is_operator_key(service, (await _form(request)).get("key", "")):
-        return _shown(401, said="That is not the operator key of this server.")
+    """Take an operator's key, and remember the browser for some hours."""
+    name = await operator_of(service, (await _form(request)).get("key", ""))
+    key_sha256 = None if name is None else await run_in_threadpool(service.operators.key_hash, name)
+    if name is None or key_sha256 is None:
+        return _shown(
+            401, said="That is not the operator key of this server, nor of an operator that it knows."
+        )
     answer = _home()
     answer.set_cookie(
         COOKIE,
-        opened(service.keys.operator),
+        opened(service.keys.operator, name, key_sha256),
         max_age=LIFETIME_S,
         httponly=True,
         samesite="strict",
@@ -85,27 +90,33 @@ async def close_session() -> Response:
 async def act(
     service: ServiceOf, request: Request, rollout: int, deed: str, session: Session = None
 ) -> Response:
-    """Extend, stop or roll back a roll-out."""
-    if not is_open(session, service.keys.operator):
-        return _shown(401, said="Your session is over: show the operator key again.")
+    """Extend, approve, stop or roll back a roll-out."""
+    if (me := await run_in_threadpool(_me, service, session)) is None:
+        return _shown(401, said="Your session is over: show your key again.")
     form = await _form(request)
     try:
-        await run_in_threadpool(_do, service, rollout, deed, form.get("percent", ""))
+        await run_in_threadpool(_do, service, rollout, deed, form.get("percent", ""), me)
     except (LookupError, Conflict, ValueError) as error:
         return _shown(409, said=f"Nothing was done: {error}.")
     service.reconciler.wake()
     return _home()
 
 
-def _do(service: Service, rollout: int, deed: str, percent: str) -> None:
+def _me(service: Service, session: str | None) -> str | None:
+    return whose(session, service.keys.operator, service.operators.key_hash)
+
+
+def _do(service: Service, rollout: int, deed: str, percent: str, me: str) -> None:
     if deed == "extend":
         if not 0 < (share := float(percent)) <= 100:
             raise ValueError("a share is above 0 and at most 100 percent")
-        service.rollouts.extend(rollout, share)
+        service.rollouts.extend(rollout, share, me)
+    elif deed == "approve":
+        service.rollouts.approve(rollout, me)
     elif deed == "stop":
-        service.rollouts.stop(rollout)
+        service.rollouts.stop(rollout, me)
     elif deed == "rollback":
-        service.rollouts.roll_back(rollout)
+        service.rollouts.roll_back(rollout, me)
     else:
         raise HTTPException(404, "there is no such page")
 

@@ -18,7 +18,7 @@ from mnet.export.format.packs import MAX_VERSION
 from mnet.toolchain.cloud.auth import (
     BUNDLE_ID,
     AnyDevice,
-    ByOperator,
+    ByOwnerOrOperator,
     DeviceId,
     Enroller,
     OwnDevice,
@@ -80,9 +80,9 @@ def enrol(service: ServiceOf, permission: Enroller, body: EnrolRequest) -> Enrol
 
 
 @router.delete("/devices/{device}", status_code=204)
-def erase(service: ServiceOf, device: DeviceId, by_operator: ByOperator) -> None:
-    """Delete a device with its context, releases and packs; its own token or the operator key."""
-    if not service.registry.erase(device, "operator" if by_operator else "device"):
+def erase(service: ServiceOf, device: DeviceId, by: ByOwnerOrOperator) -> None:
+    """Delete a device with its context, releases and packs; by its own token or an operator's key."""
+    if not service.registry.erase(device, "device" if by is None else "operator", by):
         raise HTTPException(404, f"there is no device {device}")
     service.packs.discard_device(device)
 

@@ -102,7 +102,7 @@ class Registry:
             connection.execute(insert(Device).values(values))
             connection.execute(insert(Installation).values(device=device, bundle=bundle))
 
-    def join(self, cohort: str, devices: Sequence[str]) -> None:
+    def join(self, cohort: str, devices: Sequence[str], by: str | None = None) -> None:
         """Make these devices members of a cohort, and of no other. Raises LookupError, and does nothing, if one is
         not known.
         """
@@ -114,7 +114,7 @@ class Registry:
                 known |= set(connection.scalars(joined))
             if missing := [device for device in wanted if device not in known]:
                 raise LookupError(f"there is no device {', '.join(missing[:10])}")
-            audit.note(connection, "operator", "joined", cohort=cohort, devices=len(wanted))
+            audit.note(connection, "operator", "joined", by, cohort=cohort, devices=len(wanted))
 
     def cohorts(self) -> dict[str, int]:
         """Every cohort, and how many devices it has."""
@@ -171,21 +171,21 @@ class Registry:
             if new or set(bundles) != had:
                 audit.note(connection, "device", "installed", device=device, bundles=list(bundles))
 
-    def revoke(self, device: str) -> bool:
+    def revoke(self, device: str, by: str | None = None) -> bool:
         """Make a device's token worthless, for good; False for a device that is not enrolled."""
         with self._database.writing() as connection:
             revoked = update(Device).where(Device.id == device).values(token_sha256=None)
             found = connection.execute(revoked).rowcount > 0
             if found:
-                audit.note(connection, "operator", "revoked", device=device)
+                audit.note(connection, "operator", "revoked", by, device=device)
             return found
 
-    def erase(self, device: str, actor: audit.Actor) -> bool:
+    def erase(self, device: str, actor: audit.Actor, by: str | None = None) -> bool:
         """Delete all that is known of a device but the audit log's entries; False if nothing was."""
         with self._database.releasing() as connection:  # no batch under way may bring a release of it back
             found = _forget(connection, device)
             if found:
-                audit.note(connection, actor, "erased", device=device)
+                audit.note(connection, actor, "erased", by, device=device)
             return found
 
 

@@ -19,6 +19,7 @@ from mnet.toolchain.cloud.advance import (
     stop,
     unfinished,
 )
+from mnet.toolchain.cloud.approval import AWAITS_APPROVAL, Conflict, approve, share_of_fleet
 from mnet.toolchain.cloud.database import Database
 from mnet.toolchain.cloud.experiment import Experiment
 from mnet.toolchain.cloud.queries import RUNNING
@@ -59,15 +60,16 @@ class Reach:
     bundles: dict[str, int]
 
 
-class Conflict(Exception):
-    """The roll-out is not in a state for this."""
-
-
 class Rollouts:
-    """The roll-outs of one database. Every method that names one raises LookupError if there is none."""
+    """The roll-outs of one database. Every method that names one raises LookupError if there is none.
 
-    def __init__(self, database: Database) -> None:
+    `by` is the name of the operator, for the audit log.
+    """
+
+    def __init__(self, database: Database, second_approval: float | None = None) -> None:
+        """A push to more than `second_approval` percent of the fleet waits for a second operator; None: none does."""
         self._database = database
+        self._second_approval = second_approval
 
     def start(
         self,
@@ -78,6 +80,7 @@ class Rollouts:
         cohort: str | None = None,
         pack: SharedPack | None = None,
         experiment: Experiment | None = None,
+        by: str | None = None,
     ) -> int:
         """Want new weights for `percent` of these devices, of a cohort, or of all: from the last context of each
         that has one or, with a `pack`, that one for each that runs its bundle. Returns the number of the roll-out.
@@ -91,7 +94,10 @@ class Rollouts:
         scope = Scope(chosen, cohort, pack and pack.bundle)
         with self._database.writing() as connection:
             _check_listed(connection, scope)
+            waits = self._needs_two(connection, scope, percent)
             values: dict[str, Any] = {"percent": percent, "stop_above": stop_above, "state": RUNNING}
+            if waits:
+                values |= {"percent": 0.0, "proposed": percent, "proposed_by": by}
             values |= {"devices": chosen, "cohort": cohort, **asdict(experiment or Experiment())}
             if pack is not None:
                 version = version_for_all(connection, pack.bundle)
@@ -101,7 +107,8 @@ class Rollouts:
             audit.note(
                 connection,
                 "operator",
-                "pushed",
+                "proposed" if waits else "pushed",
+                by,
                 rollout=rollout,
                 devices="all" if chosen is None else len(chosen),
                 percent=percent,
@@ -119,16 +126,31 @@ class Rollouts:
             _check_listed(connection, scope)
             return Reach(count(connection, scope), reach(connection, scope))
 
-    def extend(self, rollout: int, percent: float) -> None:
+    def extend(self, rollout: int, percent: float, by: str | None = None) -> None:
         """Want `percent` of the roll-out's devices reached; Conflict unless it is running."""
         with self._database.writing() as connection:
             found = locked(connection, rollout)
             if found.state != RUNNING:
                 raise Conflict(f"roll-out {rollout} is {found.state}")
             # From the start of the stage: those that were passed over until now are due by the larger share.
-            wider = {"percent": max(percent, found.percent), "cursor": None}
-            connection.execute(update(Rollout).where(Rollout.id == rollout).values(wider))
-            audit.note(connection, "operator", "extended", rollout=rollout, percent=percent)
+            values: dict[str, Any] = {"percent": max(percent, found.percent), "cursor": None}
+            scope = Scope(found.devices, found.cohort, found.bundle)
+            waits = percent > found.percent and self._needs_two(connection, scope, percent)
+            if waits:
+                values = {"proposed": percent, "proposed_by": by}
+            elif found.percent == 0:
+                raise Conflict(f"roll-out {rollout} {AWAITS_APPROVAL}: approve or stop it first")
+            connection.execute(update(Rollout).where(Rollout.id == rollout).values(values))
+            action = "proposed" if waits else "extended"
+            audit.note(connection, "operator", action, by, rollout=rollout, percent=percent)
+
+    def approve(self, rollout: int, by: str) -> None:
+        """Have what another operator proposed reach its devices; Conflict where nothing waits, or it was the same."""
+        approve(self._database, rollout, by)
+
+    def _needs_two(self, connection: Connection, scope: Scope, percent: float) -> bool:
+        most = self._second_approval
+        return most is not None and share_of_fleet(connection, scope, percent) > most
 
     def advance(self) -> list[Stage]:
         """Ask for the next devices of each roll-out that has some left; empty where none has."""
@@ -156,14 +178,14 @@ class Rollouts:
                     versions |= asked
         return versions
 
-    def stop(self, rollout: int) -> None:
+    def stop(self, rollout: int, by: str | None = None) -> None:
         """Ask for no more devices, and withhold what is not fetched; Conflict unless it is running."""
         with self._database.writing() as connection:
             if (state := locked(connection, rollout).state) != RUNNING:
                 raise Conflict(f"roll-out {rollout} is {state}")
-            stop(connection, rollout, "operator")
+            stop(connection, rollout, "operator", by)
 
-    def roll_back(self, rollout: int) -> bool:
+    def roll_back(self, rollout: int, by: str | None = None) -> bool:
         """Want each device whose newest weights this brought to have the ones before them, as a new version.
 
         Devices with newer weights, e.g. from a later context, are not touched; what is not released yet never is.
@@ -172,22 +194,23 @@ class Rollouts:
         with self._database.writing() as connection:
             if locked(connection, rollout).state in (ROLLING_BACK, ROLLED_BACK):
                 return False
-            back = {"state": ROLLING_BACK, "cursor": None}
+            back = {"state": ROLLING_BACK, "cursor": None, "proposed": None}
             connection.execute(update(Rollout).where(Rollout.id == rollout).values(back))
             cancel(connection, rollout)
-            audit.note(connection, "operator", "rolled back", rollout=rollout)
+            audit.note(connection, "operator", "rolled back", by, rollout=rollout)
         return True
 
     def status(self, rollout: int) -> dict[str, Any]:
         """Its settings and state, how many devices it asked for, how many of these still wait, how many releases it
         made, how many devices were held out of it, and how many of each outcome were reported. A running one that has
-        nothing left to do is `done`.
+        nothing left to do is `done`, or `awaits approval` where an operator proposed a larger share.
         """
         with self._database.reading() as connection:
             of = Rollout
             columns = of.id, of.percent, of.stop_above, of.state, of.started_at, of.reached, of.hold_out
+            proposal = of.proposed, of.proposed_by
             all_asked = (of.asked >= of.percent).label("all_asked")
-            query = select(*columns, all_asked).where(of.id == rollout)
+            query = select(*columns, *proposal, all_asked).where(of.id == rollout)
             row = connection.execute(query).mappings().one_or_none()
             if row is None:
                 raise LookupError(f"there is no roll-out {rollout}")
@@ -207,7 +230,7 @@ class Rollouts:
         status = {**row, "waiting": waiting, "released": sum(counts.values()), "outcomes": counts}
         status["held_out"] = held_out
         if status.pop("all_asked") and waiting == 0 and status["state"] == RUNNING:
-            status["state"] = DONE
+            status["state"] = DONE if status["proposed"] is None else AWAITS_APPROVAL
         return status
 
     def report(

@@ -29,6 +29,7 @@ from mnet.toolchain.cloud.long_polls import LongPolls
 from mnet.toolchain.cloud.maintenance import Maintenance
 from mnet.toolchain.cloud.measurements import Measurements
 from mnet.toolchain.cloud.metrics import Metrics
+from mnet.toolchain.cloud.operators import Operators
 from mnet.toolchain.cloud.pack_store import PackStore
 from mnet.toolchain.cloud.publishing import Generators, Publisher
 from mnet.toolchain.cloud.reconciler import Reconciler
@@ -58,7 +59,7 @@ def build_service(settings: Settings, generators: Generators) -> Service:
         sealing_key(database, sealer)
     registry, ledger, facts = Registry(database), Ledger(database, sealer), Facts(database)
     long_polls, metrics = LongPolls(), Metrics()
-    rollouts, fetches = Rollouts(database), Fetches(database)
+    rollouts, fetches = Rollouts(database, settings.second_approval), Fetches(database)
     comparisons = Comparisons(database)
     publisher = Publisher(registry, ledger, packs, generators, keys.keyring, long_polls.wake, metrics)
     return Service(
@@ -69,6 +70,7 @@ def build_service(settings: Settings, generators: Generators) -> Service:
         rollouts=rollouts,
         measurements=Measurements(database),
         comparisons=comparisons,
+        operators=Operators(database),
         audit=Audit(database),
         packs=packs,
         publisher=publisher,

@@ -20,6 +20,7 @@ from mnet.toolchain.cloud.long_polls import LongPolls
 from mnet.toolchain.cloud.maintenance import Maintenance
 from mnet.toolchain.cloud.measurements import Measurements
 from mnet.toolchain.cloud.metrics import Metrics
+from mnet.toolchain.cloud.operators import Operators
 from mnet.toolchain.cloud.pack_store import PackStore
 from mnet.toolchain.cloud.publishing import Generators, Publisher
 from mnet.toolchain.cloud.reconciler import Reconciler
@@ -59,6 +60,7 @@ class Service:
     rollouts: Rollouts
     measurements: Measurements
     comparisons: Comparisons
+    operators: Operators
     audit: Audit
     packs: PackStore
     publisher: Publisher

@@ -24,7 +24,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings of a server process; without URLs, what it keeps is in the state folder."""
+    """All settings of a server process; without URLs, what it keeps is in the state folder.
+
+    A push to more than `second_approval` percent of the fleet waits for a second operator; None: none does.
+    """
 
     runs: tuple[Path, ...]
     bundles: tuple[Path, ...]
@@ -33,6 +36,7 @@ class Settings:
     database: str | None = None
     packs: str | None = None
     retain_days: float | None = None
+    second_approval: float | None = None
     limits: Limits = field(default_factory=Limits)
     tls_certificate: Path | None = None
     tls_key: Path | None = None

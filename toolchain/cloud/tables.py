@@ -121,6 +121,8 @@ class Rollout(Base):
 
     `hold_out` percent of the devices that it reaches get what they had (`held_on` "previous") or the default weights
     instead. Where a `metric` is surely worse by more than `stop_below` (negative) than theirs, the roll-out stops.
+
+    `proposed` is a larger percentage that an operator, `proposed_by`, wants and a second one has to approve.
     """
 
     __tablename__ = "rollouts"
@@ -134,6 +136,8 @@ class Rollout(Base):
     asked: Mapped[float] = mapped_column(default=0.0)
     cursor: Mapped[str | None]
     reached: Mapped[int] = mapped_column(default=0)
+    proposed: Mapped[float | None]
+    proposed_by: Mapped[str | None]
     stop_above: Mapped[float]
     hold_out: Mapped[float] = mapped_column(default=0.0)
     held_on: Mapped[str] = mapped_column(default="previous")
@@ -144,14 +148,42 @@ class Rollout(Base):
 
 
 class AuditEntry(Base):
-    """Something that an operator, a device or the server did to the fleet."""
+    """Something that an operator, a device or the server did to the fleet; `operator` is the name of who did it.
+
+    Entries of a `chain` (see `AuditChain`) hold the `hash` of their content and of the `previous` entry's hash.
+    """
 
     __tablename__ = "audit"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     at: Mapped[float] = mapped_column(default=time.time)
     actor: Mapped[str]
+    operator: Mapped[str | None]
     action: Mapped[str]
     detail: Mapped[dict[str, Any]] = mapped_column(JSON)
+    chain: Mapped[str]
+    previous: Mapped[str]
+    hash: Mapped[str]
+    __table_args__ = (Index("audit_chain_id", "chain", "id"),)
+
+
+class AuditChain(Base):
+    """Entries of the audit log that are kept for the same time: the hash of the newest (`head`), and of the last one
+    that was deleted for its age (`pruned`), which the oldest kept one names as its previous.
+    """
+
+    __tablename__ = "audit_chains"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    head: Mapped[str]
+    pruned: Mapped[str]
+
+
+class NamedOperator(Base):
+    """A person who may do what operators do, by a key of their own, of which a hash is kept."""
+
+    __tablename__ = "operators"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    key_sha256: Mapped[str] = mapped_column(unique=True)
+    added_at: Mapped[float] = mapped_column(default=time.time)
 
 
 class Fact(Base):
