@@ -75,6 +75,8 @@ def test_failed_self_tests_stop_it(database: Database, ledger: Ledger, rollouts:
     assert rollouts.status(stage.rollout) | {"started_at": 0} == {
         "id": stage.rollout,
         "percent": 100.0,
+        "proposed": None,
+        "proposed_by": None,
         "stop_above": 0.1,
         "state": "stopped",
         "started_at": 0,
