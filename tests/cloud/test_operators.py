@@ -186,10 +186,10 @@ def test_every_deed_of_an_operator_has_a_name(
     code, _, stderr = mnet("approve", rollout, "--yes", *by_ana)
     assert (code, "nobody's approval" in stderr) == (2, True)
     assert "ana" in mnet("operator", "list", *by_ana)[1]
-    assert "ana" in mnet("audit", *by_ana)[1]
-    code, stdout, stderr = mnet("audit", "--verify", *by_ana)
+    assert "ana" in mnet("history", *by_ana)[1]
+    code, stdout, stderr = mnet("audit", *by_ana)
     assert (code, "no faults" in stdout) == (0, True), stderr
-    code, stdout, _ = mnet("audit", "--verify", "--noted", "0" * 64, *by_ana)
+    code, stdout, _ = mnet("audit", "--noted", "0" * 64, *by_ana)
     assert (code, "noted before" in stdout) == (1, True)
     with httpx.Client(base_url=server.url) as browser:
         assert browser.post("/session", data={"key": key.read_text().strip()}).status_code == 303
