@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, Connection, MetaData, Table, func, insert, select, text, update
+from sqlalchemy import JSON, Connection, MetaData, Table, delete, func, insert, select, text, update
 
 from mnet.toolchain.cloud.database import Database
 from mnet.toolchain.cloud.facts import note_restored
@@ -131,6 +131,7 @@ def _load(connection: Connection, table: Table, path: Path) -> None:
     for column in table.columns:
         if isinstance(column.type, JSON):
             column.type = JSON(none_as_null=True)
+    connection.execute(delete(table))  # rows that the schema begins with are in the backup too
     for rows in _parts(path):
         connection.execute(insert(table), rows)
 
