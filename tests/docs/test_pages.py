@@ -21,7 +21,7 @@ def test_commands_parse(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     lines = [*command_lines(text), *re.findall(r"Examples?: `(.*?)`", text)]
     for line in lines:
-        for command in re.findall(r"(?:^|\bbin/|\bdo |&& )mnet ([^;|&]+)", line):
+        for command in re.findall(r"(?:^|\bbin/|\bdo |&& )mnet ([^;|&>]+)", line):
             parse(shlex.split(command.replace(" ...", " PLACEHOLDER").replace("$seed", "0")))
 
 

@@ -37,6 +37,9 @@ ELSEWHERE = {
     "cohort": "tests/cloud/test_pushed_packs.py",
     "world": "tests/cloud/test_world_packs.py",
     "ab": "tests/cloud/test_experiments.py",
+    "operator": "tests/cloud/test_operators.py",
+    "approve": "tests/cloud/test_operators.py",
+    "audit": "tests/cloud/test_operators.py",
 }
 # What is run by tests of a phone on a cable, of modules of one's own (docs/bring.md) and of packs of one's own.
 OWN = re.compile(r"push --adb|export nets:|push --pack")
@@ -57,7 +60,7 @@ def typed() -> Iterator[str]:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for line in [*command_lines(text), *re.findall(r"Examples?: `(.*?)`", text)]:
-            for command in re.findall(r"(?:^|\bbin/|\bdo |&& )mnet ([^;|&]+)", line):
+            for command in re.findall(r"(?:^|\bbin/|\bdo |&& )mnet ([^;|&>]+)", line):
                 if not OWN.match(command):
                     lines.add(named(command.strip()))
     yield from sorted(lines)
