@@ -1,4 +1,4 @@
-"""Who did what to the fleet, and when; written in the transaction of the deed itself.
+"""Who did what to the fleet, and when; written in the transaction of the act itself.
 
 Each entry holds the hash of the one before it and of its own content, so that one that was changed or deleted is found.
 What operators did is kept longer than what devices and servers do by themselves: these are two chains, each of which
@@ -110,7 +110,7 @@ class Audit:
 
     def check(self, noted: Collection[str] = ()) -> Checked:
         """Compute each hash again. `noted` are hashes of the newest entries at earlier checks, which must still exist:
-        whoever writes the whole log anew can make all of it fit but these.
+        whoever writes the whole log again can make all of it fit but these.
         """
         entries, faults, heads, missing = 0, list[str](), dict[str, str](), set(noted)
         with self._database.snapshot() as connection:

@@ -1,5 +1,7 @@
 """The calls of operators, `/v1`; each needs the key of one, who is named in the audit log by what changes the fleet."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -43,13 +45,24 @@ router = APIRouter(
 )
 
 
+@contextmanager
+def refusing() -> Iterator[None]:
+    """404 for what is not there, 409 for what is in no state for this."""
+    try:
+        yield
+    except LookupError as error:
+        raise HTTPException(404, str(error)) from error
+    except Conflict as error:
+        raise HTTPException(409, str(error)) from error
+
+
 @router.post("/push", status_code=202)
 def push(service: ServiceOf, body: PushRequest, by: ByOperator) -> Pushed:
     """Start a roll-out: of a pack, or of what is generated again from the devices' last contexts.
 
     One that is larger than the server lets one operator decide waits until a second one approves it.
     """
-    try:
+    with refusing():
         pack = None if body.pack is None else SharedPack(body.pack, _bundle_of(service, body.pack))
         rollout = service.rollouts.start(
             body.devices,
@@ -60,8 +73,6 @@ def push(service: ServiceOf, body: PushRequest, by: ByOperator) -> Pushed:
             experiment=body.experiment,
             by=by,
         )
-    except LookupError as error:
-        raise HTTPException(404, str(error)) from error
     service.reconciler.wake()
     return Pushed(rollout=rollout)
 
@@ -69,10 +80,8 @@ def push(service: ServiceOf, body: PushRequest, by: ByOperator) -> Pushed:
 @router.post("/reach")
 def reach(service: ServiceOf, body: ReachRequest) -> Reach:
     """Say which devices a push would reach, counted, and push nothing."""
-    try:
+    with refusing():
         found = service.rollouts.reach_of(body.devices, cohort=body.cohort, bundle=body.bundle)
-    except LookupError as error:
-        raise HTTPException(404, str(error)) from error
     return Reach(devices=found.devices, bundles=found.bundles)
 
 
@@ -110,10 +119,8 @@ def join(
     service: ServiceOf, cohort: Annotated[str, Path(pattern=COHORT_NAME)], body: Members, by: ByOperator
 ) -> Joined:
     """Make devices members of a cohort; they get the newest pack that was pushed to it."""
-    try:
+    with refusing():
         service.registry.join(cohort, body.devices, by)
-    except LookupError as error:
-        raise HTTPException(404, str(error)) from error
     versions = service.rollouts.reach(body.devices)
     service.publisher.queue(versions, later=True)
     return Joined(reached=len(versions))
@@ -128,10 +135,8 @@ def cohorts(service: ServiceOf) -> dict[str, int]:
 @router.get("/rollouts/{rollout}")
 def rollout_status(service: ServiceOf, rollout: RolloutId) -> RolloutStatus:
     """How far a roll-out is, and what its phones say."""
-    try:
+    with refusing():
         return RolloutStatus(**service.rollouts.status(rollout))
-    except LookupError as error:
-        raise HTTPException(404, str(error)) from error
 
 
 @router.get("/rollouts/{rollout}/comparison")
@@ -140,21 +145,15 @@ def comparison(service: ServiceOf, rollout: RolloutId, metric: MetricName | None
 
     Each difference comes with an interval that holds at every moment, however often it is looked at.
     """
-    try:
+    with refusing():
         return service.comparisons.compare(rollout, metric)
-    except LookupError as error:
-        raise HTTPException(404, str(error)) from error
 
 
 @router.post("/rollouts/{rollout}", status_code=202)
 def extend(service: ServiceOf, rollout: RolloutId, body: ExtendRequest, by: ByOperator) -> Pushed:
     """Reach a larger share; 409 if the roll-out was stopped or rolled back."""
-    try:
+    with refusing():
         service.rollouts.extend(rollout, body.percent, by)
-    except LookupError as error:
-        raise HTTPException(404, str(error)) from error
-    except Conflict as error:
-        raise HTTPException(409, str(error)) from error
     service.reconciler.wake()
     return Pushed(rollout=rollout)
 
@@ -162,12 +161,8 @@ def extend(service: ServiceOf, rollout: RolloutId, body: ExtendRequest, by: ByOp
 @router.post("/rollouts/{rollout}/approve", status_code=202)
 def approve(service: ServiceOf, rollout: RolloutId, by: ByOperator) -> Pushed:
     """Have the larger share that another operator proposed be reached; 409 to that operator, or if none is proposed."""
-    try:
+    with refusing():
         service.rollouts.approve(rollout, by)
-    except LookupError as error:
-        raise HTTPException(404, str(error)) from error
-    except Conflict as error:
-        raise HTTPException(409, str(error)) from error
     service.reconciler.wake()
     return Pushed(rollout=rollout)
 
@@ -175,22 +170,16 @@ def approve(service: ServiceOf, rollout: RolloutId, by: ByOperator) -> Pushed:
 @router.post("/rollouts/{rollout}/stop", status_code=202)
 def stop(service: ServiceOf, rollout: RolloutId, by: ByOperator) -> Pushed:
     """Reach nobody more, and withhold what phones have not fetched; 409 unless it is running."""
-    try:
+    with refusing():
         service.rollouts.stop(rollout, by)
-    except LookupError as error:
-        raise HTTPException(404, str(error)) from error
-    except Conflict as error:
-        raise HTTPException(409, str(error)) from error
     return Pushed(rollout=rollout)
 
 
 @router.post("/rollouts/{rollout}/rollback", status_code=202)
 def roll_back(service: ServiceOf, rollout: RolloutId, by: ByOperator) -> RolledBack:
     """Bring back, as new versions, the weights that the roll-out replaced."""
-    try:
+    with refusing():
         begun = service.rollouts.roll_back(rollout, by)
-    except LookupError as error:
-        raise HTTPException(404, str(error)) from error
     service.reconciler.wake()
     return RolledBack(rollout=rollout, begun=begun)
 

@@ -12,7 +12,7 @@ from mnet.toolchain.errors import UserError
 
 @dataclass(frozen=True)
 class Reach:
-    """Whom a push would reach: how many devices, and how many by the bundle that they run."""
+    """What a push would reach: how many devices, and how many by the bundle that they run."""
 
     devices: int
     bundles: dict[str, int]

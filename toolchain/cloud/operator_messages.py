@@ -77,7 +77,7 @@ class Joined(BaseModel):
 
 
 class Reach(BaseModel):
-    """Whom a push to 100 percent would reach: how many devices, and how many by the bundle that they run."""
+    """What a push to 100 percent would reach: how many devices, and how many by the bundle that they run."""
 
     devices: int
     bundles: dict[str, int]

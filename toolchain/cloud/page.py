@@ -86,16 +86,16 @@ async def close_session() -> Response:
     return answer
 
 
-@router.post("/rollouts/{rollout}/{deed}")
+@router.post("/rollouts/{rollout}/{action}")
 async def act(
-    service: ServiceOf, request: Request, rollout: int, deed: str, session: Session = None
+    service: ServiceOf, request: Request, rollout: int, action: str, session: Session = None
 ) -> Response:
     """Extend, approve, stop or roll back a roll-out."""
     if (me := await run_in_threadpool(_me, service, session)) is None:
         return _shown(401, said="Your session is over: show your key again.")
     form = await _form(request)
     try:
-        await run_in_threadpool(_do, service, rollout, deed, form.get("percent", ""), me)
+        await run_in_threadpool(_do, service, rollout, action, form.get("percent", ""), me)
     except (LookupError, Conflict, ValueError) as error:
         return _shown(409, said=f"Nothing was done: {error}.")
     service.reconciler.wake()
@@ -106,16 +106,16 @@ def _me(service: Service, session: str | None) -> str | None:
     return whose(session, service.keys.operator, service.operators.key_hash)
 
 
-def _do(service: Service, rollout: int, deed: str, percent: str, me: str) -> None:
-    if deed == "extend":
+def _do(service: Service, rollout: int, action: str, percent: str, me: str) -> None:
+    if action == "extend":
         if not 0 < (share := float(percent)) <= 100:
             raise ValueError("a share is above 0 and at most 100 percent")
         service.rollouts.extend(rollout, share, me)
-    elif deed == "approve":
+    elif action == "approve":
         service.rollouts.approve(rollout, me)
-    elif deed == "stop":
+    elif action == "stop":
         service.rollouts.stop(rollout, me)
-    elif deed == "rollback":
+    elif action == "rollback":
         service.rollouts.roll_back(rollout, me)
     else:
         raise HTTPException(404, "there is no such page")
