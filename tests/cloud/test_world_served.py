@@ -94,7 +94,8 @@ def test_everyone_gets_the_world_and_a_device_that_uploads_its_own_weights_under
         samples = ",".join(map(str, CONTEXT))
         with PhoneProcess(server, world_bundle, tmp_path / "uploading", samples=samples) as uploading:
             asked = uploading.next_event("uploaded", WAIT_S)["version"]
-            own_first = swapped(uploading, asked)  # a later one where the running roll-out has reached it meanwhile
+            # A later one where the running roll-out has reached it meanwhile.
+            own_first = swapped(uploading, asked)
             rollout = operator.push(pack=packs[1])
             second = swapped(uploading, own_first + 1)
             inferred = outputs(uploading)
