@@ -8,6 +8,8 @@ import pytest
 
 from mnet.export.format.bundle import Bundle
 from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.ledger import Ledger
+from mnet.toolchain.cloud.rollouts import Rollouts
 from mnet.toolchain.fleet.postgres import PostgresServer
 from mnet.toolchain.fleet.processes import ServerProcess
 from tests.cloud.callers import Caller, Device, enrol
@@ -39,6 +41,12 @@ def database(database_url: str) -> Iterator[Database]:
     opened = Database(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def rollouts(database: Database, ledger: Ledger) -> Rollouts:
+    """The roll-outs of the devices that a test's own `ledger` has."""
+    return Rollouts(database)
 
 
 @pytest.fixture(scope="session")

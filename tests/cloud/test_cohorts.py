@@ -44,11 +44,6 @@ def ledger(database: Database, registry: Registry) -> Ledger:
     return Ledger(database)
 
 
-@pytest.fixture
-def rollouts(database: Database, registry: Registry) -> Rollouts:
-    return Rollouts(database)
-
-
 def weights(wanted: Wanted) -> str:
     """Which weights the publisher would give."""
     if wanted.pack is not None:

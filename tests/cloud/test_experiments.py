@@ -32,11 +32,6 @@ def ledger(database: Database) -> Ledger:
     return on_version_one(database, DEVICES)
 
 
-@pytest.fixture
-def rollouts(database: Database, ledger: Ledger) -> Rollouts:
-    return Rollouts(database)
-
-
 def measure(database: Database, device: str, version: int, value: float, metric: str = "clicked") -> None:
     totals = {(version, metric): Totals().with_value(value).with_value(value)}
     Measurements(database).keep(device, "bundle", totals)

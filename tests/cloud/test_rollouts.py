@@ -26,11 +26,6 @@ def ledger(database: Database) -> Ledger:
     return on_version_one(database, DEVICES)
 
 
-@pytest.fixture
-def rollouts(database: Database, ledger: Ledger) -> Rollouts:
-    return Rollouts(database)
-
-
 def newest(ledger: Ledger, device: str) -> str | None:
     return ledger.release_after(device, "bundle", 0)
 

@@ -17,12 +17,14 @@ from mnet.toolchain.cloud.operators import BOOTSTRAP
 from mnet.toolchain.cloud.service import Service, ServiceOf
 from mnet.toolchain.cloud.tokens import hash_token
 from mnet.toolchain.contract.enrolment import Permission, read_permission
+from mnet.toolchain.contract.measurement import METRIC
 
 DEVICE_ID = re.compile("[0-9A-Za-z_]{1,64}")
 DeviceId = Annotated[str, Path(pattern=f"^{DEVICE_ID.pattern}$")]
-COHORT_NAME = "^[0-9A-Za-z_.-]{1,64}$"
-CohortName = Annotated[str, Field(pattern=COHORT_NAME)]
-OperatorName = Annotated[str, Field(pattern="^[0-9A-Za-z_.-]{1,64}$")]
+_NAME = "^[0-9A-Za-z_.-]{1,64}$"
+CohortName = Annotated[str, Field(pattern=_NAME)]
+OperatorName = Annotated[str, Field(pattern=_NAME)]
+MetricName = Annotated[str, Field(pattern=f"^{METRIC}$")]
 BUNDLE_ID = "^[!-~]{1,64}$"
 bearer = HTTPBearer(description="A device's token, the enrolment key or an operator's key")
 Credentials = Annotated[HTTPAuthorizationCredentials, Depends(bearer)]

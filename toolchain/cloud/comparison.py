@@ -12,7 +12,7 @@ from mnet.toolchain.cloud.database import Database
 from mnet.toolchain.cloud.queries import RUNNING
 from mnet.toolchain.cloud.tables import Device, IssuedRelease, Measurement, Rollout
 
-METRICS = 20  # that are compared, those of the most devices: anybody may invent more
+_COMPARED = 20  # that are compared, those of the most devices: anybody may invent more
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Comparisons:
         query = select(Measurement.metric).join(IssuedRelease, _MEASURED).where(_of(rollout))
         query = query.group_by(Measurement.metric).order_by(devices.desc(), Measurement.metric)
         with self._database.reading() as connection:
-            return list(connection.scalars(query.limit(METRICS)))
+            return list(connection.scalars(query.limit(_COMPARED)))
 
     def _compared(self, rollout: int, started_at: float, metric: str) -> Comparison:
         of = Measurement

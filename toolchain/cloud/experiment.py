@@ -1,9 +1,10 @@
 """A push as an experiment: a random share of the devices that it reaches is held out, and compared with the rest."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+from mnet.toolchain.cloud.scope import place
 
 HeldOn = Literal["previous", "default"]
 
@@ -25,9 +26,4 @@ class Experiment:
 
 def held_out(rollout: int, percent: float, devices: Iterable[str]) -> list[str]:
     """Those of these devices that a roll-out holds out; in each roll-out others, whatever order it reaches them in."""
-    return [device for device in devices if _place(rollout, device) < percent]
-
-
-def _place(rollout: int, device: str) -> float:
-    digest = hashlib.sha256(f"held out of {rollout}:{device}".encode()).digest()
-    return int.from_bytes(digest[:4]) / 2**32 * 100
+    return [device for device in devices if place(f"held out of {rollout}", device) < percent]

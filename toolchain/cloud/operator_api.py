@@ -11,7 +11,15 @@ from starlette.concurrency import run_in_threadpool
 
 from mnet.export.format.errors import Refused
 from mnet.export.format.packs import pack_digest, unpack
-from mnet.toolchain.cloud.auth import COHORT_NAME, ByBootstrap, ByOperator, DeviceId, OperatorName, operator
+from mnet.toolchain.cloud.auth import (
+    ByBootstrap,
+    ByOperator,
+    CohortName,
+    DeviceId,
+    MetricName,
+    OperatorName,
+    operator,
+)
 from mnet.toolchain.cloud.comparison import Comparison
 from mnet.toolchain.cloud.fleet import look
 from mnet.toolchain.cloud.operator_messages import (
@@ -19,7 +27,6 @@ from mnet.toolchain.cloud.operator_messages import (
     ExtendRequest,
     Joined,
     Members,
-    MetricName,
     NewOperator,
     OperatorKey,
     Pushed,
@@ -28,6 +35,7 @@ from mnet.toolchain.cloud.operator_messages import (
     ReachRequest,
     RolledBack,
     RolloutStatus,
+    Sha256,
     Stored,
 )
 from mnet.toolchain.cloud.pack_store import SHARED
@@ -86,9 +94,7 @@ def reach(service: ServiceOf, body: ReachRequest) -> Reach:
 
 
 @router.put("/packs/{sha256}", status_code=201)
-async def store_pack(
-    service: ServiceOf, request: Request, sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
-) -> Stored:
+async def store_pack(service: ServiceOf, request: Request, sha256: Annotated[Sha256, Path()]) -> Stored:
     """Store a pack, to be pushed: once, for however many devices. One that nobody pushes is deleted in an hour.
 
     422 for what a device of its bundle would refuse by looks; 409 if the bundle is not served here.
@@ -115,9 +121,7 @@ def _bundle_of(service: Service, sha256: str) -> str:
 
 
 @router.put("/cohorts/{cohort}")
-def join(
-    service: ServiceOf, cohort: Annotated[str, Path(pattern=COHORT_NAME)], body: Members, by: ByOperator
-) -> Joined:
+def join(service: ServiceOf, cohort: Annotated[CohortName, Path()], body: Members, by: ByOperator) -> Joined:
     """Make devices members of a cohort; they get the newest pack that was pushed to it."""
     with refusing():
         service.registry.join(cohort, body.devices, by)

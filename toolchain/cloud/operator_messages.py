@@ -4,13 +4,13 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from mnet.toolchain.cloud.auth import BUNDLE_ID, DEVICE_ID, CohortName, OperatorName
+from mnet.toolchain.cloud.auth import BUNDLE_ID, DEVICE_ID, CohortName, MetricName, OperatorName
 from mnet.toolchain.cloud.experiment import Experiment, HeldOn
-from mnet.toolchain.contract.measurement import LARGEST, METRIC
+from mnet.toolchain.contract.measurement import LARGEST
 
 Percent = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
 DeviceIds = Annotated[list[Annotated[str, Field(pattern=f"^{DEVICE_ID.pattern}$")]], Field(min_length=1)]
-MetricName = Annotated[str, Field(pattern=f"^{METRIC}$")]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class PushRequest(BaseModel):
@@ -26,7 +26,7 @@ class PushRequest(BaseModel):
 
     devices: DeviceIds | None = None
     cohort: CohortName | None = None
-    pack: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    pack: Sha256 | None = None
     percent: Percent = 100.0
     stop_above: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.01
     hold_out: Annotated[float, Field(ge=0, lt=100, allow_inf_nan=False)] = 0.0
@@ -113,7 +113,7 @@ class OperatorKey(BaseModel):
 class AuditCheck(BaseModel):
     """Hashes of the newest entries of the audit log, as an earlier check gave them."""
 
-    noted: Annotated[list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]], Field(max_length=1000)] = []
+    noted: Annotated[list[Sha256], Field(max_length=1000)] = []
 
 
 class RolledBack(BaseModel):

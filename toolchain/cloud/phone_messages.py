@@ -6,8 +6,8 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
 
 from mnet.export.format.packs import MAX_VERSION
-from mnet.toolchain.cloud.auth import BUNDLE_ID, CohortName
-from mnet.toolchain.contract.measurement import LARGEST, METRIC, METRICS, RELEASES, Totals
+from mnet.toolchain.cloud.auth import BUNDLE_ID, CohortName, MetricName
+from mnet.toolchain.contract.measurement import LARGEST, METRICS, RELEASES, Totals
 
 MAX_BUNDLES = 8
 
@@ -106,7 +106,7 @@ class MeasuredTotals(BaseModel):
     """All values of a metric under one version so far: how many, their sum, and the sum of their squares."""
 
     version: Annotated[int, Field(strict=True, ge=1, le=MAX_VERSION)]
-    metric: Annotated[str, Field(pattern=f"^{METRIC}$")]
+    metric: MetricName
     count: Annotated[int, Field(strict=True)]
     sum: Annotated[float, Field(strict=True, allow_inf_nan=False)]
     squares: Annotated[float, Field(strict=True, allow_inf_nan=False)]

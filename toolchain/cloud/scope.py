@@ -127,9 +127,11 @@ def due_packs(connection: Connection, devices: Sequence[str]) -> list[tuple[str,
     ]
 
 
-def place(rollout: int, device: str) -> float:
-    """Where a device stands in a roll-out, 0 to 100: in each another order, so that it is not always the same first."""
-    digest = hashlib.sha256(f"{rollout}:{device}".encode()).digest()
+def place(order: int | str, device: str) -> float:
+    """Where a device stands in an order, as that of a roll-out, 0 to 100: in each elsewhere, so that it is not always
+    the same first.
+    """
+    digest = hashlib.sha256(f"{order}:{device}".encode()).digest()
     return int.from_bytes(digest[:4]) / 2**32 * 100
 
 
