@@ -8,7 +8,7 @@ let package = Package(
     platforms: [.iOS(.v17), .macOS(.v14)],
     products: [.library(name: "MNetExecuTorch", targets: ["MNetExecuTorch"])],
     dependencies: [
-        .package(name: "MNet", path: ".."),
+        .package(name: "MNet", path: "../.."),
         // The version that exports the bundles: ExecuTorch promises nothing for a newer file on an older runtime.
         .package(url: "https://github.com/pytorch/executorch.git", branch: "swiftpm-1.5.1"),
     ],
