@@ -39,7 +39,13 @@ class Judge:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.communicate()
+        """Let it end; raises subprocess.TimeoutExpired, and kills it, where it hangs."""
+        with self._process:
+            try:
+                self._process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                raise
 
     def ask(self, **command: Any) -> Line:
         """Its answer to a command; raises RuntimeError where it ended instead."""

@@ -30,11 +30,12 @@ def test_a_hostile_server_neither_ends_nor_holds_nor_misleads_the_swift_phone(ju
         again = judge.ask(do="live", url=server.url, conversations=4, **phone)
         assert again["version"] == VERSIONS
         _is_right(server, again)
-    # One that only follows, until it is told to stop in the middle of a poll.
-    followed = judge.ask(do="follow", url=server.url, version=VERSIONS, phone="phone-2", key="key")
-    assert followed["events"] == ["enrolled", "swapped", "connected"]
-    assert followed["version"] == VERSIONS
-    assert followed["ended_after"] < 20
+    # Those that only follow, until each is cancelled at some point of its poll.
+    for number in range(2, 22):
+        followed = judge.ask(do="follow", url=server.url, version=VERSIONS, phone=f"phone-{number}", key="key")
+        assert followed["events"] == ["enrolled", "swapped", "connected"]
+        assert followed["version"] == VERSIONS
+        assert followed["ended_after"] < 20
     server.shutdown()
     server.server_close()
 

@@ -32,10 +32,10 @@ public final class URLSessionTransport: Transport {
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
                 exchanges.begin(task, continuation)
-                task.resume()
+                if Task.isCancelled { exchanges.abandon(task) } else { task.resume() }
             }
         } onCancel: {
-            task.cancel()
+            exchanges.abandon(task)
         }
     }
 }
@@ -51,6 +51,13 @@ private final class Exchanges: NSObject, URLSessionDataDelegate {
 
     func begin(_ task: URLSessionTask, _ continuation: CheckedContinuation<WebAnswer, any Error>) {
         exchanges.withLock { $0[task.taskIdentifier] = .waiting(continuation) }
+    }
+
+    /// Cancel a task, and end the wait for it here: off Apple's systems the session can forget a task cancelled as it starts.
+    func abandon(_ task: URLSessionTask) {
+        let before = exchanges.withLock { $0.removeValue(forKey: task.taskIdentifier) }
+        task.cancel()
+        end(before, CancellationError())
     }
 
     func urlSession(
@@ -74,7 +81,11 @@ private final class Exchanges: NSObject, URLSessionDataDelegate {
     }
 
     func urlSession(_ session: URLSession, task: URLSessionTask, didCompleteWithError error: (any Error)?) {
-        switch exchanges.withLock({ $0.removeValue(forKey: task.taskIdentifier) }) {
+        end(exchanges.withLock { $0.removeValue(forKey: task.taskIdentifier) }, error)
+    }
+
+    private func end(_ exchange: Exchange?, _ error: (any Error)?) {
+        switch exchange {
         case .waiting(let continuation): continuation.resume(throwing: error ?? URLError(.badServerResponse))
         case .reading(let pieces): pieces.finish(throwing: error)
         case nil: break
