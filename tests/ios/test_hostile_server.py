@@ -32,7 +32,9 @@ def test_a_hostile_server_neither_ends_nor_holds_nor_misleads_the_swift_phone(ju
         _is_right(server, again)
     # Those that only follow, until each is cancelled at some point of its poll.
     for number in range(2, 22):
-        followed = judge.ask(do="follow", url=server.url, version=VERSIONS, phone=f"phone-{number}", key="key")
+        followed = judge.ask(
+            do="follow", url=server.url, version=VERSIONS, phone=f"phone-{number}", key="key"
+        )
         assert followed["events"] == ["enrolled", "swapped", "connected"]
         assert followed["version"] == VERSIONS
         assert followed["ended_after"] < 20
