@@ -149,6 +149,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self._handle()
 
+    def do_PUT(self) -> None:
+        self.do_POST()
+
     def log_message(self, *_arguments: object) -> None:
         pass
 

@@ -19,7 +19,7 @@ public final class Phone: Sendable {
         var uploadsFrom = ContinuousClock.now
         var identity: Identity?
 
-        /// The release that answers now; nil on the default weights.
+        /// The release that was last taken; nil on the default weights.
         var running: Kept?
     }
 
@@ -64,7 +64,7 @@ public final class Phone: Sendable {
     /// The weights that answer now, to run and to know their version by; 0 is the default pack. `use` chooses others.
     public var live: Snapshot { controller.live }
 
-    /// The release that answers now; nil on the default weights.
+    /// The release that was last taken, and answers unless `use` chose other weights; nil on the default ones.
     public var running: Kept? { state.current.running }
 
     /// Whether for a day nobody vouched that the running version is the newest.
@@ -78,6 +78,12 @@ public final class Phone: Sendable {
     private var newerThan: Int {
         let state = state.current
         return max(controller.swapped.version, state.newestSeen - 1, state.resetVersion)
+    }
+
+    /// The version of the release whose weights answer now; 0 where the default ones do, or the app's own.
+    private var answering: Int {
+        let (live, version) = (controller.live, state.current.running?.release.version)
+        return live.name == nil && live.version == version ? live.version : 0
     }
 
     /// Become known to the server, and pin its keys; or, after an update of the app, known with the new bundle.
@@ -124,12 +130,12 @@ public final class Phone: Sendable {
         }
     }
 
-    /// Keep a value of the app's own metric, such as a click or a rating, for the release that runs at this moment.
+    /// Keep a value of the app's own metric, such as a click or a rating, for the release that answers at this moment.
     ///
-    /// The next `poll` sends it, as part of the totals of that release; the default weights are of none, and nothing is kept for
-    /// them. Throws `InvalidMeasurement` for what is no metric or value, `StorageError` where it cannot be kept.
+    /// The next `poll` sends it, as part of the totals of that release. The default weights are of no release, nor are those that the
+    /// app brought by `use` or `tryPack`: while these answer, nothing is kept. Throws `InvalidMeasurement` for what is no metric or value, `StorageError` where it cannot be kept.
     public func report(_ metric: String, _ value: Double) throws {
-        try store.measurements.add(live.version, metric, value)
+        try store.measurements.add(answering, metric, value)
     }
 
     /// Send what was measured, wait for a newer release and take it; returns whether one came.

@@ -19,13 +19,8 @@ public class Phone(
     roots: Roots? = null,
 ) : Closeable {
     private val controller = SwapController(bundle, program)
+    private val releases = Releases(bundle, controller, store, report)
     private val enrolling = Any()
-
-    @Volatile
-    private var newestSeen = 0L
-
-    @Volatile
-    private var resetVersion = store.resetVersion
 
     private val refused = RefusedPacks()
     private val staleness = Staleness(store, report, ::now)
@@ -42,9 +37,7 @@ public class Phone(
     private var identity: Identity? = keptIdentity()
 
     /** The release that was last taken, and answers unless [use] chose other weights; null on the default ones. */
-    @Volatile
-    public var running: Kept? = null
-        private set
+    public val running: Kept? get() = releases.running
 
     init {
         val known = identity
@@ -52,7 +45,7 @@ public class Phone(
             // The app came with a new bundle: what the server sent for the old one fits no more.
             store.clearVersions()
         } else if (known != null) {
-            restore(known)
+            releases.restore(known)
         }
     }
 
@@ -64,12 +57,6 @@ public class Phone(
 
     /** Whether a server knows this phone with the bundle that it runs. */
     public val enrolled: Boolean get() = identity?.bundle == bundle.id
-
-    /**
-     * Only versions above this one are taken: the running one, or just below a newer one that was kept but is damaged.
-     * That one may come again, an older one may not. Nor may one that the user left by [reset].
-     */
-    private val newerThan: Long get() = maxOf(controller.swapped.version, newestSeen - 1, resetVersion)
 
     /**
      * Become known to the server, and pin its keys; or, after an update of the app, known with the new bundle.
@@ -105,12 +92,12 @@ public class Phone(
     }
 
     /**
-     * Keep a value of the app's own metric, such as a click or a rating, for the release that runs at this moment.
+     * Keep a value of the app's own metric, such as a click or a rating, for the release that answers at this moment.
      *
-     * The next [poll] sends it, as part of the totals of that release; the default weights are of none, and nothing is kept for
-     * them. Throws [IllegalArgumentException] for what is no metric or value, [IOException] where it cannot be kept.
+     * The next [poll] sends it, as part of the totals of that release. The default weights are of no release, nor are those that the
+     * app brought by [use] or [tryPack]: while these answer, nothing is kept. Throws [IllegalArgumentException] for what is no metric or value, [IOException] where it cannot be kept.
      */
-    public fun report(metric: String, value: Double): Unit = store.measurements.add(live.version, metric, value)
+    public fun report(metric: String, value: Double): Unit = store.measurements.add(releases.answering, metric, value)
 
     /**
      * Send what was measured, wait for a newer release and take it; returns whether one came.
@@ -130,7 +117,7 @@ public class Phone(
     }
 
     private fun look(client: CloudClient, known: Identity, waitSeconds: Int): Boolean {
-        val above = newerThan
+        val above = releases.newerThan
         var asked = maxOf(above, refused.version)
         var newest = client.newestRelease(known, asked, waitSeconds)
         if (newest.release == null && asked > above) {
@@ -150,8 +137,8 @@ public class Phone(
 
     /** Take a release above the version [above], unless it was refused before, or somebody else took it meanwhile. */
     private fun consider(client: CloudClient, phone: Identity, jws: String, above: Long): Boolean {
-        val release = verify(phone, jws, above, now())
-        if (release in refused || release.version <= newerThan) return false
+        val release = verifyRelease(jws, phone.keys, phone.device, bundle.id, above, now())
+        if (release in refused || release.version <= releases.newerThan) return false
         val took = try {
             take(client, phone, Kept(jws, release))
         } catch (refusal: Refused) {
@@ -164,13 +151,7 @@ public class Phone(
     }
 
     /** Run the default weights, over a restart too, until a newer version comes. Throws [IOException]. */
-    @Synchronized
-    public fun reset() {
-        resetVersion = maxOf(controller.swapped.version, newestSeen)
-        store.resetVersion = resetVersion
-        controller.reset()
-        running = null
-    }
+    public fun reset(): Unit = releases.reset()
 
     /** Run a pack that nobody signed until the next start, if it passes every other check; null, or why it does not. */
     public fun tryPack(pack: ByteArray): String? = try {
@@ -231,28 +212,14 @@ public class Phone(
         if (!learnt.isNewerThan(known)) return
         identity = learnt
         try {
-            if (learnt.epoch > known.epoch) startOver()
+            if (learnt.epoch > known.epoch) {
+                refused.clear()
+                releases.startOver()
+            }
             store.saveIdentity(learnt)
         } catch (error: IOException) {
             report(PhoneEvent.Failed("the disk: ${error.message}"))
         }
-    }
-
-    /** Run nothing that a stolen key may have signed, and count versions from the start. */
-    private fun startOver() {
-        controller.reset()
-        running = null
-        newestSeen = 0
-        resetVersion = 0
-        refused.clear()
-        store.resetVersion = 0
-        store.clearVersions()
-    }
-
-    private fun verify(phone: Identity, jws: String, newerThan: Long, now: Long?): Release {
-        // Who accepted a release while its key was good may run it now.
-        val keys = if (now == null) phone.keys + phone.retired else phone.keys
-        return verifyRelease(jws, keys, phone.device, bundle.id, newerThan, now)
     }
 
     /** Tell the server what became of a release; whether it heard, on which the phone does not depend. */
@@ -273,54 +240,7 @@ public class Phone(
         }
         val started = System.nanoTime()
         val pack = client.fetchPack(phone, release.sha256, release.size)
-        return take(new, pack, System.nanoTime() - started)
-    }
-
-    /** False where another poll took it meanwhile, or the user left it by [reset]. */
-    @Synchronized
-    private fun take(new: Kept, pack: ByteArray, fetchNanos: Long): Boolean {
-        if (new.release.version <= newerThan) return false
-        val started = System.nanoTime()
-        swap(new.release, pack)
-        val swapNanos = System.nanoTime() - started
-        report(PhoneEvent.Swapped(new.release.version, pack.size, fetchNanos, swapNanos, persist(new, pack)))
-        return true
-    }
-
-    private fun swap(release: Release, pack: ByteArray) {
-        checkBytes(pack, release)
-        val version = readPack(pack, bundle.manifest).version
-        if (version != release.version) {
-            throw Refused(Reason.MALFORMED, "release ${release.version} names a pack of version $version")
-        }
-        controller.swap(pack)
-    }
-
-    /** Keep the version that now runs; a full disk costs it at the next start, not now. */
-    private fun persist(new: Kept, pack: ByteArray): Boolean = try {
-        store.save(new, pack, running)
-        true
-    } catch (error: IOException) {
-        false
-    } finally {
-        running = new
-    }
-
-    /** Swap in the newest kept version that passes every check again; without one, the default stays. */
-    private fun restore(phone: Identity) {
-        val left = store.resetVersion
-        for (jws in store.releases()) {
-            try {
-                val release = verify(phone, jws, newerThan = 0, now = null)
-                newestSeen = maxOf(newestSeen, release.version)
-                if (release.version <= left) continue
-                swap(release, store.pack(release))
-                running = Kept(jws, release)
-                return
-            } catch (refusal: Refused) {
-                report(PhoneEvent.RefusedWeights(refusal.reason, refusal.detail))
-            }
-        }
+        return releases.take(new, pack, System.nanoTime() - started)
     }
 
     private companion object {
