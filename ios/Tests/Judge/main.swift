@@ -32,6 +32,11 @@ while let command = try desk.read() {
     case "switches":
         let packs = try command.list("packs").compactMap { $0.asText.flatMap { Data(base64Encoded: $0) } }
         try desk.write(try switches(desk, packs))
+    case "own":
+        let packs = try command.list("packs").compactMap { $0.asText.flatMap { Data(base64Encoded: $0) } }
+        guard packs.count == 2 else { throw JudgeError("two packs are needed") }
+        let own = OwnWeights(desk: desk, url: try command.string("url"), state: scratch.appendingPathComponent("own"))
+        try desk.write(try await own.live(packs[0], packs[1]))
     case "live", "follow":
         let hostile = Hostile(
             desk: desk, url: try command.string("url"), state: scratch.appendingPathComponent(try command.string("phone")),
