@@ -48,8 +48,13 @@ def command_lines(markdown: str) -> list[str]:
     shell = "".join(block.text for block in blocks(markdown) if block.language == "sh")
     outside = re.sub(r"^```.*?^```$", "", markdown, flags=re.MULTILINE | re.DOTALL)
     indented = "\n".join(re.findall(r"^    (\S.*|    .*)$", outside, re.MULTILINE))
-    joined = re.sub(r"\\\n\s*", "", f"{shell}\n{indented}")
-    return [re.sub(r"\s+# .*| *\[\^.*", "", line).strip() for line in joined.splitlines()]
+    lines = unbroken(f"{shell}\n{indented}").splitlines()
+    return [re.sub(r"\s+# .*| *\[\^.*", "", line).strip() for line in lines]
+
+
+def unbroken(shell: str) -> str:
+    """The same with continued lines joined."""
+    return re.sub(r"\\\n\s*", "", shell)
 
 
 def spans(markdown: str) -> list[str]:

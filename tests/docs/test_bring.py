@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.markdown import ROOT, blocks, command_lines, files
+from tests.docs.markdown import ROOT, blocks, command_lines, files, unbroken
 from tests.mnet_command import Mnet
 
 
@@ -23,7 +23,7 @@ def test_every_command(mnet: Mnet, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for block in blocks(page):
         if block.language != "sh":
             continue
-        for line in block.text.splitlines():
+        for line in unbroken(block.text).splitlines():
             program, *arguments = shlex.split(line)
             if program == "python":
                 runpy.run_path(arguments[0], run_name="__main__")

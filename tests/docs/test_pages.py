@@ -50,6 +50,22 @@ def test_other_commands_exist(page: Path) -> None:
 
 
 @pages
+def test_code_is_shown_as_code_and_whole(page: Path) -> None:
+    """At a laptop's width the site shows 100 characters; indented under a list, code is that list's text."""
+    written = "reference" in page.parts or page.name == "CHANGELOG.md"
+    fenced, item = False, False
+    for line in page.read_text(encoding="utf-8").splitlines():
+        indented = line.startswith("    ")
+        if line.startswith("```"):
+            fenced = not fenced
+        elif fenced or indented:
+            assert fenced or not item, f"indented under a list: {line}"
+            assert written or len(line) - 4 * (not fenced) <= 100, f"too long: {line}"
+        elif line and not line.startswith(" "):
+            item = re.match(r"([-*]|\d+\.) ", line) is not None
+
+
+@pages
 def test_files_and_links_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for target, anchor in links(text):
