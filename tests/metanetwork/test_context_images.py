@@ -59,7 +59,6 @@ def test_it_knows_the_classes_that_its_classifier_sees(encoder: ImageContext, co
     torch.testing.assert_close(priors[0, -1], torch.tensor([1 / 3, 1 / 3, 5 + 1 / 3]) / 6, atol=1e-3, rtol=0)
     assert priors[1, 3, 2] > 0.8 > priors[1, 4, 2] > 0.6
     torch.testing.assert_close(encoder(context[:, :4]), encoder.at_every_item(context)[:, 3])
-    torch.testing.assert_close(encoder.log_prior(context), encoder(context)[:, -3:])
     black = torch.zeros_like(context)
     torch.testing.assert_close(encoder(torch.cat([black, context], dim=1)), encoder(context))
     assert torch.equal(encoder(black), torch.zeros(2, 19))

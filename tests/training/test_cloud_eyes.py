@@ -6,9 +6,13 @@ import pytest
 import torch
 from rich.console import Console
 
+from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork.context_images import ImageContext
+from mnet.toolchain.metanetwork.label_prior import label_prior
+from mnet.toolchain.tasks.classification import as_input
+from mnet.toolchain.training.build import build_task
 from mnet.toolchain.training.evaluate import evaluate
-from mnet.toolchain.training.methods import CLOUD_PRIOR, run_methods
+from mnet.toolchain.training.methods import run_methods
 from mnet.toolchain.training.recipe import train
 from mnet.toolchain.training.run import load_run
 from tests.tasks.images import grey_images
@@ -27,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model={"name": "micro", "width": 4},
         cloud={"model": {"name": "micro", "width": 6}, "fit": {"epochs": 1}},
         metanetwork={"context": eyes, "start": "static", "fit": {"epochs": 1}},
-        on_device=["label-prior"],
+        on_device=["label-prior", "cloud-prior", "centring+cloud-prior"],
     )
     train(seen, folder, QUIET)
     return folder
@@ -44,13 +48,36 @@ def test_the_cloud_looks_through_its_trained_model_and_leaves_it_as_it_is(run: P
 def test_the_prior_of_the_cloud_alone_is_ten_numbers_on_the_static_model(run: Path) -> None:
     loaded = load_run(run)
     batch = next(iter(loaded.task.splits(grey_images()).test(4)))
+    method = run_methods(loaded, grey_images())["cloud-prior"]
+    heat, of_cloud, smoothing = (
+        method.settings[name] for name in ("temperature", "cloud_temperature", "smoothing")
+    )
     with torch.no_grad():
-        added = run_methods(loaded, grey_images())[CLOUD_PRIOR](batch) - loaded.task.outputs(
-            loaded.static, batch
+        added = method(batch) - loaded.task.outputs(loaded.static, batch) / heat
+        seen = loaded.modules["cloud"](as_input(batch.context.flatten(0, 1))).unflatten(
+            0, batch.context.shape[:2]
         )
     of_device = added.unflatten(0, batch.label.shape)
     torch.testing.assert_close(of_device, of_device[:, :1].expand_as(of_device), atol=1e-5, rtol=0)
-    expected = loaded.metanetwork.context_encoder.log_prior(batch.context)
-    torch.testing.assert_close(of_device[:, 0], expected, atol=1e-5, rtol=0)
+    share = method.source.share
+    expected = (label_prior((seen / of_cloud).softmax(dim=2), share, smoothing) / share).log()
+    torch.testing.assert_close(of_device[:, 0], expected, atol=1e-4, rtol=0)
     assert (expected[0] != expected[1]).all()
-    assert CLOUD_PRIOR in evaluate([run], QUIET)["metrics"]
+    assert {"cloud-prior", "centring+cloud-prior"} <= evaluate([run], QUIET)["metrics"].keys()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"cloud": None}, "cloud-prior looks through the cloud model; add a cloud section"),
+        ({"equal_cost": "cloud-prior"}, "equal_cost: cloud-prior takes a cloud"),
+        ({"task": {"name": "classification"}}, "set task.upload=image"),
+        ({"on_device": ["label-prior+cloud-prior"]}, "the phone's or the cloud's, not both"),
+    ],
+)
+def test_a_row_that_takes_a_cloud_says_what_it_needs(changed: dict[str, object], said: str) -> None:
+    cloud = {"model": {"name": "cnn", "width": 4}, "fit": {"epochs": 1}}
+    task = {"name": "classification", "upload": "image"}
+    settings = config(**{"task": task, "cloud": cloud, "on_device": ["cloud-prior"]} | changed)
+    with pytest.raises(UserError, match=said):
+        build_task(settings, {"classes": ["a", "b"], "image_size": (16, 16)})

@@ -58,14 +58,6 @@ class ImageContext(ContextEncoder):
         self.width = self.pooled + self.classes.out_features
         self.classes = nn.Linear(self.width, self.classes.out_features)
 
-    def log_prior(self, context: Tensor) -> Tensor:
-        """How frequent the classifier finds each class in uint8 [B, n, 3, H, W], fp32 [B, classes].
-
-        As logarithms, less those of classes that are all as frequent: what to add to the biases of another classifier.
-        """
-        present = (context != 0).flatten(2).any(dim=2).float()
-        return self._log_prior(context, present, slice(-1, None))[:, 0]
-
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         if self.classifier is not None:

@@ -219,9 +219,12 @@ class Classification(Task[Photos]):
 
     def on_device(self, steps: Sequence[str]) -> LabelFree:
         try:
-            return LabelFree(steps, as_input)
+            method = LabelFree(steps, as_input)
         except ValueError as error:
             raise UserError(f"on_device: {error}") from None
+        if method.by_cloud and self.settings.upload != "image":
+            raise UserError(f"on_device: {'+'.join(steps)}: a cloud looks at images; set task.upload=image")
+        return method
 
     def outputs(self, model: nn.Module, batch: Photos) -> Tensor:
         logits: Tensor = model(as_input(batch.image.flatten(0, 1)))

@@ -10,6 +10,10 @@ t3a          the classifier's weights become the means of the context's features
              (Iwasawa and Matsuo, NeurIPS 2021)
 label-prior  the device's class prior, estimated by EM from the soft predictions of the context (Saerens, Latinne and
              Decaestecker 2002, doi:10.1162/089976602753284446), is added to the classifier's biases: one number a class
+
+And one that takes the place of the last and needs a cloud, to tell what one is worth that pushes a number a class:
+
+cloud-prior  the same EM on what a classifier that no phone runs makes of the context: an upload of the images
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,13 +29,19 @@ from mnet.toolchain.metanetwork.label_prior import label_prior
 from mnet.toolchain.tasks.on_device import Settings
 from mnet.toolchain.tasks.splits import Splits
 
-STEPS = ("statistics", "centring", "t3a", "label-prior")
+CLOUD_PRIOR = "cloud-prior"
+STEPS = ("statistics", "centring", "t3a", "label-prior", CLOUD_PRIOR)
 # What is tried on the validation devices for each step; the middle one is what it starts from.
 GRID: Mapping[str, Mapping[str, Sequence[Any]]] = {
     "statistics": {"layers": (1, 2, 3, 4), "share": (0.25, 0.5, 0.75, 1.0)},
     "centring": {"centred": (0.25, 0.5, 0.75, 1.0)},
     "t3a": {"supports": (1, 2, 4, 8, 16, 32)},
     "label-prior": {"temperature": (0.6, 0.8, 1.0, 1.25, 1.6, 2.0), "smoothing": (0.3, 1.0, 3.0, 10.0, 30.0)},
+    CLOUD_PRIOR: {
+        "temperature": (0.8, 1.0, 1.25, 1.6),
+        "cloud_temperature": (0.6, 1.0, 1.6, 2.5),
+        "smoothing": (0.3, 1.0, 3.0, 10.0, 30.0),
+    },
 }
 # Of 16 training devices each, to know the mean features of a class by.
 SOURCE_BATCHES = 16
@@ -53,10 +63,12 @@ class Source(NamedTuple):
     Attributes:
         share: fp32 [C], of each class.
         mean: fp32 [C, e], of the classifier's input in each class.
+        cloud: the classifier that the cloud looks at uploaded images through, where there is one.
     """
 
     share: Tensor
     mean: Tensor
+    cloud: nn.Module | None = None
 
 
 class LabelFree:
@@ -69,8 +81,15 @@ class LabelFree:
     def __init__(self, steps: Sequence[str], as_input: Callable[[Tensor], Tensor]) -> None:
         if [step for step in STEPS if step in steps] != list(steps) or not steps:
             raise ValueError(f"{'+'.join(steps)}: expected some of {', '.join(STEPS)}, in this order")
+        if {*STEPS[-2:]} <= {*steps}:
+            raise ValueError(f"{'+'.join(steps)}: the prior is the phone's or the cloud's, not both")
         self.steps = tuple(steps)
         self.as_input = as_input
+
+    @property
+    def by_cloud(self) -> bool:
+        """Whether it takes a cloud."""
+        return CLOUD_PRIOR in self.steps
 
     @property
     def start(self) -> Settings:
@@ -85,7 +104,7 @@ class LabelFree:
         ]
 
     @torch.no_grad()
-    def source(self, model: nn.Module, splits: Splits[Any]) -> Source:
+    def source(self, model: nn.Module, splits: Splits[Any], cloud: nn.Module | None = None) -> Source:
         """What a phone must know of the training data, from some thousands of its images."""
         hidden, labels = [], []
         for batch in islice(splits.training(16, seed=0), SOURCE_BATCHES):
@@ -96,7 +115,7 @@ class LabelFree:
         features, of = torch.cat(hidden), torch.cat(labels)
         one_hot = functional.one_hot(of, classifier(model).out_features).float()
         count = one_hot.sum(dim=0)
-        return Source(count / count.sum(), one_hot.T @ features / count.clamp(min=1)[:, None])
+        return Source(count / count.sum(), one_hot.T @ features / count.clamp(min=1)[:, None], cloud)
 
     @torch.no_grad()
     def outputs(
@@ -105,6 +124,7 @@ class LabelFree:
         """fp32 [M * k, C] for each of `trials`, in their order; what those share is computed once."""
         images, n = torch.cat([batch.context, batch.image], dim=1), batch.context.shape[1]
         photos = self.as_input(images.flatten(0, 1))
+        cloud = self._by_cloud(source, photos.unflatten(0, images.shape[:2])[:, :n])
         before: tuple[Any, ...] | None = None
         for settings in trials:
             key = (settings.get("layers", 0), settings.get("share", 0.0))
@@ -116,9 +136,9 @@ class LabelFree:
                     raw = model(photos).unflatten(0, images.shape[:2])
                 features, before = seen[-1].unflatten(0, images.shape[:2]) if seen else None, key
             if features is None:
-                adapted = self._by_prior(source, raw, n, settings)
+                adapted = self._by_prior(source, raw, n, cloud, settings)
             else:
-                adapted = self._on_features(classifier(model), source, features, raw, n, settings)
+                adapted = self._on_features(classifier(model), source, features, raw, n, cloud, settings)
             yield adapted[:, n:].flatten(0, 1)
 
     @property
@@ -126,13 +146,35 @@ class LabelFree:
         """Whether a step reads more of the device model than its logits."""
         return "centring" in self.steps or "t3a" in self.steps
 
+    def _by_cloud(self, source: Source, photos: Tensor) -> Tensor | None:
+        """What the cloud's classifier makes of the context [M, n, ...], logits fp32 [M, n, C], where it is asked."""
+        if not self.by_cloud:
+            return None
+        assert source.cloud is not None
+        logits: Tensor = source.cloud.eval()(photos.flatten(0, 1))
+        return logits.unflatten(0, photos.shape[:2])
+
+    def _prior(
+        self, source: Source, logits: Tensor, n: int, cloud: Tensor | None, settings: Settings
+    ) -> Tensor:
+        """The class prior fp32 [M, C] of each device, from its own `logits` [M, n + k, C] or those of the `cloud`."""
+        seen, heat = (logits[:, :n], "temperature") if cloud is None else (cloud, "cloud_temperature")
+        probability = (seen / settings.get(heat, 1.0)).softmax(dim=2)
+        return label_prior(probability, source.share, settings.get("smoothing", 1.0))
+
     def _on_features(
-        self, last: nn.Linear, source: Source, features: Tensor, logits: Tensor, n: int, settings: Settings
+        self,
+        last: nn.Linear,
+        source: Source,
+        features: Tensor,
+        logits: Tensor,
+        n: int,
+        cloud: Tensor | None,
+        settings: Settings,
     ) -> Tensor:
         """`features` fp32 [M, n + k, e] and `logits` [M, n + k, C] -> logits, the same shape."""
-        temperature, smoothing = settings.get("temperature", 1.0), settings.get("smoothing", 1.0)
         if "centring" in self.steps:
-            prior = label_prior((logits[:, :n] / temperature).softmax(dim=2), source.share, smoothing)
+            prior = self._prior(source, logits, n, cloud, settings)
             away = features[:, :n].mean(dim=1) - prior @ source.mean
             # Not by `last` itself: its bias stays.
             moved = functional.linear(settings["centred"] * away, last.weight)
@@ -140,14 +182,15 @@ class LabelFree:
             features = features - settings["centred"] * away[:, None]
         if "t3a" in self.steps:
             logits = _prototypes(last.weight, features, logits, n, settings["supports"])
-        return self._by_prior(source, logits, n, settings)
+        return self._by_prior(source, logits, n, cloud, settings)
 
-    def _by_prior(self, source: Source, logits: Tensor, n: int, settings: Settings) -> Tensor:
-        if "label-prior" not in self.steps:
+    def _by_prior(
+        self, source: Source, logits: Tensor, n: int, cloud: Tensor | None, settings: Settings
+    ) -> Tensor:
+        if not {*STEPS[-2:]} & {*self.steps}:
             return logits
-        logits = logits / settings["temperature"]
-        prior = label_prior(logits[:, :n].softmax(dim=2), source.share, settings["smoothing"])
-        return logits + (prior / source.share).log()[:, None]
+        prior = self._prior(source, logits, n, cloud, settings)
+        return logits / settings["temperature"] + (prior / source.share).log()[:, None]
 
 
 def _prototypes(weight: Tensor, features: Tensor, logits: Tensor, n: int, supports: int) -> Tensor:

@@ -189,6 +189,7 @@ class Prompt:
 
     def __init__(self, longest: int) -> None:
         self.steps: tuple[str, ...] = (PROMPT,)
+        self.by_cloud = False
         self.longest = longest
 
     @property
@@ -201,7 +202,7 @@ class Prompt:
         sizes = sorted({max(1, self.longest * part // 3) for part in (1, 2, 3)})
         return [{"bytes": size} for size in sizes]
 
-    def source(self, model: nn.Module, splits: Splits[Any]) -> None:
+    def source(self, model: nn.Module, splits: Splits[Any], cloud: nn.Module | None = None) -> None:
         """Nothing of the training data is needed."""
 
     def outputs(

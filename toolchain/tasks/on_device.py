@@ -20,14 +20,18 @@ class OnDevice(Protocol):
     steps: tuple[str, ...]
 
     @property
+    def by_cloud(self) -> bool:
+        """Whether it takes a cloud after all, which looks at the context through a model of its own."""
+
+    @property
     def start(self) -> Settings:
         """The settings to start from."""
 
     def around(self, step: str, settings: Settings) -> list[Settings]:
         """Everything that is tried for one step, with the others as in `settings`."""
 
-    def source(self, model: nn.Module, splits: Splits[Any]) -> Any:
-        """What the device is shipped of the training data."""
+    def source(self, model: nn.Module, splits: Splits[Any], cloud: nn.Module | None = None) -> Any:
+        """What the device is shipped of the training data, and what the `cloud` has to look at its context through."""
 
     def outputs(
         self, model: nn.Module, source: Any, batch: Any, trials: Sequence[Settings]

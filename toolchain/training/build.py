@@ -37,7 +37,11 @@ def build_task(config: Config, facts: Mapping[str, Any]) -> Task[Any]:
         )
     created = task.create(task_settings(config), facts, config.model, context)
     for steps in config.on_device:
-        created.on_device(steps.split("+"))
+        by_cloud = created.on_device(steps.split("+")).by_cloud
+        if by_cloud and not config.cloud:
+            raise UserError(f"on_device: {steps} looks through the cloud model; add a cloud section")
+        if by_cloud and config.equal_cost == steps:
+            raise UserError(f"equal_cost: {steps} takes a cloud; name a method that a device has by itself")
     return created
 
 

@@ -37,7 +37,7 @@ class CloudConfig(Strict):
         default_factory=dict,
         description="Changes to the `task` section for the training of this model alone.",
     )
-    fit: FitConfig = Field(description="Its fit.")
+    fit: StaticConfig = Field(description="Its fit, or its `checkpoint`.")
 
 
 class DistillationConfig(Strict):
@@ -127,7 +127,8 @@ class Config(Strict):
     metanetwork: MetaNetworkConfig | None = Field(None, description="The MetaNetwork.")
     on_device: tuple[str, ...] = Field(
         (),
-        description="What a device can do with its context by itself, as `statistics+label-prior`: steps of a method.",
+        description="What a device can do with its context by itself, as `statistics+label-prior`: steps of a method; "
+        "with `cloud-prior` the cloud model finds the class prior, for comparison.",
     )
     equal_cost: str = Field(
         "static",

@@ -44,11 +44,11 @@ class FitConfig(Strict):
 
 
 class StaticConfig(FitConfig):
-    """The device model alone: its fit, or the weights that it has already."""
+    """A model alone, of the device or of the cloud: its fit, or the weights that it has already."""
 
     checkpoint: Path | None = Field(
         None,
-        description="Trained weights of the device model, safetensors or a state dict: without `steps` and `epochs` it "
+        description="Trained weights of the model, safetensors or a state dict: without `steps` and `epochs` it "
         "is taken as it is, with them the fit starts from it.",
     )
 

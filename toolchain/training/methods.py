@@ -1,13 +1,12 @@
 """Everything that a run can be tested as: each method maps a batch to logits."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
-from mnet.toolchain.metanetwork.context_images import ImageContext
 from mnet.toolchain.training.build import (
     BOTH,
     DIRECT,
@@ -24,8 +23,6 @@ from mnet.toolchain.training.scorers import FineTunedScorer, GeneratedScorer, St
 DEFAULT = "default pack"
 # What everyone is pushed where a MetaNetwork's device model is exported: its default pack with the world's parameters.
 DEFAULT_WORLD = "default pack + world"
-# Ten numbers: the static model with the class prior that the cloud's own classifier finds in the context.
-CLOUD_PRIOR = "cloud-prior"
 
 Method = Callable[[Any], Tensor]
 
@@ -44,9 +41,6 @@ def run_methods(run: Run, data: Any) -> dict[str, Method]:
             methods[name] = StaticScorer(run.task, module)
     if GENERATED in run.modules:
         methods[DEFAULT] = StaticScorer(run.task, run.metanetwork.device_model)
-        encoder = run.metanetwork.context_encoder
-        if isinstance(encoder, ImageContext) and encoder.classifier is not None:
-            methods[CLOUD_PRIOR] = _with_cloud_prior(run, encoder)
         if WORLD in run.modules:
             personal = GeneratedScorer(run.task, run.metanetwork)
             model = run.metanetwork.device_model
@@ -59,19 +53,9 @@ def run_methods(run: Run, data: Any) -> dict[str, Method]:
     rows = on_device_rows(run.config)
     if rows:
         splits, chosen = run.task.splits(data, run.static), read_metrics(run.path) or {}
-        for name, (base, steps) in rows.items():
-            settings = chosen[name]["settings"]
-            methods[name] = on_device_scorer(run.task, run.modules[base], steps, splits, settings)
+        for name, row in rows.items():
+            methods[name] = on_device_scorer(run.task, run.modules, row, splits, chosen[name]["settings"])
     return methods | run.task.baselines(data)
-
-
-def _with_cloud_prior(run: Run, encoder: ImageContext) -> Method:
-    def outputs(batch: Any) -> Tensor:
-        own = run.task.outputs(run.static, batch)
-        prior = encoder.log_prior(batch.context)
-        return cast(Tensor, own + prior.repeat_interleave(len(own) // len(prior), dim=0))
-
-    return outputs
 
 
 def choose(methods: dict[str, Method], wanted: str, run: Run) -> dict[str, Method]:

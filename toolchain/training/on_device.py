@@ -1,5 +1,9 @@
-"""What a device can do by itself, as a method of a run: its settings are chosen on validation, as everyone's are."""
+"""What a device can do by itself, as a method of a run: its settings are chosen on validation, as everyone's are.
 
+One of its steps takes a cloud, to tell what that is worth: `cloud-prior`.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,7 +15,7 @@ from mnet.toolchain.metanetwork import MetaNetwork
 from mnet.toolchain.tasks import Task
 from mnet.toolchain.tasks.on_device import OnDevice, Settings
 from mnet.toolchain.tasks.splits import Splits
-from mnet.toolchain.training.build import GENERATED, STATIC
+from mnet.toolchain.training.build import CLOUD, GENERATED, STATIC
 from mnet.toolchain.training.config import Config
 from mnet.toolchain.training.scorers import GeneratedScorer
 
@@ -53,12 +57,20 @@ def on_device_rows(config: Config) -> dict[str, tuple[str, str]]:
 
 
 def on_device_scorer(
-    task: Task[Any], module: nn.Module, steps: str, splits: Splits[Any], settings: Settings | None = None
+    task: Task[Any],
+    modules: Mapping[str, nn.Module],
+    row: tuple[str, str],
+    splits: Splits[Any],
+    settings: Settings | None = None,
 ) -> OnDeviceScorer:
-    """The method of these steps, with the settings to start from unless others are given. Raises UserError."""
-    on_device = task.on_device(steps.split("+"))
+    """The method `row`, one of `on_device_rows`, with the settings to start from unless others are given.
+
+    Raises UserError.
+    """
+    base, steps = row
+    module, on_device = modules[base], task.on_device(steps.split("+"))
     model = module.device_model if isinstance(module, MetaNetwork) else module
-    source = on_device.source(model.eval(), splits)
+    source = on_device.source(model.eval(), splits, modules.get(CLOUD))
     return OnDeviceScorer(task, module.eval(), on_device, source, settings or on_device.start).eval()
 
 

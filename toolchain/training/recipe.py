@@ -111,9 +111,9 @@ def train(
     if config.fine_tuning:
         splits = task.splits(data, modules[STATIC])
         stages.metrics[FINE_TUNED] = tune(task, modules[STATIC], config, splits, console)
-    for name, (base, steps) in on_device_rows(config).items():
-        splits = task.splits(data, modules[base])
-        scorer = on_device_scorer(task, modules[base], steps, splits)
+    for name, row in on_device_rows(config).items():
+        splits = task.splits(data, modules[row[0]])
+        scorer = on_device_scorer(task, modules, row, splits)
         stages.metrics[name] = tune_on_device(name, scorer, splits, console)
 
     if WORLD in modules:
