@@ -1,4 +1,4 @@
-"""The Swift core takes a bundle of target `ios`, and lays out the vector that CoreML gets as the exporter does."""
+"""What the Swift core makes of a pack for a runtime, as the exporter: CoreML's flat vector, ExecuTorch's bytes."""
 
 import base64
 import shutil
@@ -8,9 +8,13 @@ import pytest
 
 from ios.hosttest import swift
 from ios.hosttest.judge import Judge
+from mnet.export.format.bundle import Bundle
+from mnet.export.format.packs import read_pack
+from mnet.export.format.slots import patch
+from mnet.export.format.stored_swaps import StoredSwaps
 from mnet.export.targets.ios import flatten
 from tests.export.ranker import Ranker, ranker_bundle
-from tests.ios.conftest import or_skip
+from tests.ios.conftest import VECTORS, or_skip
 
 
 @pytest.mark.parametrize("binding", ["input", "state"])
@@ -29,3 +33,12 @@ def test_the_vector_of_a_pack_is_the_exporters(
     expected = flatten(bundle.golden.weights, bundle.manifest.slots).numpy()
     assert (found["version"], found["name"], found["source"]) == (1, "generated_parameters", binding)
     assert np.array_equal(np.frombuffer(base64.b64decode(found["halves"]), np.float16), expected)
+
+
+def test_the_copy_of_a_program_whose_weights_are_bytes_is_the_exporters(judge: Judge) -> None:
+    bundle = Bundle.load(VECTORS / "exported" / "convnet")
+    pack = StoredSwaps.of(bundle).pack(0, version=1)
+    found = judge.ask(do="patch", bundle="convnet", pack=base64.b64encode(pack).decode())
+    template = (bundle.path / bundle.manifest.model.program).read_bytes()
+    expected = patch(template, bundle.manifest.slots, read_pack(pack, bundle.manifest).parameters)
+    assert base64.b64decode(found["program"]) == expected != template

@@ -39,8 +39,8 @@ public enum SlotBinding: Sendable {
     /// As input number `index` of `forward`.
     case input(index: Int)
 
-    /// As `size` bytes at `offset` of a copy of `file`, which the phones of `android_demo` patch.
-    case bytes(file: String, offset: Int, size: Int)
+    /// As bytes of a copy of a file.
+    case bytes(BytesBinding)
 
     /// As `size` elements at `offset` of the flat fp16 vector `name`.
     case slice(source: Source, name: String, offset: Int, size: Int)
@@ -49,6 +49,17 @@ public enum SlotBinding: Sendable {
     public enum Source: String, Sendable {
         case input, state
     }
+}
+
+/// `size` bytes at `offset` of `file`. At each of `keys` stands the SHA-256, in hex, of the `hashedSize` bytes at `hashedOffset`, among
+/// which they are.
+public struct BytesBinding: Sendable {
+    public let file: String
+    public let offset: Int
+    public let size: Int
+    public let keys: [Int]
+    public let hashedOffset: Int
+    public let hashedSize: Int
 }
 
 /// Where one generated parameter lives. `shape` and `dtype` are PyTorch's, `layout` is how the runtime wants it, one letter a

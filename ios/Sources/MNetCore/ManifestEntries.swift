@@ -10,7 +10,7 @@ extension TensorInfo {
     private static let dtypes: Set<DType> = [.bool, .uint8, .int32, .int64, .float16, .float32]
 
     init(_ entry: JSONObject, scale: Double) throws {
-        let shape = try entry.shape("shape")
+        let shape = try entry.naturals("shape")
         let dynamic = entry["dynamic"] == nil ? [] : try entry.objects("dynamic")
         self.init(
             name: try entry.string("name"), dtype: try entry.dtype("dtype", of: Self.dtypes), shape: shape,
@@ -32,7 +32,7 @@ extension Slot {
     init(_ entry: JSONObject) throws {
         self.init(
             parameter: try entry.string("parameter"), dtype: try entry.dtype("dtype", of: [.float32]),
-            shape: try entry.shape("shape"), layout: try entry.string("layout"),
+            shape: try entry.naturals("shape"), layout: try entry.string("layout"),
             packDtype: entry["pack_dtype"] == nil ? .float32 : try entry.dtype("pack_dtype", of: Self.packDtypes),
             binding: try SlotBinding(entry.child("binding")))
     }
@@ -44,7 +44,7 @@ extension SlotBinding {
         case "input":
             self = .input(index: try entry.natural("index"))
         case "bytes":
-            self = .bytes(file: try entry.path("file"), offset: try entry.natural("offset"), size: try entry.natural("size"))
+            self = .bytes(try BytesBinding(entry))
         case "slice":
             guard let source = Source(rawValue: try entry.string("source")) else { throw JSONError("an unknown source of a slice") }
             let (offset, size) = (try entry.natural("offset"), try entry.natural("size"))
@@ -54,6 +54,16 @@ extension SlotBinding {
         case let kind:
             throw JSONError("slots of kind \(kind) belong to a runtime that this phone does not have")
         }
+    }
+}
+
+extension BytesBinding {
+    fileprivate init(_ entry: JSONObject) throws {
+        let hashed = entry.given("hashed") == nil ? entry : try entry.child("hashed")
+        let keys = entry["keys"] == nil ? [] : try entry.naturals("keys")
+        self.init(
+            file: try entry.path("file"), offset: try entry.natural("offset"), size: try entry.natural("size"), keys: keys,
+            hashedOffset: try hashed.natural("offset"), hashedSize: try hashed.natural("size"))
     }
 }
 
@@ -85,7 +95,7 @@ extension [String: JSON] {
         return value
     }
 
-    fileprivate func shape(_ name: String) throws -> [Int] {
+    fileprivate func naturals(_ name: String) throws -> [Int] {
         try list(name).map {
             guard let length = $0.asInteger, length >= 0 else { throw JSONError("\(name) is not of natural numbers") }
             return length

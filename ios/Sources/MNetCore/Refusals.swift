@@ -51,7 +51,7 @@ public enum BundleError: Error, CustomStringConvertible {
 public struct StorageError: Error, CustomStringConvertible {
     public let description: String
 
-    init(_ description: String) {
+    public init(_ description: String) {
         self.description = description
     }
 }

@@ -2,6 +2,9 @@ import Foundation
 
 private let pytorchLayouts = ["", "O", "OI", "OIW", "OIHW", "OIDHW"]
 
+/// The shape of a slot's value as the runtime takes it. Throws `BundleError` if its layout is none of its shape.
+func arrangedShape(_ slot: Slot) throws -> [Int] { try dimensions(of: slot).map { slot.shape[$0] } }
+
 /// A parameter, which lies in PyTorch's layout, in the one that its slot wants, as `export/format/slots.py`: with its dimensions in
 /// the order of the layout, less those of size 1 that it leaves out. Throws `BundleError` if its layout is none of its shape.
 public func arranged(_ slot: Slot, _ parameter: Tensor) throws -> Tensor {

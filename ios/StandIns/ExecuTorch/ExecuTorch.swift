@@ -52,8 +52,15 @@ public protocol ValueConvertible {
     func asValue() -> Value
 }
 
+public enum ModuleLoadMode: Int {
+    case file = 0
+    case mmap
+    case mmapUseMlock
+    case mmapUseMlockIgnoreErrors
+}
+
 public class Module: NSObject {
-    public init(filePath: String) {}
+    public init(filePath: String, loadMode: ModuleLoadMode) {}
     public func load(_ method: String) throws {}
     public func forward(_ inputs: [ValueConvertible]) throws -> [Value] { inputs.map { $0.asValue() } }
 }

@@ -16,3 +16,16 @@ func swapped(_ desk: Desk, _ folder: String, _ pack: Data) throws -> JSONObject 
         "halves": .text(halves.withUnsafeBytes { Data($0) }.base64EncodedString()),
     ]
 }
+
+/// The copy of a program that holds the weights of a pack as bytes.
+func patched(_ name: String, _ pack: Data) throws -> JSONObject {
+    let bundle = try ModelBundle(at: Vector.folder.appendingPathComponent("exported/\(name)"))
+    let manifest = bundle.manifest
+    try checkByteSlots(manifest)
+    return try inScratch { folder in
+        let copy = folder.appendingPathComponent("copy.pte")
+        try FileManager.default.copyItem(at: bundle.file(manifest.program), to: copy)
+        try patch(copy, manifest.slots, readPack(pack, for: manifest).parameters)
+        return ["program": .text(try Data(contentsOf: copy).base64EncodedString())]
+    }
+}

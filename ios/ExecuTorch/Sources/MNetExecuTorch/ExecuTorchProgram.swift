@@ -1,24 +1,36 @@
 #if canImport(ExecuTorch)
-    import ExecuTorch
     import Foundation
     import MNetCore
 
-    /// A bundle of `mnet export --target android --binding input` on ExecuTorch: the generated parameters are further inputs of
-    /// `forward`, after the model's own.
+    /// A bundle of `mnet export --target android` on ExecuTorch.
     public final class ExecuTorchProgram: Program {
-        fileprivate let module: SharedModule
-        fileprivate let manifest: Manifest
+        private let program: any Program
+
+        /// `scratch` is a folder of this program's alone, in the app's caches, for versions whose weights are bytes of the program.
+        /// Throws `BundleError` for a bundle of another target, and where this phone's ExecuTorch cannot load it.
+        public init(_ bundle: ModelBundle, scratch: URL) throws {
+            let manifest = bundle.manifest
+            if manifest.target != "android" { throw BundleError.unusable("the bundle is for target \(manifest.target)") }
+            let file = bundle.file(manifest.program)
+            let isOfBytes = manifest.slots.contains { if case .bytes = $0.binding { true } else { false } }
+            program = isOfBytes ? try ProgramWithBytes(file, manifest, scratch) : try ProgramWithInputs(file, manifest)
+        }
+
+        public func bind(_ parameters: [String: Tensor]) throws -> any Run { try program.bind(parameters) }
+    }
+
+    /// The generated parameters are further inputs of `forward`, after the model's own; one loaded module serves all versions.
+    private final class ProgramWithInputs: Program {
+        private let forward: Forward
 
         /// The slots in the order of the inputs that they are.
         private let slots: [Slot]
 
-        /// Throws `BundleError` for a bundle of another kind, or what ExecuTorch throws.
-        public init(_ bundle: ModelBundle) throws {
-            manifest = bundle.manifest
+        init(_ file: URL, _ manifest: Manifest) throws {
             let first = manifest.inputs.count
             let indexed = try manifest.slots.map { slot in
                 guard case .input(let index) = slot.binding else {
-                    throw BundleError.unusable("\(slot.parameter) is no input of the program: export with --binding input")
+                    throw BundleError.unusable("\(slot.parameter) is no input of the program, as other parameters are")
                 }
                 return (index, slot)
             }.sorted { $0.0 < $1.0 }
@@ -26,66 +38,60 @@
                 throw BundleError.unusable("the generated parameters are not the inputs after the model's own")
             }
             slots = indexed.map(\.1)
-            module = SharedModule(Module(filePath: bundle.file(manifest.program).path))
-            try module.turn.withLock { try module.module.load("forward") }
+            forward = try Forward(file, manifest)
         }
 
-        public func bind(_ parameters: [String: MNetCore.Tensor]) throws -> any Run {
+        func bind(_ parameters: [String: Tensor]) throws -> any Run {
             let weights = try slots.map { slot in
                 guard let parameter = parameters[slot.parameter] else { throw BundleError.unusable("no value for \(slot.parameter)") }
                 return try arranged(slot, parameter)
             }
-            return InputRun(program: self, weights: weights)
+            return Bound(forward: forward, weights: weights)
         }
     }
 
-    /// A module is not re-entrant: predictions take turns.
-    private final class SharedModule: @unchecked Sendable {
-        let module: Module
-        let turn = NSLock()
+    /// The generated parameters are constants of the program: each version is a patched copy of it, under keys of its own because
+    /// ExecuTorch's builds for Apple's systems cache weights by key, and the copy is deleted as soon as it is mapped.
+    private final class ProgramWithBytes: Program {
+        private static let suffix = ".version.pte"
 
-        init(_ module: Module) {
-            self.module = module
+        private let template: URL
+        private let manifest: Manifest
+        private let scratch: URL
+
+        init(_ template: URL, _ manifest: Manifest, _ scratch: URL) throws {
+            (self.template, self.manifest, self.scratch) = (template, manifest, scratch)
+            try checkByteSlots(manifest)
+            let files = FileManager.default
+            do {
+                try files.createDirectory(at: scratch, withIntermediateDirectories: true)
+                // What an app left that was killed.
+                for name in try files.contentsOfDirectory(atPath: scratch.path) where name.hasSuffix(Self.suffix) {
+                    try files.removeItem(at: scratch.appendingPathComponent(name))
+                }
+            } catch {
+                throw StorageError("cannot use \(scratch.path): \(error)")
+            }
+        }
+
+        func bind(_ parameters: [String: Tensor]) throws -> any Run {
+            let copy = scratch.appendingPathComponent(UUID().uuidString + Self.suffix)
+            defer { try? FileManager.default.removeItem(at: copy) }
+            do {
+                try FileManager.default.copyItem(at: template, to: copy)
+            } catch {
+                throw StorageError("cannot write \(copy.path): \(error)")
+            }
+            try patch(copy, manifest.slots, parameters)
+            return Bound(forward: try Forward(copy, manifest), weights: [])
         }
     }
 
     /// One version's weights, as the runtime wants them; never written after they were made.
-    private struct InputRun: Run {
-        let program: ExecuTorchProgram
-        let weights: [MNetCore.Tensor]
+    private struct Bound: Run {
+        let forward: Forward
+        let weights: [Tensor]
 
-        func callAsFunction(_ inputs: [MNetCore.Tensor]) throws -> [MNetCore.Tensor] {
-            let infos = program.manifest.inputs
-            if inputs.count != infos.count || !zip(inputs, infos).allSatisfy({ $0.dtype == $1.dtype && $1.takes($0.shape) }) {
-                throw BundleError.unusable("the model takes \(infos.map { "\($0.name): \($0.dtype) \($0.shape)" })")
-            }
-            let given = try (inputs + weights).map(anyTensor)
-            return try program.module.turn.withLock {
-                let outputs: [Value] = try program.module.module.forward(given)
-                // Copied while it is our turn: the next prediction writes to the same memory.
-                return try outputs.map(tensor)
-            }
-        }
-    }
-
-    private let dtypes: [(DType, DataType)] = [
-        (.float32, .float), (.float16, .half), (.int64, .long), (.int32, .int), (.int8, .char), (.uint8, .byte), (.bool, .bool),
-    ]
-
-    private func anyTensor(_ tensor: MNetCore.Tensor) throws -> AnyTensor {
-        guard let type = dtypes.first(where: { $0.0 == tensor.dtype })?.1 else {
-            throw BundleError.unusable("ExecuTorch takes no \(tensor.dtype)")
-        }
-        // Copied, so that the numbers lie where numbers may: a view of a file need not.
-        return AnyTensor(data: tensor.data.withUnsafeBytes { Data($0) }, shape: tensor.shape, dataType: type)
-    }
-
-    private func tensor(_ value: Value) throws -> MNetCore.Tensor {
-        guard let output = value.anyTensor, let dtype = dtypes.first(where: { $0.1 == output.dataType })?.0 else {
-            throw BundleError.unusable("an output is no tensor that is known here")
-        }
-        var data = Data()
-        output.bytes { pointer, count, _ in data = Data(bytes: pointer, count: count * dtype.width) }
-        return MNetCore.Tensor(dtype, output.shape, data)
+        func callAsFunction(_ inputs: [Tensor]) throws -> [Tensor] { try forward.run(inputs, weights) }
     }
 #endif
