@@ -51,7 +51,10 @@ def found(patterns: tuple[str, ...]) -> list[Path]:
 
 
 def linked(text: str, page: Path, staged: set[Path], forge: str) -> str:
-    """The page; links to files that are not on the site lead to the forge, those to a notebook to its page."""
+    """The page; links to files that are not on the site lead to the forge, those to a notebook to its page.
+
+    A fence keeps only its language: with a word more, which `tests/docs` reads, its block would be shown as a sentence.
+    """
 
     def turned(link: re.Match[str]) -> str:
         place, anchor = link[1], link[2] or ""
@@ -64,7 +67,8 @@ def linked(text: str, page: Path, staged: set[Path], forge: str) -> str:
             return f"]({place.removesuffix('.ipynb')}.md{anchor})"
         return f"]({forge}/{target.as_posix()}{anchor})"
 
-    return re.sub(r"\]\(([^)\s#]*)(#[^)\s]*)?\)", turned, text)
+    plain = re.sub(r"^(```\w+) \w+$", r"\1", text, flags=re.MULTILINE)
+    return re.sub(r"\]\(([^)\s#]*)(#[^)\s]*)?\)", turned, plain)
 
 
 def notebook(content: dict[str, list[dict[str, object]]]) -> str:

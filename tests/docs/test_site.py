@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.docs import site
-from tests.docs.markdown import PAGES, ROOT
+from tests.docs.markdown import PAGES, ROOT, blocks
 
 PROJECT = tomllib.loads(site.CONFIG.read_text(encoding="utf-8"))["project"]
 
@@ -34,6 +34,8 @@ def test_it_builds_and_shows_every_page() -> None:
         place = Path(page).parent if Path(page).name == "README.md" else Path(page).with_suffix("")
         html = (ROOT / PROJECT["site_dir"] / place / "index.html").read_text(encoding="utf-8")
         assert "<h1" in html
+        text = (ROOT / page).read_text(encoding="utf-8") if (ROOT / page).exists() else ""
+        assert html.count("<pre") >= len(blocks(text)), f"{page}: a block is no block"
     python = (ROOT / PROJECT["site_dir"] / "docs/reference/python/index.html").read_text(encoding="utf-8")
     assert "A bundle on disk whose every byte is the one that was exported." in python
     assert ":::" not in python
