@@ -5,21 +5,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from joserfc.jwk import ECKey
 
 from mnet.toolchain.cloud.database import Database
 from mnet.toolchain.cloud.registry import Registry
 from mnet.toolchain.cloud.signing_keys import create_signing_key, load_signing_key, read_issuers
 from mnet.toolchain.cloud.state import ServerState
 from mnet.toolchain.contract.enrolment import LONGEST_S, permit, read_permission
-from mnet.toolchain.contract.jws import sign
+from mnet.toolchain.contract.jws import SigningKey, sign
 from tests.mnet_command import Mnet
 
 NOW = int(time.time())
 
 
 @pytest.fixture
-def backend(tmp_path: Path, mnet: Mnet) -> ECKey:
+def backend(tmp_path: Path, mnet: Mnet) -> SigningKey:
     """The key of a back end that the server in `tmp_path / "server"` knows."""
     ServerState.open(tmp_path / "server")
     arguments = ["keys", "issuer", "--state", tmp_path / "server", "--out", tmp_path / "backend.pem"]
@@ -28,7 +27,7 @@ def backend(tmp_path: Path, mnet: Mnet) -> ECKey:
     return load_signing_key(tmp_path / "backend.pem")
 
 
-def test_a_permission_enrols_one_device(backend: ECKey, tmp_path: Path, database: Database) -> None:
+def test_a_permission_enrols_one_device(backend: SigningKey, tmp_path: Path, database: Database) -> None:
     issuers = read_issuers(tmp_path / "server" / "keys")
     assert issuers is not None
     permission = read_permission(permit(backend, NOW, "de"), issuers, NOW)
@@ -53,7 +52,9 @@ def test_a_permission_enrols_one_device(backend: ECKey, tmp_path: Path, database
         lambda key, other: "no.jwt.at all",
     ],
 )
-def test_what_is_no_permission(backend: ECKey, tmp_path: Path, made: Callable[[ECKey, ECKey], str]) -> None:
+def test_what_is_no_permission(
+    backend: SigningKey, tmp_path: Path, made: Callable[[SigningKey, SigningKey], str]
+) -> None:
     issuers = read_issuers(tmp_path / "server" / "keys")
     assert issuers is not None
     with pytest.raises(ValueError, match=r"permission|expires|jti"):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from joserfc.jwk import ECKey
 
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.packs import read_pack
@@ -116,7 +115,7 @@ def test_bundles_and_keys_are_replaced_without_a_dropped_request(
         ios = export_run(tiny_run, "onnx", bundles / "onnx")
         refused = device.put(f"/devices/{device.id}/bundles", {"bundles": [ios.id]})
         assert refused.status_code == 409
-        new_key: ECKey = rotate(server.enrolment_key.parent)
+        new_key = rotate(server.enrolment_key.parent)
         server.process.send_signal(signal.SIGHUP)
         while ios.id not in http.get("/healthz").json()["bundles"]:
             device.upload([1, 2])  # not one of which may fail

@@ -41,8 +41,9 @@ ELSEWHERE = {
     "approve": "tests/cloud/test_operators.py",
     "audit": "tests/cloud/test_operators.py",
 }
-# What is run by tests of a phone on a cable, of modules of one's own (docs/bring.md) and of packs of one's own.
-OWN = re.compile(r"push --adb|export nets:|push --pack")
+# What is run by tests of a phone on a cable, of modules of one's own (docs/bring.md), of packs of one's own, and of
+# keys on a token (tests/cloud/test_token_keys.py).
+OWN = re.compile(r"push --adb|export nets:|push --pack|keys create .*--signing-key")
 # What this machine need not have; the same line without it is run.
 NEEDS = re.compile(r" --on (?:native|adb)| --engine ray| --into \S+")
 # In this order: what writes comes before what reads.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from joserfc.jwk import ECKey
+    from mnet.toolchain.contract.jws import SigningKey
 
 PANEL = "Serve"
 
@@ -17,20 +17,32 @@ command = typer.Typer(
 
 Roots = Annotated[
     list[Path] | None,
-    typer.Option("--root", help="A root key (PEM); for each that vouches, where phones pinned some."),
+    typer.Option(
+        "--root", help="A root key (PEM, or a file with the PKCS#11 URI of one on a token); repeatable."
+    ),
+]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--signing-key",
+        help="PKCS#11 URI of a P-256 key pair on a token: `pkcs11:token=LABEL;object=LABEL?module-path=FILE`, and "
+        "`&pin-source=file:FILE`, without which the PIN is in MNET_PKCS11_PIN. Without this, a PEM is created.",
+    ),
 ]
 State = Annotated[Path, typer.Option(help="The state folder of the server.")]
 
 
 @command.command()
-def create(state: State) -> None:
+def create(state: State, signing_key: Token = None) -> None:
     """Create the keys that are missing: signing, enrolment and operator key, shared by all replicas.
+
+    The signing key may lie in an HSM: `--signing-key` names a key pair that its own tool generated.
 
     Example: `mnet keys create --state server`
     """
     from mnet.toolchain.cloud.state import ServerState
 
-    ServerState.open(state)
+    ServerState.open(state, signing_key=signing_key)
     _show(state)
 
 
@@ -50,15 +62,18 @@ def rotate(
     stolen: Annotated[
         bool, typer.Option(help="Declare the keys before stolen: phones drop all that they signed.")
     ] = False,
+    signing_key: Token = None,
 ) -> None:
-    """Create a new signing key. The previous one vouches for it, so that phones accept it.
+    """Sign by a new key. The previous one vouches for it, so that phones accept it.
+
+    The new one is a PEM or, with `--signing-key`, one that lies on a token.
 
     Example: `mnet keys rotate --state server`
     """
     from mnet.toolchain.cloud.signing_keys import rotate
     from mnet.toolchain.cloud.state import ServerState
 
-    rotate(ServerState(state).keys, _roots(root), stolen=stolen)
+    rotate(ServerState(state).keys, _roots(root), stolen=stolen, uri=signing_key)
     _show(state)
 
 
@@ -172,7 +187,7 @@ def pin(
     typer.echo(f"ship      {server.keys / ROOTS}")
 
 
-def _roots(files: list[Path] | None) -> "list[ECKey]":
+def _roots(files: list[Path] | None) -> "list[SigningKey]":
     from mnet.toolchain.cloud.signing_keys import load_signing_key
 
     return [load_signing_key(file) for file in files or ()]
@@ -181,11 +196,12 @@ def _roots(files: list[Path] | None) -> "list[ECKey]":
 def _show(state: Path) -> None:
     from mnet.toolchain.cloud.signing_keys import Keyring
     from mnet.toolchain.cloud.state import ServerState
+    from mnet.toolchain.cloud.token_keys import TokenKey
 
     keyring = Keyring.load(ServerState(state).keys)
-    typer.echo(f"signing   {keyring.signing.kid}")
-    for key in keyring.retiring:
-        typer.echo(f"vouching  {key.kid}")
+    for name, key in (("signing ", keyring.signing), *(("vouching", key) for key in keyring.retiring)):
+        token = f"  on token {key.uri.label}" if isinstance(key, TokenKey) else ""
+        typer.echo(f"{name}  {key.kid}{token}")
     if keyring.stated.roots is not None:
         for root in keyring.stated.roots.keys["keys"]:
             typer.echo(f"root      {root['kid']}")

@@ -18,6 +18,7 @@ from mnet.toolchain.cloud.asgi import BodyLimit, MeasuredRequests, TokenFirst
 from mnet.toolchain.cloud.auth import is_known
 from mnet.toolchain.cloud.database import OUTAGE, cause
 from mnet.toolchain.cloud.service import Service, ServiceOf
+from mnet.toolchain.contract.jws import KeyAway
 from mnet.toolchain.object_store import StoreAway
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
 
 async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
     """503: phones try again by themselves, with what they have not got an answer for."""
-    what = "store of packs" if isinstance(error, StoreAway) else "database"
+    parts = {StoreAway: "store of packs", KeyAway: "signing key"}
+    what = next((part for kind, part in parts.items() if isinstance(error, kind)), "database")
     log.warning("a request failed by the %s: %s", what, cause(error))
     return JSONResponse({"detail": f"the {what} is not available"}, 503, {"Retry-After": "1"})

@@ -22,14 +22,15 @@ from sqlalchemy.exc import (
     TimeoutError,
 )
 
+from mnet.toolchain.contract.jws import KeyAway
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.object_store import StoreAway
 
 # SQLAlchemy closes what is over the pool after each use, and opening costs more than a query. SQLite's are file
 # handles: as many as the server has threads. PostgreSQL's are processes, and its default allows a hundred of them.
 _CONNECTIONS = {"sqlite": 48, "postgresql": 20}
-# What a database or a store raises that is away or overloaded, and may be back soon.
-OUTAGE = (OperationalError, InterfaceError, TimeoutError, StoreAway)
+# What a database, a store or a signing key raises that is away or overloaded, and may be back soon.
+OUTAGE = (OperationalError, InterfaceError, TimeoutError, StoreAway, KeyAway)
 # A network that goes silent would else hold each request for minutes: TCP's patience, not ours.
 _PATIENCE = {
     "connect_timeout": 5,
@@ -44,7 +45,7 @@ _MIGRATING, _RELEASING = 0x6D6E6574_0001, 0x6D6E6574_0002
 
 
 def cause(error: BaseException) -> str:
-    """Why a database or a store failed, for a log: the first line of what it said itself, and no query."""
+    """Why a database, a store or a key failed, for a log: the first line of what it said itself, and no query."""
     said = getattr(error, "orig", None) or error
     return f"{type(said).__name__}: {(str(said).strip() or 'no reason given').splitlines()[0]}"
 

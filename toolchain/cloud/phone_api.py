@@ -161,8 +161,10 @@ async def newest_release(
             jws = None if published is None else published.jws
     # A Response, so that FastAPI does not check what was built here.
     if jws is not None:
-        return JSONResponse({"release": service.publisher.signed_now(jws)})
-    statement = nothing_newer(service.publisher.keyring.signing, *key, after, int(time.time()))
+        return JSONResponse({"release": await run_in_threadpool(service.publisher.signed_now, jws)})
+    # Not in the loop of all requests: a key in an HSM takes its time.
+    signing = service.publisher.keyring.signing
+    statement = await run_in_threadpool(nothing_newer, signing, *key, after, int(time.time()))
     headers = {HEADER: statement}
     if device.failures:
         headers[NOT_MADE] = str(device.version)

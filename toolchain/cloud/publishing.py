@@ -169,9 +169,9 @@ class Publisher:
             try:
                 self._last_failed = not self._publish_or_split(batch)
             except OUTAGE as error:
-                # `take_up` finds them again when database and store are back.
+                # `take_up` finds them again when all three are back.
                 log.warning(
-                    "the database or the store failed (%s): %d releases wait",
+                    "the database, the store or the signing key failed (%s): %d releases wait",
                     cause(error),
                     len(batch),
                 )

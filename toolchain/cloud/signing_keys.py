@@ -12,7 +12,8 @@ from typing import Any
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
-from mnet.toolchain.contract.jws import ALGORITHM, sign
+from mnet.toolchain.cloud.token_keys import SCHEME, TokenKey
+from mnet.toolchain.contract.jws import ALGORITHM, SigningKey, sign
 from mnet.toolchain.contract.keys import KEY_STATEMENT, Roots, load_public_keys, public_keys
 from mnet.toolchain.durable import write_durably
 from mnet.toolchain.errors import UserError
@@ -28,20 +29,23 @@ ISSUERS = "issuers.json"
 
 def create_signing_key(path: Path) -> ECKey:
     """Create a P-256 key and keep it as PEM at `path`, readable by its owner only."""
-    key = ECKey.generate_key("P-256")
+    key = _named(ECKey.generate_key("P-256"))
     write_durably(path, key.as_pem(private=True), mode=0o600)
-    return _named(key)
+    return key
 
 
-def load_signing_key(path: Path) -> ECKey:
-    """Read a P-256 private key from PEM.
+def load_signing_key(path: Path) -> SigningKey:
+    """Read a P-256 private key from PEM, or find the one on a token whose PKCS#11 URI stands in the file.
 
-    Raises UserError where it cannot be read, others may read it, or it is another kind of key.
+    Raises UserError where it cannot be read or found, others may read it, or it is another kind of key.
     """
     try:
         if path.stat().st_mode & 0o077:
             raise UserError(f"the signing key {path} can be read by others: run `chmod 600 {path}`")
-        key = ECKey.import_key(path.read_bytes())
+        kept = path.read_bytes()
+        if kept.startswith(SCHEME.encode()):
+            return TokenKey(kept.decode())
+        key = ECKey.import_key(kept)
     except (OSError, ValueError, JoseError) as error:
         raise UserError(f"the signing key {path} cannot be read: {error}") from error
     if not key.is_private or key.curve_name != "P-256":
@@ -84,7 +88,7 @@ class Stated:
         write_durably(folder / STATED, json.dumps(asdict(self)).encode())
 
     def next(
-        self, keys: dict[str, Any], roots: Sequence[ECKey], now: int, *, stolen: bool = False
+        self, keys: dict[str, Any], roots: Sequence[SigningKey], now: int, *, stolen: bool = False
     ) -> "Stated":
         """The statement of other keys (JWKS), vouched for by private root keys; UserError where these are too few."""
         number, epoch = self.number + 1, self.epoch + stolen
@@ -103,8 +107,8 @@ class Stated:
 class Keyring:
     """The key that signs releases, and earlier ones that devices may still know as the only good one."""
 
-    signing: ECKey
-    retiring: tuple[ECKey, ...] = ()
+    signing: SigningKey
+    retiring: tuple[SigningKey, ...] = ()
     stated: Stated = Stated()
 
     @classmethod
@@ -128,7 +132,7 @@ class Keyring:
         return [*own, *stated.vouched]
 
 
-def pin_roots(folder: Path, roots: Sequence[ECKey], threshold: int) -> None:
+def pin_roots(folder: Path, roots: Sequence[SigningKey], threshold: int) -> None:
     """From now on, phones that enrol believe `threshold` of these root keys (private) alone. UserError if some are."""
     keyring = Keyring.load(folder)
     if keyring.stated.roots is not None:
@@ -141,30 +145,61 @@ def pin_roots(folder: Path, roots: Sequence[ECKey], threshold: int) -> None:
     replace(keyring.stated, roots=pinned).next(keyring.jwks, roots, int(time.time())).save(folder)
 
 
-def rotate(folder: Path, roots: Sequence[ECKey] = (), *, stolen: bool = False) -> ECKey:
-    """Create a new signing key; the one before vouches for it until `retire`. Returns the new one.
+def rotate(
+    folder: Path, roots: Sequence[SigningKey] = (), *, stolen: bool = False, uri: str | None = None
+) -> SigningKey:
+    """Sign by a new key; the one before vouches for it until `retire`. Returns the new one.
 
-    `stolen`: the ones before count no more, nor does anything that they signed; only roots can say so. UserError where
-    the server has roots and `roots` (private) are too few of them.
+    It is created as PEM or, with the PKCS#11 `uri` of a key pair on a token, is that one. `stolen`: the ones before
+    count no more, nor does anything that they signed; only roots can say so. UserError where the server has roots and
+    `roots` (private) are too few of them, or where a PEM would follow a key on a token.
     """
-    keyring = Keyring.load(folder)
-    if stolen and keyring.stated.roots is None:
-        raise UserError("only root keys can declare a signing key stolen, and this server has none")
-    new = _named(ECKey.generate_key("P-256"))
-    before = () if stolen else (keyring.signing, *keyring.retiring)
-    stated = keyring.stated.next(public_keys(new, *before), roots, int(time.time()), stolen=stolen)
+    try:
+        signed_by = (folder / SIGNING).read_bytes()
+    except OSError as error:
+        raise UserError(f"the signing key {folder / SIGNING} cannot be read: {error}") from error
+    if uri is None and signed_by.startswith(SCHEME.encode()):
+        raise UserError(
+            "the signing key lies on a token, and the next one does too: name it by --signing-key"
+        )
+    new, kept = _new(uri)
+    if stolen:  # without the ones before, which may be out of reach
+        stated = Stated.load(folder)
+        if stated.roots is None:
+            raise UserError("only root keys can declare a signing key stolen, and this server has none")
+        before: tuple[SigningKey, ...] = ()
+    else:
+        keyring = Keyring.load(folder)
+        stated, before = keyring.stated, (keyring.signing, *keyring.retiring)
+        if new.kid in (key.kid for key in before):
+            raise UserError(f"{uri} is a key that the server has already: generate another pair on the token")
+    stated = stated.next(public_keys(new, *before), roots, int(time.time()), stolen=stolen)
     if stolen:
         _forget_retiring(folder)
     else:
         # First, so that a power loss in between leaves the old key under two names, and never none.
-        name = f"retiring-{str(keyring.signing.kid)[:16]}.pem"
-        write_durably(folder / name, keyring.signing.as_pem(private=True), mode=0o600)
+        write_durably(folder / f"retiring-{str(before[0].kid)[:16]}.pem", signed_by, mode=0o600)
     stated.save(folder)
-    write_durably(folder / SIGNING, new.as_pem(private=True), mode=0o600)
+    write_durably(folder / SIGNING, kept, mode=0o600)
     return new
 
 
-def retire(folder: Path, roots: Sequence[ECKey] = ()) -> list[str]:
+def keep_token_key(path: Path, uri: str) -> SigningKey:
+    """Have the key pair at a PKCS#11 `uri` be the signing key at `path`; UserError where it cannot sign."""
+    key, kept = _new(uri)
+    write_durably(path, kept, mode=0o600)
+    return key
+
+
+def _new(uri: str | None) -> tuple[SigningKey, bytes]:
+    """A key, and what is kept of it: PEM of a new one, or the URI of that on a token."""
+    if uri is not None:
+        return TokenKey(uri), f"{uri.strip()}\n".encode()
+    key = _named(ECKey.generate_key("P-256"))
+    return key, key.as_pem(private=True)
+
+
+def retire(folder: Path, roots: Sequence[SigningKey] = ()) -> list[str]:
     """Delete the keys before the signing one; returns their names. A device that never learnt the new one is lost."""
     keyring = Keyring.load(folder)
     keyring.stated.next(public_keys(keyring.signing), roots, int(time.time())).save(folder)

@@ -11,6 +11,7 @@ from mnet.toolchain.cloud.signing_keys import (
     Keyring,
     create_key,
     create_signing_key,
+    keep_token_key,
     read_issuers,
     read_key,
 )
@@ -46,7 +47,7 @@ class ServerState:
 
     @property
     def signing_key(self) -> Path:
-        """Private key of the releases, PEM."""
+        """Private key of the releases: PEM, or the PKCS#11 URI of one on a token."""
         return self.keys / SIGNING
 
     @property
@@ -70,11 +71,12 @@ class ServerState:
         return self.folder / "mnet.db"
 
     @classmethod
-    def open(cls, folder: Path, database: str | None = None) -> "ServerState":
+    def open(cls, folder: Path, database: str | None = None, signing_key: str | None = None) -> "ServerState":
         """Open a state folder and create what it lacks; UserError if it cannot be written.
 
-        UserError too where it lacks the signing key that the phones of a database trust: the one at the URL `database`
-        or, without one, in the folder.
+        The signing key is that at the PKCS#11 URI `signing_key` or, without one, a new PEM. UserError too where the
+        folder lacks the signing key that the phones of a database trust: the one at the URL `database` or, without one,
+        in the folder.
         """
         state = cls(folder)
         try:
@@ -90,7 +92,14 @@ class ServerState:
                         f"{state.signing_key} is missing, and {phones} phones of the database trust no other key: put "
                         "it back, e.g. from a backup (`mnet restore`)"
                     )
-                create_signing_key(state.signing_key)
+                if signing_key is None:
+                    create_signing_key(state.signing_key)
+                else:
+                    keep_token_key(state.signing_key, signing_key)
+            elif signing_key is not None:
+                raise UserError(
+                    f"{state.signing_key} is there already: `mnet keys rotate --signing-key` follows it"
+                )
             for path in (state.enrolment_key, state.operator_key, state.contexts_key):
                 if not path.exists():
                     create_key(path)

@@ -12,9 +12,8 @@ from typing import Any
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey
 
-from mnet.toolchain.contract.jws import ALGORITHM, sign
+from mnet.toolchain.contract.jws import ALGORITHM, SigningKey, sign
 from mnet.toolchain.contract.keys import load_public_keys
 
 PERMISSION = "mnet-enrolment+jwt"
@@ -30,7 +29,7 @@ class Permission:
     cohort: str | None
 
 
-def permit(key: ECKey, now: int, cohort: str | None = None, lifetime_s: int = 3600) -> str:
+def permit(key: SigningKey, now: int, cohort: str | None = None, lifetime_s: int = 3600) -> str:
     """A permission from `now` (Unix seconds), signed by a back end's private key."""
     claims = {"jti": secrets.token_hex(16), "iat": now, "exp": now + lifetime_s}
     return sign(key, claims | ({} if cohort is None else {"cohort": cohort}), PERMISSION)

@@ -6,9 +6,9 @@ also keep that from it: without such a statement for a day, the phone knows that
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, KeySet
+from joserfc.jwk import KeySet
 
-from mnet.toolchain.contract.jws import ALGORITHM, sign
+from mnet.toolchain.contract.jws import ALGORITHM, SigningKey, sign
 
 # The name of the header that carries it, in an answer of status 204.
 HEADER = "Mnet-Nothing-Newer"
@@ -18,7 +18,7 @@ STATEMENT = "mnet-nothing-newer+jwt"
 LIFETIME_S = 24 * 3600
 
 
-def nothing_newer(key: ECKey, device: str, bundle: str, version: int, now: int) -> str:
+def nothing_newer(key: SigningKey, device: str, bundle: str, version: int, now: int) -> str:
     """The statement as JWS compact, good from `now` (Unix seconds) for a day."""
     claims = {"sub": device, "bundle": bundle, "version": version, "iat": now, "exp": now + LIFETIME_S}
     return sign(key, claims, STATEMENT)

@@ -4,7 +4,7 @@ import json
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
@@ -16,16 +16,48 @@ _ECDSA = ECDSA(hashes.SHA256(), deterministic_signing=True)
 _json = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def sign(key: ECKey, claims: Mapping[str, Any], kind: str | None = None) -> str:
+class KeyAway(Exception):
+    """A key that lies elsewhere cannot be reached; it may be back soon."""
+
+
+class KeyElsewhere(Protocol):
+    """A private P-256 key that does not lie in this process, as in an HSM, and its public half, which does."""
+
+    @property
+    def kid(self) -> str:
+        """The name of the key: its RFC 7638 thumbprint."""
+        ...
+
+    @property
+    def public(self) -> ECKey:
+        """The public half, by the same name."""
+        ...
+
+    def es256(self, data: bytes) -> bytes:
+        """The ECDSA signature of the SHA-256 of `data`: r and s, 32 bytes each. Raises KeyAway."""
+        ...
+
+
+SigningKey = ECKey | KeyElsewhere
+
+
+def sign(key: SigningKey, claims: Mapping[str, Any], kind: str | None = None) -> str:
     """The claims as JWS compact; `kind` becomes the header's `typ`, so that no statement passes for another (RFC 8725).
 
-    The nonce is that of RFC 6979, so that the same claims give the same text wherever they are signed.
+    The nonce of a key in this process is that of RFC 6979, so that the same claims give the same text wherever they are
+    signed; that of another is its own. Raises KeyAway for a key elsewhere that cannot be reached.
     """
-    signed = f"{_header(key.kid, kind)}.{_base64url(_json(claims).encode())}"
+    signed = f"{_header(str(key.kid), kind)}.{_base64url(_json(claims).encode())}"
+    return f"{signed}.{_base64url(_es256(key, signed.encode()))}"
+
+
+def _es256(key: SigningKey, data: bytes) -> bytes:
+    if not isinstance(key, ECKey):
+        return key.es256(data)
     private = key.private_key
     assert private is not None, "a signing key is private"
-    r, s = decode_dss_signature(private.sign(signed.encode(), _ECDSA))
-    return f"{signed}.{_base64url(r.to_bytes(32) + s.to_bytes(32))}"
+    r, s = decode_dss_signature(private.sign(data, _ECDSA))
+    return r.to_bytes(32) + s.to_bytes(32)
 
 
 @cache

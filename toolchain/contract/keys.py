@@ -13,7 +13,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
 from mnet.export.format.packs import MAX_VERSION
-from mnet.toolchain.contract.jws import ALGORITHM
+from mnet.toolchain.contract.jws import ALGORITHM, SigningKey
 from mnet.toolchain.errors import UserError
 
 # The header's `typ` of a key statement, so that no release passes for one (RFC 8725).
@@ -109,9 +109,10 @@ def signer(jws: str) -> str | None:
         return None
 
 
-def public_keys(*keys: ECKey) -> dict[str, Any]:
+def public_keys(*keys: SigningKey) -> dict[str, Any]:
     """The public halves as a JWKS (RFC 7517), for devices to pin."""
-    return dict(KeySet(list(keys)).as_dict(private=False))
+    halves: list[Any] = [key if isinstance(key, ECKey) else key.public for key in keys]
+    return dict(KeySet(halves).as_dict(private=False))
 
 
 def load_public_keys(jwks: Mapping[str, Any]) -> KeySet:

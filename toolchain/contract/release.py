@@ -11,11 +11,11 @@ from typing import Any
 
 from joserfc import jwt
 from joserfc.errors import InvalidPayloadError, JoseError
-from joserfc.jwk import ECKey, KeySet
+from joserfc.jwk import KeySet
 
 from mnet.export.format.errors import Reason, Refused
 from mnet.export.format.packs import MAX_VERSION
-from mnet.toolchain.contract.jws import ALGORITHM, sign
+from mnet.toolchain.contract.jws import ALGORITHM, SigningKey, sign
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -48,7 +48,7 @@ _CLAIMS = {
 }
 
 
-def sign_release(key: ECKey, release: Release) -> str:
+def sign_release(key: SigningKey, release: Release) -> str:
     """The release as JWS compact; the header's `kid` names the key."""
     return sign(key, {claim: getattr(release, field) for claim, field in _CLAIMS.items()})
 
