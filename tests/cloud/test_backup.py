@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from mnet.export.format.bundle import Bundle
 from mnet.export.format.packs import pack_digest
 from mnet.toolchain.cloud.backup import back_up, restore
 from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.facts import check_whole
 from mnet.toolchain.cloud.ledger import Ledger
 from mnet.toolchain.cloud.pack_store import PackStore
 from mnet.toolchain.cloud.recovery import AHEAD_AT_MOST
-from mnet.toolchain.cloud.registry import Registry
+from mnet.toolchain.cloud.registry import LEFT_BEHIND, Registry
 from mnet.toolchain.cloud.signing_keys import read_key
 from mnet.toolchain.cloud.state import ServerState
 from mnet.toolchain.errors import UserError
@@ -205,6 +206,47 @@ def test_a_phone_that_lies_about_its_version_comes_to_nothing(database: Database
     assert ledger.recovery.raise_above("phone", 1 + AHEAD_AT_MOST)
     assert not ledger.recovery.raise_above("phone", 1000 + AHEAD_AT_MOST), "not again on the same day"
     assert ledger.add_context("phone", [2]) == AHEAD_AT_MOST + 3
+
+
+def test_an_interrupted_restore_is_done_again_and_served_by_nobody_meanwhile(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, another: Callable[[], str]
+) -> None:
+    state = ServerState.open(tmp_path / "server")
+    packs = PackStore(state.packs_url())
+    for device in ("uploaded", "enrolled"):
+        Registry(database).enrol(device, "hash", "bundle")
+    Ledger(database).add_context("uploaded", [1])
+    back_up(state, database, packs, tmp_path / "backup")
+    url = another()
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr("mnet.toolchain.cloud.backup.note_restored", interrupted)
+        restore(tmp_path / "backup", url, packs)
+    half = Database(url)
+    with pytest.raises(UserError, match="run the same `mnet restore` again"):
+        check_whole(half)
+    half.close()
+    restore(tmp_path / "backup", url, packs)
+    whole = Database(url)
+    check_whole(whole)
+    for device in ("uploaded", "enrolled"):
+        known = Registry(whole).known(device)
+        assert known is not None
+        assert known.version >= LEFT_BEHIND, "also where it had none: it may have been given one since"
+    whole.close()
+
+
+def interrupted(*_: object) -> None:
+    """As by a kill just before the last transaction of a restore ends."""
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def another(database: Database, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Makes the URL of one more empty database of the kind of `database`."""
+    if database.dialect == "sqlite":
+        return lambda: f"sqlite:///{tmp_path / 'restored.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.new_database
 
 
 def test_a_backup_that_was_not_finished_is_none(database: Database, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import JSON, Connection, MetaData, Table, delete, func, insert, select, text, update
 
 from mnet.toolchain.cloud.database import Database
-from mnet.toolchain.cloud.facts import note_restored
+from mnet.toolchain.cloud.facts import begin_restore, note_restored, restoring
 from mnet.toolchain.cloud.pack_store import SHARED, PackStore
 from mnet.toolchain.cloud.registry import LEFT_BEHIND
 from mnet.toolchain.cloud.state import ServerState
@@ -80,29 +80,24 @@ def read_backup(folder: Path) -> Copied:
 def restore(folder: Path, url: str, packs: PackStore) -> Copied:
     """Fill an empty database at `url`, and the store of packs, from a backup.
 
-    Raises UserError where the database holds something already.
+    One that was interrupted is done again by the next call; no server starts on it meanwhile. Raises UserError where
+    the database holds something else.
     """
     copied = read_backup(folder)
+    packs.put_all([(SHARED, path.read_bytes()) for path in sorted((folder / "packs").glob("*"))])
     database = Database(url, copied.schema)
     try:
         with database.writing() as connection:
-            if connection.scalar(text("SELECT count(*) FROM devices")):
-                raise UserError("the database holds devices already: a backup is restored into an empty one")
-            tables = MetaData()
-            tables.reflect(connection)
-            for table in tables.sorted_tables:
-                if (rows := folder / f"{table.name}.jsonl.gz").exists():
-                    _load(connection, table, rows)
-            if database.dialect == "postgresql":
-                _count_on(connection, tables)
+            _load_all(connection, folder)
+            begin_restore(connection)
     finally:
         database.close()
-    packs.put_all([(SHARED, path.read_bytes()) for path in sorted((folder / "packs").glob("*"))])
     newest = Database(url)
     with newest.writing() as connection:
         version = func.coalesce(Device.backed_up, Device.version)
+        # Those too that had no version: they may have been given one since.
         above = {"backed_up": version, "version": Device.version + LEFT_BEHIND}
-        connection.execute(update(Device).where(Device.version > 0).values(above))
+        connection.execute(update(Device).values(above))
         note_restored(connection, copied.at, time.time())
     newest.close()
     return copied
@@ -127,11 +122,25 @@ def _dump(connection: Connection, table: Table, path: Path) -> int:
     return count
 
 
+def _load_all(connection: Connection, folder: Path) -> None:
+    if connection.scalar(text("SELECT count(*) FROM devices")) and not restoring(connection):
+        raise UserError("the database holds devices already: a backup is restored into an empty one")
+    tables = MetaData()
+    tables.reflect(connection)
+    files = [(table, folder / f"{table.name}.jsonl.gz") for table in tables.sorted_tables]
+    files = [(table, rows) for table, rows in files if rows.exists()]
+    for table, _ in reversed(files):  # rows that the schema begins with, which are in the backup too
+        connection.execute(delete(table))
+    for table, rows in files:
+        _load(connection, table, rows)
+    if connection.dialect.name == "postgresql":
+        _count_on(connection, tables)
+
+
 def _load(connection: Connection, table: Table, path: Path) -> None:
     for column in table.columns:
         if isinstance(column.type, JSON):
             column.type = JSON(none_as_null=True)
-    connection.execute(delete(table))  # rows that the schema begins with are in the backup too
     for rows in _parts(path):
         connection.execute(insert(table), rows)
 

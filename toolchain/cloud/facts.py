@@ -13,6 +13,7 @@ from mnet.toolchain.cloud.tables import Context, Device, Fact
 from mnet.toolchain.errors import UserError
 
 TOKENS, RESTORED, SIGNING, SEALING = "token_secret", "restored", "signing_key", "sealing_key"
+RESTORING = "restoring"  # a restore that has begun, and did not end
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,26 @@ class Facts:
         return None if found is None else Restored(**json.loads(found))
 
 
+def check_whole(database: Database) -> None:
+    """Raise UserError for a database whose restore was interrupted: it would give out versions that phones refuse."""
+    with database.reading() as connection:
+        if restoring(connection):
+            raise UserError("the restore of this database was interrupted: run the same `mnet restore` again")
+
+
+def restoring(connection: Connection) -> bool:
+    """Whether a restore has begun and did not end."""
+    return get(connection, RESTORING) is not None
+
+
+def begin_restore(connection: Connection) -> None:
+    """Keep that the rows of a backup are there, and no more than these."""
+    put(connection, RESTORING, "")
+
+
 def note_restored(connection: Connection, since: float, until: float) -> None:
     """Keep that the database was restored, from a backup of `since`."""
+    connection.execute(delete(Fact).where(Fact.name == RESTORING))
     before = get(connection, RESTORED)
     epoch = 1 if before is None else Restored(**json.loads(before)).epoch + 1
     put(connection, RESTORED, json.dumps(asdict(Restored(since, until, epoch))))

@@ -20,7 +20,7 @@ from mnet.toolchain.cloud.app import create_app
 from mnet.toolchain.cloud.audit import Audit
 from mnet.toolchain.cloud.comparison import Comparisons
 from mnet.toolchain.cloud.database import OUTAGE, Database, cause
-from mnet.toolchain.cloud.facts import Facts, sealing_key, trusted_key
+from mnet.toolchain.cloud.facts import Facts, check_whole, sealing_key, trusted_key
 from mnet.toolchain.cloud.fetches import Fetches
 from mnet.toolchain.cloud.generation import load_generators
 from mnet.toolchain.cloud.health import Health
@@ -53,6 +53,7 @@ def build_service(settings: Settings, generators: Generators) -> Service:
     keys = state.read_keys()
     packs = PackStore(settings.packs or state.packs_url())
     database = Database(settings.database or state.database_url())
+    check_whole(database)
     trusted_key(database, keys.keyring)
     sealer = None if keys.contexts is None else Sealer(keys.contexts)
     if sealer is not None:
