@@ -10,7 +10,7 @@ from rich.console import Console
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.training.build import fits
 from mnet.toolchain.training.config import load_config
-from mnet.toolchain.training.tune import _merged, _Tuning, tune, tune_rows
+from mnet.toolchain.training.tune import _merged, _Tuning, tune, tune_rows, verdict
 from tests.training.test_on_device import config
 
 QUIET = Console(quiet=True)
@@ -39,6 +39,31 @@ def test_every_method_has_as_many_trials_and_the_best_are_kept(tmp_path: Path) -
     assert best.metanetwork.context.settings["width"] in (4, 8, 16)
     assert json.loads((tmp_path / "tune.json").read_text()) == report
     assert [row[:2] for row in tune_rows(report)] == [["static", "3"], ["cloud", "3"], ["metanetwork", "3"]]
+
+
+@pytest.mark.parametrize(
+    ("static", "generated", "equal_cost", "higher", "said"),
+    [
+        (
+            0.2,
+            0.21,
+            "static",
+            True,
+            "0.2000 on validation (+5.0 %): generation is ahead; whether that stands",
+        ),
+        (0.2, 0.2, "static", True, "(+0.0 %): generation from a device's context is worth nothing here"),
+        (2.0, 1.9, "static", False, "(+5.0 %): generation is ahead"),
+        (2.0, 2.1, "static", False, "(-5.0 %): generation from a device's context is worth nothing"),
+        (0.2, 0.21, "label-prior", True, "gains are over label-prior"),
+    ],
+)
+def test_it_says_plainly_whether_generation_is_worth_it(
+    static: float, generated: float, equal_cost: str, higher: bool, said: str
+) -> None:
+    methods = {"static": {"value": static}, "metanetwork": {"value": generated}}
+    report = {"methods": methods, "equal_cost": equal_cost, "higher_is_better": higher}
+    assert said in verdict(report)
+    assert not verdict(report | {"methods": {"static": {"value": static}}})
 
 
 def test_no_round_starts_that_would_last_longer(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def command(
 
     import json as json_format
 
-    from mnet.toolchain.training.tune import tune, tune_rows
+    from mnet.toolchain.training.tune import tune, tune_rows, verdict
 
     report = tune(settings, out, minutes, trials, Printer(stderr=True))
     if json:
@@ -45,4 +45,6 @@ def command(
     header = ("method", "trials", f"first {report['metric']}", "best", "settings")
     console = Printer()
     console.print(text_table(header, tune_rows(report)))
+    if said := verdict(report):
+        console.print(said)
     console.print(f"{report['seconds']:.0f} s; values on validation; mnet train {out / 'best.yaml'}")

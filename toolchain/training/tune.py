@@ -55,8 +55,8 @@ def tune(config: Config, out: Path, minutes: float, trials: int | None, console:
     for it, and there are fewer than `trials`. The first trial of a method is the config as it is. The studies are in
     `tune.db`: rerun to resume. Leaves `best.yaml`, a config, and `tune.json`.
 
-    Returns `metric`, `seconds`, and `methods` {method: {trials, value, first, settings}}. Raises UserError when `out`
-    holds the trials of another config.
+    Returns `metric`, `higher_is_better`, `equal_cost` (the method that gains are over), `seconds`, and `methods`
+    {method: {trials, value, first, settings}}. Raises UserError when `out` holds the trials of another config.
     """
     tuning = _Tuning.open(config, out, console)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -82,6 +82,8 @@ def tune(config: Config, out: Path, minutes: float, trials: int | None, console:
         seconds += time.perf_counter() - started
     report = {
         "metric": tuning.metric,
+        "higher_is_better": tuning.direction == "maximize",
+        "equal_cost": config.equal_cost,
         "seconds": round(seconds, 1),
         "methods": {
             name: {
@@ -111,6 +113,25 @@ def tune_rows(report: Mapping[str, Any]) -> list[list[str]]:
         ]
         for name, row in report["methods"].items()
     ]
+
+
+def verdict(report: Mapping[str, Any]) -> str:
+    """Whether generation was better than the device model alone, on validation, in a sentence; none without both."""
+    methods = report["methods"]
+    if not {STATIC, GENERATED} <= methods.keys():
+        return ""
+    alone, generated = methods[STATIC]["value"], methods[GENERATED]["value"]
+    change = generated / alone - 1 if report["higher_is_better"] else 1 - generated / alone
+    values = f"metanetwork {generated:.4f}, static {alone:.4f} on validation ({100 * change:+.1f} %)"
+    if change <= 0:
+        said = "generation from a device's context is worth nothing here, push no personal packs"
+    elif report["equal_cost"] == STATIC:
+        said = "generation is ahead; whether that stands on test, mnet evaluate says"
+    else:
+        said = (
+            f"generation is ahead, but gains are over {report['equal_cost']}: mnet evaluate compares with it"
+        )
+    return f"{values}: {said}"
 
 
 @dataclass
