@@ -23,7 +23,7 @@ from mnet.toolchain.training.run import load_run
 from tests.tasks.texts import SMALL, write_folder
 
 FIT = {"epochs": 2, "learning_rate": 0.01, "batch_size": 16}
-ROWS = {"static", "fine-tuning", "prompt", "direct", "metanetwork", "default pack"}
+ROWS = {"static", "fine-tuning", "prompt", "direct", "metanetwork", "cohort", "default pack"}
 
 
 def test_a_language_model_is_served_factors_made_from_texts(tmp_path: Path) -> None:

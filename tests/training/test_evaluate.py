@@ -32,6 +32,7 @@ def test_the_report_has_every_method_and_the_gain(small_run: Path) -> None:
         "direct",
         "metanetwork",
         "default pack",
+        "cohort",
         "fine-tuning",
         "popularity",
     }

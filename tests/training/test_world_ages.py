@@ -12,10 +12,19 @@ QUIET = Console(quiet=True)
 
 
 def test_the_kinds_of_packs_stand_side_by_side(world_run: Path) -> None:
-    report = evaluate([world_run], QUIET, "world pack,default pack + world,metanetwork,metanetwork + world")
+    report = evaluate(
+        [world_run], QUIET, "world pack,default pack + world,cohort,metanetwork,metanetwork + world"
+    )
     kinds = report["packs"]
-    assert list(kinds) == ["world pack", "default pack + world", "metanetwork", "metanetwork + world"]
-    world, everyone, own, both = kinds.values()
+    assert list(kinds) == [
+        "world pack",
+        "default pack + world",
+        "cohort",
+        "metanetwork",
+        "metanetwork + world",
+    ]
+    world, everyone, cohort, own, both = kinds.values()
+    assert cohort == own | {"made_for": "one of 8 cohorts"}
     assert world == everyone == {"made_for": "everyone", "upload": False, "bytes": 2 * 4 * 301}
     assert (own["upload"], both["upload"]) == (True, True)
     assert both["bytes"] == own["bytes"] + world["bytes"]

@@ -16,11 +16,13 @@ from mnet.toolchain.training.build import (
     WORLD,
     to_fine_tune,
 )
+from mnet.toolchain.training.cohorts import BATCH, COHORTS, CohortScorer
 from mnet.toolchain.training.on_device import on_device_rows, on_device_scorer
 from mnet.toolchain.training.run import Run, read_metrics
 from mnet.toolchain.training.scorers import FineTunedScorer, GeneratedScorer, StaticScorer, WorldScorer
 
 DEFAULT = "default pack"
+COHORT = "cohort"
 # What everyone is pushed where a MetaNetwork's device model is exported: its default pack with the world's parameters.
 DEFAULT_WORLD = "default pack + world"
 
@@ -41,6 +43,11 @@ def run_methods(run: Run, data: Any) -> dict[str, Method]:
             methods[name] = StaticScorer(run.task, module)
     if GENERATED in run.modules:
         methods[DEFAULT] = StaticScorer(run.task, run.metanetwork.device_model)
+        methods[COHORT] = CohortScorer(
+            GeneratedScorer(run.task, run.metanetwork),
+            lambda: run.task.splits(data, run.metanetwork).training(BATCH, seed=0),
+            run.config.seed,
+        ).eval()
         if WORLD in run.modules:
             personal = GeneratedScorer(run.task, run.metanetwork)
             model = run.metanetwork.device_model
@@ -90,6 +97,7 @@ def pack_kinds(run: Run) -> dict[str, PackKind]:
     if GENERATED in run.modules:
         own = 4 * sum(value.numel() for value in run.metanetwork.static().values())
         kinds |= {DEFAULT_WORLD: PackKind("everyone", False, world)} if world else {}
+        kinds[COHORT] = PackKind(f"one of {COHORTS} cohorts", True, own)
         kinds[GENERATED] = PackKind("one device", True, own)
         kinds |= {BOTH: PackKind("one device", True, own + world)} if world else {}
     return kinds
