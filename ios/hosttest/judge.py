@@ -17,6 +17,7 @@ import torch
 from mnet.export.format.bundle import Bundle
 from mnet.export.format.manifest import dtype_name, torch_dtype
 from mnet.export.lowering.target import Program, Run
+from mnet.export.session import open_baked
 from mnet.export.targets import load_program
 
 Line = dict[str, Any]
@@ -51,7 +52,7 @@ class Judge:
         """Its answer to a command; raises RuntimeError where it ended instead."""
         self._write(command)
         while "ask" in (line := self.read()):
-            self._write(self._bind(line) if line["ask"] == "bind" else self._run(line))
+            self._write(self._answer(line))
         return line
 
     def tell(self, **command: Any) -> None:
@@ -71,6 +72,16 @@ class Judge:
             raise RuntimeError(f"the Swift phone ended with {self._process.wait()}")
         line: Line = json.loads(text)
         return line
+
+    def _answer(self, line: Line) -> Line:
+        match line["ask"]:
+            case "bind":
+                return self._bind(line)
+            case "baked":
+                self._runs.append(open_baked(Bundle.load(self._bundles / line["bundle"])).run)
+                return {"run": len(self._runs) - 1}
+            case _:
+                return self._run(line)
 
     def _bind(self, line: Line) -> Line:
         name = line["bundle"]

@@ -20,6 +20,16 @@ public struct Snapshot: Sendable {
     public let name: String?
 }
 
+/// How long the parts of one swap took, as `export/session.py` names them.
+public struct SwapTimes: Sendable {
+    public let verify: Duration
+    public let write: Duration
+    public let selfTest: Duration
+    public let publish: Duration
+
+    public var total: Duration { verify + write + selfTest + publish }
+}
+
 /// There are no weights of the name to switch to.
 public struct NotLoaded: Error, CustomStringConvertible {
     public let description: String
@@ -75,13 +85,16 @@ public final class SwapController: Sendable {
     public var swapped: Snapshot { weights.withLock { $0.swapped } }
 
     /// Check, self-test and publish a weight pack; on `Refused` or `StorageError`, the current ones keep serving.
-    public func swap(_ pack: Data) throws {
+    @discardableResult
+    public func swap(_ pack: Data) throws -> SwapTimes {
         try testing.withLock {
-            let new = try tested(pack, newerThan: weights.withLock { $0.swapped.version }, name: nil)
+            let (new, marks) = try tested(pack, newerThan: weights.withLock { $0.swapped.version }, name: nil)
             weights.withLock { weights in
                 weights.swapped = new
                 weights.live = new
             }
+            return SwapTimes(
+                verify: marks[1] - marks[0], write: marks[2] - marks[1], selfTest: marks[3] - marks[2], publish: .now - marks[3])
         }
     }
 
@@ -89,7 +102,7 @@ public final class SwapController: Sendable {
     /// is. On `Refused` or `StorageError`, nothing changes.
     public func load(_ name: String, _ pack: Data) throws {
         try testing.withLock {
-            let new = try tested(pack, newerThan: weights.withLock { $0.resident[name]?.version ?? -1 }, name: name)
+            let (new, _) = try tested(pack, newerThan: weights.withLock { $0.resident[name]?.version ?? -1 }, name: name)
             weights.withLock { $0.resident[name] = new }
         }
     }
@@ -121,20 +134,24 @@ public final class SwapController: Sendable {
         }
     }
 
-    /// A snapshot of a pack that passed all checks.
-    private func tested(_ pack: Data, newerThan: Int, name: String?) throws -> Snapshot {
+    /// A snapshot of a pack that passed all checks; and when that began, had checked the pack, had bound it and had run it.
+    private func tested(_ pack: Data, newerThan: Int, name: String?) throws -> (Snapshot, [ContinuousClock.Instant]) {
+        var marks = [ContinuousClock.now]
         let new = try readPack(pack, for: manifest)
         if new.version <= newerThan {
             throw Refused(.staleVersion, "the pack is version \(new.version), \(newerThan) is being served")
         }
+        marks.append(.now)
         let run: any Run
         do {
             run = try program.bind(new.parameters)
         } catch let error as BundleError {
             throw Refused(.selfTestFailed, "the model does not load: \(error)")
         }
+        marks.append(.now)
         try selfTest(run, new.probe)
-        return Snapshot(version: new.version, run: run, name: name)
+        marks.append(.now)
+        return (Snapshot(version: new.version, run: run, name: name), marks)
     }
 
     /// Catch a runtime that serves old weights: it must give what eager PyTorch gave for this pack.

@@ -25,10 +25,22 @@
                 let made = try await MLModel.compileModel(at: bundle.file(bundle.manifest.program))
                 try FileManager.default.moveItem(at: made, to: place)
             }
+            return try CoreMLProgram(loaded(place, computeUnits), bundle.manifest)
+        }
+
+        /// The same model with its default weights as constants, to compare with: a package at `path` of the bundle, compiled each time.
+        public static func loadBaked(
+            _ bundle: ModelBundle, _ path: String, computeUnits: MLComputeUnits = .cpuOnly
+        ) async throws -> any Run {
+            let place = try await MLModel.compileModel(at: bundle.file(path))
+            defer { try? FileManager.default.removeItem(at: place) }
+            return ConstantRun(model: SharedModel(try loaded(place, computeUnits)), manifest: bundle.manifest)
+        }
+
+        private static func loaded(_ place: URL, _ computeUnits: MLComputeUnits) throws -> MLModel {
             let configuration = MLModelConfiguration()
             configuration.computeUnits = computeUnits
-            let model = try MLModel(contentsOf: place, configuration: configuration)
-            return try CoreMLProgram(model, bundle.manifest)
+            return try MLModel(contentsOf: place, configuration: configuration)
         }
 
         init(_ model: MLModel, _ manifest: Manifest) throws {
@@ -59,6 +71,16 @@
 
         init(_ model: MLModel) {
             self.model = model
+        }
+    }
+
+    /// A model whose weights are its own.
+    private struct ConstantRun: Run {
+        let model: SharedModel
+        let manifest: Manifest
+
+        func callAsFunction(_ inputs: [Tensor]) throws -> [Tensor] {
+            try tensors(try model.model.prediction(from: try features(inputs, manifest, and: [:])), manifest)
         }
     }
 

@@ -39,6 +39,12 @@ struct DeskProgram: Program {
     }
 }
 
+/// The runtime with the constant weights of a bundle.
+func bakedRun(_ desk: Desk, _ bundle: ModelBundle) throws -> any Run {
+    let answer = try desk.ask(["ask": .text("baked"), "bundle": .text(bundle.folder.lastPathComponent)])
+    return DeskRun(desk: desk, number: try answer.integer("run"))
+}
+
 private struct DeskRun: Run {
     let desk: Desk
     let number: Int

@@ -29,6 +29,9 @@ while let command = try desk.read() {
     case "swap":
         guard let pack = Data(base64Encoded: try command.string("pack")) else { throw JudgeError("no base64") }
         try desk.write(try swapped(desk, command.string("bundle"), pack))
+    case "bench":
+        let packs = try command.list("packs").compactMap { $0.asText.flatMap { Data(base64Encoded: $0) } }
+        try desk.write(try await benched(desk, command.string("bundle"), packs, swaps: command.integer("swaps")))
     case "patch":
         guard let pack = Data(base64Encoded: try command.string("pack")) else { throw JudgeError("no base64") }
         try desk.write(try patched(command.string("bundle"), pack))

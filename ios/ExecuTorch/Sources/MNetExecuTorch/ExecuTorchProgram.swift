@@ -17,6 +17,11 @@
         }
 
         public func bind(_ parameters: [String: Tensor]) throws -> any Run { try program.bind(parameters) }
+
+        /// The same model with its default weights as constants, to compare with: a file at `path` of the bundle.
+        public static func loadBaked(_ bundle: ModelBundle, _ path: String) throws -> any Run {
+            Bound(forward: try Forward(bundle.file(path), bundle.manifest), weights: [])
+        }
     }
 
     /// The generated parameters are further inputs of `forward`, after the model's own; one loaded module serves all versions.
