@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
+from mnet.toolchain.training.build import load_data
 from mnet.toolchain.training.evaluate import evaluate
+from mnet.toolchain.training.methods import BestOnValidation, run_methods
+from mnet.toolchain.training.run import load_run
 from mnet.toolchain.training.staleness import AGES, staleness
 
 QUIET = Console(quiet=True)
@@ -40,3 +44,21 @@ def test_world_packs_age_by_time_and_those_of_a_device_by_interactions(world_run
         "as it was trained"
     )
     assert len({point["value"] for point in report["age"]}) > 1, "another age is another state of the world"
+
+
+def test_the_trend_is_the_one_that_is_best_on_validation(world_run: Path) -> None:
+    run = load_run(world_run)
+    data = load_data(run.config)
+    trend = run_methods(run, data)["trend"]
+    assert isinstance(trend, BestOnValidation)
+    assert len(trend.trials) == 5
+    splits = run.task.splits(data, *run.modules.values())
+    values = []
+    for trial in trend.trials:
+        metric = run.task.metrics[0]
+        scores = [run.task.scores(trial(batch), batch)[metric] for batch in splits.validation(7)]
+        values.append(float(torch.cat(scores).mean()))
+    assert trend.best is trend.trials[values.index(max(values))]
+    assert max(values) > min(values)
+    batch = next(iter(splits.test(8)))
+    assert torch.equal(trend(batch), trend.best(batch))

@@ -1,6 +1,7 @@
 """Recommendation by counting: popularity, and world packs: what everybody took of late, as a scale and bias an item."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -93,13 +94,13 @@ class ItemWorlds(Task[PackWindows]):
         values = (functional.pad(each, (1, 0))[..., None] for each in (scale, bias))
         return dict(zip(self.world_parameters, values, strict=True))
 
-    def world_baselines(self) -> dict[str, Callable[[PackWindows], Tensor]]:
-        """`trend`: how often each item was taken of late, by the second half-life: no model, a table for all."""
+    def world_baselines(self, generator: nn.Module) -> dict[str, list[Callable[[PackWindows], Tensor]]]:
+        """`trend`: how often each item was taken of late, by each half-life: no model, a table for all."""
 
-        def trend(batch: PackWindows) -> Tensor:
+        def trend(half_life: int, batch: PackWindows) -> Tensor:
             assert batch.world is not None
             assert batch.moment is not None
-            taken = batch.world.counts[batch.moment, :, 1]
+            taken = batch.world.counts[batch.moment, :, half_life]
             return without_seen(taken[:, None].expand(*batch.target.shape, -1), batch).flatten(0, 1)
 
-        return {"trend": trend}
+        return {"trend": [partial(trend, i) for i in range(len(cast(WorldGenerator, generator).half_lives))]}

@@ -199,8 +199,11 @@ class Task(ABC, Generic[Batch]):
         """The same task with its dates moved back: it trains on an early part of the training time alone."""
         raise NotImplementedError
 
-    def world_baselines(self) -> dict[str, Callable[[Batch], Tensor]]:
-        """Methods that need no model but the state of the world, as of `baselines`."""
+    def world_baselines(self, generator: nn.Module) -> dict[str, list[Callable[[Batch], Tensor]]]:
+        """Methods that need no model but the state of the world, as of `baselines`, each with all that is tried for it.
+
+        `generator`: what `world_generator` made; it says what is known of the world.
+        """
         return {}
 
     def world(self, generator: nn.Module, data: Any) -> World:

@@ -1,8 +1,10 @@
 """Everything that a run can be tested as: each method maps a batch to logits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from mnet.toolchain.errors import UserError
@@ -38,7 +40,10 @@ def run_methods(run: Run, data: Any) -> dict[str, Method]:
             methods[name] = GeneratedScorer(run.task, module)
         elif name == WORLD:
             methods[name] = WorldScorer(run.task, run.static, module)
-            methods |= run.task.world_baselines()
+            methods |= {
+                baseline: BestOnValidation(run, data, trials)
+                for baseline, trials in run.task.world_baselines(module).items()
+            }
         else:
             methods[name] = StaticScorer(run.task, module)
     if GENERATED in run.modules:
@@ -63,6 +68,30 @@ def run_methods(run: Run, data: Any) -> dict[str, Method]:
         for name, row in rows.items():
             methods[name] = on_device_scorer(run.task, run.modules, row, splits, chosen[name]["settings"])
     return methods | run.task.baselines(data)
+
+
+class BestOnValidation:
+    """The best of some methods by the first metric on validation, chosen when the first batch is scored."""
+
+    def __init__(self, run: Run, data: Any, trials: Sequence[Method]) -> None:
+        self.run = run
+        self.data = data
+        self.trials = trials
+
+    @cached_property
+    def best(self) -> Method:
+        task = self.run.task
+        metric, batches = (
+            task.metrics[0],
+            task.splits(self.data, *self.run.modules.values()).validation(BATCH),
+        )
+        sums = torch.zeros(len(self.trials))
+        for batch in batches:
+            sums += torch.stack([task.scores(method(batch), batch)[metric].sum() for method in self.trials])
+        return self.trials[int(sums.argmax() if task.higher_is_better else sums.argmin())]
+
+    def __call__(self, batch: Any) -> Tensor:
+        return self.best(batch)
 
 
 def choose(methods: dict[str, Method], wanted: str, run: Run) -> dict[str, Method]:
