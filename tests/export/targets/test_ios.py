@@ -31,8 +31,7 @@ def bundle(model: Ranker, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def with_state(model: Ranker, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    spec = ranker_spec(model, binding="state")
-    return export_bundle(spec, "ios", tmp_path_factory.mktemp("ios") / "bundle")
+    return ranker_bundle(tmp_path_factory, model, "ios", "state")
 
 
 def specification(package: Path) -> Any:
