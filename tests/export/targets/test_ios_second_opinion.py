@@ -1,4 +1,4 @@
-"""A second opinion on `ios` packages: coremltools reads the saved one by its own reader, and its ops compute the outputs.
+"""A second opinion on `ios` packages: coremltools reads the saved one itself, and its ops compute the outputs.
 
 Nothing of the project's checker takes part, neither its reader nor its table of ops.
 """
