@@ -13,6 +13,7 @@ import pytest
 GROUPS = {
     "C++": "tests/native/",
     "PostgreSQL": "[postgresql",
+    "Prometheus": "tests/cloud/test_alerts.py",
     "SoftHSM": "tests/cloud/test_token_keys.py",
     "browser": "tests/report/test_browser.py",
     "JVM core": "tests/android/test_core.py",

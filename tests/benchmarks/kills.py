@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks.kills RUN BUNDLE --rounds 100`: end a server over and over, amid all that it does.
 
-Each round starts `mnet serve` on what the last one left, looks what became of that, and then ends it by SIGKILL or
+Each round starts a server on what the last one left, looks what became of that, and then ends it by SIGKILL or
 SIGTERM, in turn, while phones upload, poll and fetch, an operator pushes and rolls back, and a backup is made. After
 each tenth round the machine is lost: its last backup is restored into an empty database, by a process that is killed
 too, and then by another one.
@@ -19,14 +19,12 @@ import random
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -37,35 +35,14 @@ from mnet.toolchain.cloud.database import Database
 from mnet.toolchain.cloud.facts import enrolled
 from mnet.toolchain.cloud.pack_store import PackStore
 from mnet.toolchain.cloud.signing_keys import read_key
-from mnet.toolchain.cloud.state import ServerState
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.fleet.postgres import PostgresServer
-from mnet.toolchain.fleet.processes import ProcessEnded, ServerProcess
-from mnet.toolchain.spawn import CONTEXT
+from tests.benchmarks.forked import FORKED, ForkedServer, NotStarted, Place
 from tests.benchmarks.promised import Phone, Tally
 
 BUSY = 6  # phones that are used in a round, each in a thread; one of them is new
 STOPS_WITHIN_S, ANSWERS_WITHIN_S, SETTLES_WITHIN_S = 12.0, 60.0, 60.0
 FAULTS = "lost", "backwards", "partial", "hung"
-
-
-@dataclass
-class Place:
-    """Where a server stands: its state, and the options that name its database."""
-
-    state: Path
-    url: str | None
-
-    @property
-    def database(self) -> str:
-        """The URL of the database."""
-        return self.url or ServerState(self.state).database_url()
-
-    @property
-    def options(self) -> list[str]:
-        """Of `mnet serve`."""
-        named = [] if self.url is None else ["--database", self.url]
-        return [*named, "--uploads", "1000000", "--enrolments", "1000000"]
 
 
 class Rounds:
@@ -94,15 +71,15 @@ class Rounds:
             print(f"round {turn + 1}: {dict(self.count)}", file=sys.stderr, flush=True)
         self._round(rounds, None)
         if self._place.url is None:
-            with closing(sqlite3.connect(ServerState(self._place.state).database)) as database:
+            with closing(sqlite3.connect(self._place.server_state.database)) as database:
                 (sound,) = database.execute("PRAGMA integrity_check").fetchone()
             self.count.note("partial", sound != "ok")
 
     def _round(self, turn: int, by: signal.Signals | None) -> None:
         begun = time.monotonic()
         try:
-            server = ServerProcess(*self._paths, self._place.state, options=self._place.options)
-        except ProcessEnded as error:
+            server = ForkedServer(*self._paths, self._place)
+        except NotStarted as error:
             self.count.note("hung")
             raise SystemExit(f"the server does not start: {error}") from error
         with server:
@@ -118,7 +95,7 @@ class Rounds:
     def _took(self, what: str, since: float) -> None:
         self.slowest[what] = round(max(self.slowest[what], time.monotonic() - since), 2)
 
-    def _look(self, http: httpx.Client, server: ServerProcess) -> None:
+    def _look(self, http: httpx.Client, server: ForkedServer) -> None:
         """What the last round promised is kept, within a minute."""
         end = time.monotonic() + SETTLES_WITHIN_S
         for phone in self._phones:
@@ -127,7 +104,7 @@ class Rounds:
             while phone.version < phone.accepted and time.monotonic() < end:
                 phone.poll(http, 5.0)
             self.count.note("lost", phone.version < phone.accepted)
-        key = {"Authorization": f"Bearer {read_key(server.operator_key)}"}
+        key = {"Authorization": f"Bearer {read_key(self._place.server_state.operator_key)}"}
         for rollout, state in self._wanted.items():
             found: dict[str, object] = {}
             while found.get("state") != state and time.monotonic() < end:
@@ -138,10 +115,10 @@ class Rounds:
         self._wanted.clear()
         self._restored = False
 
-    def _end_under_load(self, server: ServerProcess, turn: int, by: signal.Signals) -> None:
+    def _end_under_load(self, server: ForkedServer, turn: int, by: signal.Signals) -> None:
         over = threading.Event()
         with httpx.Client(base_url=f"{server.url}/v1", timeout=ANSWERS_WITHIN_S) as http:
-            enroller = {"Authorization": f"Bearer {read_key(server.enrolment_key)}"}
+            enroller = {"Authorization": f"Bearer {read_key(self._place.server_state.enrolment_key)}"}
             answer = http.post("/devices", json={"bundle": self._bundle.id}, headers=enroller).json()
         self._phones.append(Phone(answer, self._bundle, self.count))
         busy = [*self._draw.sample(self._phones[:-1], min(BUSY, len(self._phones)) - 1), self._phones[-1]]
@@ -156,13 +133,8 @@ class Rounds:
             thread.start()
         time.sleep(self._draw.uniform(0.2, 2.5))
         begun = time.monotonic()
-        server.process.send_signal(by)
-        try:
-            code = server.process.wait(STOPS_WITHIN_S)
-            self.count.note("hung", by == signal.SIGTERM and code != 0)
-        except subprocess.TimeoutExpired:
-            self.count.note("hung")
-            server.kill()
+        code = server.end(by, STOPS_WITHIN_S)
+        self.count.note("hung", code != (0 if by == signal.SIGTERM else -by))
         self._took("stop_s", begun)
         self.count.note(by.name)
         over.set()
@@ -183,8 +155,8 @@ class Rounds:
                 except httpx.HTTPError:
                     time.sleep(0.05)
 
-    def _operate(self, server: ServerProcess, over: threading.Event, turn: int) -> None:
-        key = {"Authorization": f"Bearer {read_key(server.operator_key)}"}
+    def _operate(self, server: ForkedServer, over: threading.Event, turn: int) -> None:
+        key = {"Authorization": f"Bearer {read_key(self._place.server_state.operator_key)}"}
         with httpx.Client(base_url=f"{server.url}/v1", timeout=ANSWERS_WITHIN_S) as http:
             try:
                 while not over.wait(0.3):
@@ -201,7 +173,7 @@ class Rounds:
                 return
 
     def _back_up(self, turn: int) -> None:
-        database, state = Database(self._place.database), ServerState.open(self._place.state)
+        database, state = Database(self._place.database), self._place.server_state
         out = self._folder / f"backup-{turn}"
         back_up(state, database, PackStore(state.packs_url()), out)
         database.close()
@@ -213,9 +185,9 @@ class Rounds:
         shutil.rmtree(self._place.state)
         number = self.count["restores"] + 1
         self._place = Place(self._folder / f"server-{number}", self._new_database())
-        restore_keys(backup, ServerState(self._place.state))
-        given, told = CONTEXT.Pipe(duplex=False)
-        child = CONTEXT.Process(target=_restore, args=(backup, self._place, told))
+        restore_keys(backup, self._place.server_state)
+        given, told = FORKED.Pipe(duplex=False)
+        child = FORKED.Process(target=_restore, args=(backup, self._place, told))
         child.start()
         given.recv()
         time.sleep(self._draw.uniform(0.0, 0.15))
@@ -234,7 +206,7 @@ class Rounds:
 
 
 def _restore(backup: Path, place: Place, told: object = None) -> None:
-    packs = PackStore(ServerState(place.state).packs_url())
+    packs = PackStore(place.server_state.packs_url())
     if told is not None:
         told.send("ready")  # type: ignore[attr-defined]
     restore(backup, place.database, packs)

@@ -6,13 +6,17 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, case, func, or_, select, true
 
+from mnet.toolchain.cloud.advance import ROLLED_BACK, ROLLING_BACK, STOPPED
 from mnet.toolchain.cloud.database import Database
+from mnet.toolchain.cloud.queries import RUNNING, owed
 from mnet.toolchain.cloud.rollouts import TAKEN, Rollouts
 from mnet.toolchain.cloud.tables import Context, Device, IssuedRelease, Rollout
 
 STALE_S = 24 * 3600.0  # without its newest weights
 HOUR_S = 3600.0
+STATES = (RUNNING, STOPPED, ROLLING_BACK, ROLLED_BACK)
 VERSIONS, ROLLOUTS = 10, 20  # shown at most
+_NOT_TAKEN = or_(IssuedRelease.outcome.is_(None), IssuedRelease.outcome != TAKEN)
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,39 @@ def look(database: Database, rollouts: Rollouts) -> Fleet:
     return Fleet(devices, waiting, failing, stale, contexts, uploads, versions, statuses)
 
 
+def objectives(database: Database) -> tuple[dict[str, float], dict[str, int]]:
+    """What is to be kept low, by the names of `Metrics.counted`, and the number of roll-outs in each state; as of now.
+
+    Reads a row of every device: some seconds for ten million.
+    """
+    now, of = time.time(), IssuedRelease
+    waiting = select(func.min(Device.wanted_at)).where(Device.pending == true(), Device.failures == 0)
+    with database.reading() as connection:
+        devices, failing = connection.execute(
+            select(func.count(), func.count(case((Device.failures > 0, 1)))).select_from(Device)
+        ).one()
+        stale, undelivered, expired = connection.execute(
+            select(
+                func.count(case((and_(_NOT_TAKEN, of.issued_at < now - STALE_S), of.device)).distinct()),
+                func.count(case((and_(~of.fetched, of.issued_at < now - HOUR_S), 1))),
+                func.count(case((and_(~of.fetched, of.expires_at < now), 1))),
+            ).join(Device, _newest())
+        ).one()
+        since = connection.scalar(waiting.where(owed()))
+        counts = dict(
+            connection.execute(select(Rollout.state, func.count()).group_by(Rollout.state)).tuples().all()
+        )
+    figures = {
+        "devices": devices,
+        "failing_devices": failing,
+        "stale_devices": stale,
+        "undelivered_releases": undelivered,
+        "expired_releases": expired,
+        "oldest_wait_seconds": 0.0 if since is None else max(0.0, now - since),
+    }
+    return figures, {state: counts.get(state, 0) for state in STATES}
+
+
 def _newest() -> Any:
     """The join of each device with the release of its version."""
     of = IssuedRelease
@@ -82,6 +119,5 @@ def _versions(connection: Connection) -> list[dict[str, Any]]:
 
 def _stale(now: float) -> Any:
     of = IssuedRelease
-    not_taken = or_(of.outcome.is_(None), of.outcome != TAKEN)
     late = select(func.count(of.device.distinct())).join(Device, _newest())
-    return late.where(not_taken, of.issued_at < now - STALE_S)
+    return late.where(_NOT_TAKEN, of.issued_at < now - STALE_S)

@@ -189,6 +189,15 @@ class Ledger:
         with self._database.reading() as connection:
             return [(row.id, row.percent, row.pack) for row in connection.execute(query)]
 
+    def waited(self, device: str, bundle: str, version: int) -> float | None:
+        """Seconds since the upload that a release stems from; None for one that is not its device's newest, or is of a
+        push, and once the device has reported of it.
+        """
+        asked = {"device": device, "bundle": bundle, "version": version}
+        with self._database.reading() as connection:
+            since = connection.scalar(queries.UPLOADED_AT, asked)
+        return None if since is None else max(0.0, time.time() - since)
+
     def named(self, packs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
         """Those of these packs, by device and SHA-256, that a kept release names."""
         with self._database.reading() as connection:

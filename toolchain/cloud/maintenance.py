@@ -20,6 +20,7 @@ SWEEP_S = 3600.0
 ORPHANED_S = 3600.0
 HISTORY_S = 90 * 24 * 3600
 SCRUB_S = 60.0
+COUNT_S = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +39,13 @@ class Maintenance:
         scrub: Callable[[], None] = lambda: None,
         keep_fetches: Callable[[], None] = lambda: None,
         stop_worse: Callable[[], None] = lambda: None,
+        count: Callable[[], None] = lambda: None,
     ) -> None:
         """`scrub` is called now and then, to wipe what was deleted from where it may still lie, and `keep_fetches` to
-        write down which packs were fetched, and `stop_worse` to stop the roll-outs that harm a metric.
+        write down which packs were fetched, `stop_worse` to stop the roll-outs that harm a metric, and `count` for what
+        metrics say of the whole fleet.
         """
+        self.count = count
         self.keep_fetches = keep_fetches
         self.stop_worse = stop_worse
         self._ledger = ledger
@@ -115,8 +119,10 @@ class Maintenance:
             (self.forget, TAKE_OVER_S),
             (self.sweep, SWEEP_S),
             (self.scrub, SCRUB_S),
+            (self.count, COUNT_S),
         ]
         due = {job: time.monotonic() + period for job, period in jobs}
+        due[self.count] = time.monotonic()
         while not self._stop.wait(NEWS_S):
             for job, period in jobs:
                 if time.monotonic() >= due[job]:

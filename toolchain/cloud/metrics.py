@@ -1,7 +1,7 @@
 """The server's metrics for Prometheus. Labels are routes and status codes: never a device, a context or a key."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client import (
     CollectorRegistry,
@@ -14,6 +14,8 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+# Of a phone that sleeps between an upload and the next poll, up to a day.
+_UNTIL_TAKEN_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 3600, 6 * 3600, 24 * 3600)
 
 
 class Metrics:
@@ -39,6 +41,12 @@ class Metrics:
             "mnet_reports",
             "What became of releases on their devices: taken, or the name of the refusal.",
             ("outcome",),
+            registry=self.registry,
+        )
+        self.until_taken = Histogram(
+            "mnet_upload_to_taken_seconds",
+            "Time from an accepted upload to its device's report that it runs what came of it.",
+            buckets=_UNTIL_TAKEN_S,
             registry=self.registry,
         )
         self.failed_contexts = Counter(
@@ -77,6 +85,31 @@ class Metrics:
             multiprocess_mode="livesum",
         )
         self._watched: dict[Gauge, Callable[[], int]] = {}
+        self._counted = {
+            name: self._of_the_fleet(name, help_text)
+            for name, help_text in (
+                ("devices", "Enrolled devices."),
+                ("stale_devices", "Devices that have not taken their newest release within a day."),
+                ("failing_devices", "Devices of whose last context no weights came."),
+                ("undelivered_releases", "Newest releases of devices that were not fetched within an hour."),
+                ("expired_releases", "Newest releases of devices that expired before they were fetched."),
+                ("oldest_wait_seconds", "For how long the device waits for its release that waits longest."),
+            )
+        }
+        self._rollouts = self._of_the_fleet("rollouts", "Roll-outs by their state.", ("state",))
+
+    def _of_the_fleet(self, name: str, help_text: str, labels: Sequence[str] = ()) -> Gauge:
+        """What every replica counts in the same database, so that any of them may say it."""
+        return Gauge(
+            f"mnet_{name}", help_text, labels, registry=self.registry, multiprocess_mode="livemostrecent"
+        )
+
+    def counted(self, fleet: Mapping[str, float], rollouts: Mapping[str, int]) -> None:
+        """Record what was counted in the database: figures by the names of their gauges, and roll-outs by state."""
+        for name, value in fleet.items():
+            self._counted[name].set(value)
+        for state, count in rollouts.items():
+            self._rollouts.labels(state).set(count)
 
     def published(self, releases: int, seconds: float) -> None:
         """A batch was released."""

@@ -181,6 +181,10 @@ def report(service: ServiceOf, device: OwnDevice, body: Report) -> None:
     if body.outcome == STALE:
         return  # of the phone's connection, and nothing that the release did
     bundle, fetched = body.bundle or device.bundle, service.fetches.take(device.device)
+    if body.outcome == TAKEN:
+        waited = service.ledger.waited(device.device, bundle, body.version)
+        if waited is not None:
+            service.metrics.until_taken.observe(waited)
     service.rollouts.report(device.device, bundle, body.version, body.outcome, fetched)
 
 

@@ -163,6 +163,19 @@ LAST_PACK = (
     .order_by(IssuedRelease.version.desc())
     .limit(1)
 )
+UPLOADED_AT = (
+    select(Device.wanted_at)
+    .join(IssuedRelease, (IssuedRelease.device == Device.id) & (IssuedRelease.version == Device.version))
+    .where(
+        Device.id == _DEVICE,
+        Device.version == bindparam("version"),
+        IssuedRelease.bundle == bindparam("bundle"),
+        IssuedRelease.rollout.is_(None),
+        IssuedRelease.held_out.is_(None),
+        IssuedRelease.outcome.is_(None),
+        Device.restores.is_(None),
+    )
+)
 NEWS = (
     select(IssuedRelease.id, IssuedRelease.device, IssuedRelease.bundle, IssuedRelease.version)
     .where(IssuedRelease.id > bindparam("after"))

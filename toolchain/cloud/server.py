@@ -22,6 +22,7 @@ from mnet.toolchain.cloud.comparison import Comparisons
 from mnet.toolchain.cloud.database import OUTAGE, Database, cause
 from mnet.toolchain.cloud.facts import Facts, check_whole, sealing_key, trusted_key
 from mnet.toolchain.cloud.fetches import Fetches
+from mnet.toolchain.cloud.fleet import objectives
 from mnet.toolchain.cloud.generation import load_generators
 from mnet.toolchain.cloud.health import Health
 from mnet.toolchain.cloud.ledger import Ledger
@@ -85,6 +86,7 @@ def build_service(settings: Settings, generators: Generators) -> Service:
             database.scrub,
             fetches.keep,
             comparisons.stop_worse,
+            lambda: metrics.counted(*objectives(database)),
         ),
         reconciler=Reconciler(rollouts, publisher),
         health=Health(database, packs),
