@@ -59,9 +59,9 @@ def write_pack(
 ) -> bytes:
     """Pack `tensors`, as `narrowed` gives them, as `version` for one bundle; equal arguments give equal bytes.
 
-    `generator` is the SHA-256 of the checkpoint that generated them. `probe` is that of eager PyTorch's outputs for
-    the bundle's first golden input under these very weights, `rounded` (`mnet.export.format.probe`): the device must
-    reproduce it.
+    `generator` is the SHA-256 of the checkpoint that generated them and, in one of a device alone, a dot and a salt.
+    `probe` is that of eager PyTorch's outputs for the bundle's first golden input under these very weights, `rounded`
+    (`mnet.export.format.probe`): the device must reproduce it.
     Raises ValueError if a probe value is not finite.
     """
     metadata = {

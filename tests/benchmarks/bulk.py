@@ -10,6 +10,7 @@ clock, both with the start of processes and the loading of the model; `steady` i
 import argparse
 import json
 import os
+import secrets
 import sys
 import tempfile
 import time
@@ -99,6 +100,7 @@ def main() -> int:
                 out=str(folder / engine),
                 signing_key=str(folder / "signing.pem"),
                 issued_at=int(time.time()),
+                salt=secrets.token_hex(16),
             )
             found[engine] = whole(job, engine)
     for what, rates in found.items():

@@ -47,6 +47,7 @@ def job(tiny_run: Path, tiny_bundle: Path, tmp_path: Path) -> Job:
         out=str(tmp_path / "out"),
         signing_key=str(tmp_path / "signing.pem"),
         issued_at=NOW,
+        salt="salt",
     )
 
 
@@ -67,6 +68,7 @@ def test_every_user_gets_the_pack_that_the_service_would_give(job: Job) -> None:
     keys = load_public_keys(public_keys(load_signing_key(Path(job.signing_key))))
     rows = pa.concat_tables([pq.read_table(path) for path in Path(job.out).glob("part-*")]).to_pylist()
     assert sorted(row["device"] for row in rows) == sorted(USERS)
+    salted = set()
     for row in rows:
         release = verify_release(
             row["release"], keys, device=row["device"], bundle=bundle.id, newer_than=0, now=NOW
@@ -77,6 +79,8 @@ def test_every_user_gets_the_pack_that_the_service_would_give(job: Job) -> None:
         # Not to the last bit: a population goes through the model in larger batches.
         (served,) = service.packs([USERS[row["device"]]], [1])
         torch.testing.assert_close(pack.parameters, read_pack(served, bundle.manifest).parameters)
+        salted.add(pack.generator)
+    assert len(salted) == len(USERS), "equal contexts would give equal hashes"
 
 
 def test_a_killed_generation_goes_on_with_what_is_missing(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The maintenance thread: nothing that fails ends it, and it hands on what its devices may have."""
 
 import asyncio
+import inspect
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from sqlalchemy import func, select
 
+from mnet.toolchain.cli import serve
 from mnet.toolchain.cloud import maintenance as module
 from mnet.toolchain.cloud.app import create_app
 from mnet.toolchain.cloud.database import Database
@@ -24,7 +27,9 @@ from mnet.toolchain.cloud.registry import Registry
 from mnet.toolchain.cloud.rollouts import Rollouts
 from mnet.toolchain.cloud.server import Reload
 from mnet.toolchain.cloud.service import Service
-from mnet.toolchain.cloud.settings import Limits
+from mnet.toolchain.cloud.settings import Limits, Settings
+from mnet.toolchain.cloud.state import ServerState
+from mnet.toolchain.cloud.tables import Context
 from mnet.toolchain.contract.release import Release
 from mnet.toolchain.object_store import StoreAway
 from tests.cloud.driven import fetched, started
@@ -37,10 +42,12 @@ def database(tmp_path: Path) -> Iterator[Database]:
     opened.close()
 
 
-def made(database: Database, folder: Path) -> Maintenance:
+def made(database: Database, folder: Path, retain_days: float | None = None) -> Maintenance:
     publisher: Any = SimpleNamespace(take_up=lambda before: None)
     packs = PackStore(str(folder / "packs"))
-    return Maintenance(Ledger(database), packs, publisher, LongPolls(), None, Metrics(), database.scrub)
+    return Maintenance(
+        Ledger(database), packs, publisher, LongPolls(), retain_days, Metrics(), database.scrub
+    )
 
 
 def released(ledger: Ledger, device: str) -> None:
@@ -154,6 +161,24 @@ def test_a_reload_amid_an_outage_says_what_is_missing(caplog: pytest.LogCaptureF
     assert "nothing is replaced" not in caplog.text
     assert "not in the audit log: StoreAway" in caplog.text
     assert "reloaded: 0 bundles" in caplog.text
+
+
+def test_by_default_a_context_is_deleted_after_thirty_days(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    default = inspect.signature(serve.command).parameters["retain"].default
+    assert default == Settings((), (), ServerState(tmp_path)).retain_days
+    ledger = Ledger(database)
+    Registry(database).enrol("a1", "hash", "bundle")
+    ledger.add_context("a1", [1])
+    released(ledger, "a1")
+    uploaded, kept = time.time(), []
+    for days in (29.9, 30.1):
+        monkeypatch.setattr(module.time, "time", lambda days=days: uploaded + days * 24 * 3600)
+        made(database, tmp_path, default).forget()
+        with database.reading() as connection:
+            kept.append(connection.scalar(select(func.count()).select_from(Context)))
+    assert kept == [1, 0]
 
 
 def test_an_erased_context_is_nowhere_on_disk(database: Database, tmp_path: Path) -> None:

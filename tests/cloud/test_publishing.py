@@ -50,6 +50,7 @@ class FlakyGenerator(PackGenerator):
         versions: Sequence[int],
         world: object = None,
         rows: object = None,
+        salts: object = None,
     ) -> list[bytes]:
         self.batches.append(len(contexts))
         for samples in contexts:

@@ -36,7 +36,7 @@ def test_a_context_becomes_the_weights_that_the_metanetwork_generates(
     assert (len(data), pack_digest(data)) == (release.size, release.sha256)
     pack = read_pack(data, bundle.manifest)
     run = load_run(tiny_run)
-    assert (pack.version, pack.generator) == (version, run.fingerprint)
+    assert (pack.version, pack.generator.partition(".")[0]) == (version, run.fingerprint)
     expected = run.metanetwork.generate(run.task.context(CONTEXT))
     for name, values in pack.parameters.items():
         torch.testing.assert_close(values, expected[name][0])

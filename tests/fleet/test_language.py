@@ -77,7 +77,7 @@ def _generates_for_a_whole_table(run: Path, bundle: Path, uploads: list[list[str
     table = pa.table({"device": ["aa", "bb", "cc", "dd"], "samples": [*uploads, ["fine", ""]]})
     pq.write_table(table, folder / "contexts.parquet")
     contexts, out, key = (str(folder / name) for name in ("contexts.parquet", "out", "signing.pem"))
-    job = Job(str(run), str(bundle), contexts, out, key, issued_at=1_700_000_000)
+    job = Job(str(run), str(bundle), contexts, out, key, issued_at=1_700_000_000, salt="salt")
     assert bulk.generate(job, bulk.plan(job), "local", lambda _: None) == bulk.Done(3, 0, 1)
     (refused,) = (folder / "out").glob("refused-*")
     assert json.loads(refused.read_text())[0]["device"] == "dd"

@@ -50,21 +50,24 @@ def command(
 
     import dataclasses
     import json
+    import secrets
     import time
 
     import torch
 
-    from mnet.toolchain.cloud.bulk import begun_at, generate, plan
+    from mnet.toolchain.cloud.bulk import begun, generate, plan
     from mnet.toolchain.cloud.bulk_parts import Job
 
     torch.set_num_threads(1)
+    began, salt = begun(out) or (int(time.time()), secrets.token_hex(16))
     job = Job(
         run=str(run.absolute()),
         bundle=str(bundle.absolute()),
         contexts=contexts,
         out=out,
         signing_key=str(signing_key.absolute()),
-        issued_at=issued_at or begun_at(out) or int(time.time()),
+        issued_at=issued_at or began,
+        salt=salt,
     )
     units = plan(job)
     users = sum(unit.rows for unit in units)

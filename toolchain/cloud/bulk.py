@@ -63,6 +63,7 @@ def plan(job: Job) -> list[Unit]:
         "generator": bundle.manifest.model.metadata.get("generator"),
         "signing_key": load_signing_key(Path(job.signing_key)).kid,
         "issued_at": job.issued_at,
+        "salt": job.salt,
         "rows_a_part": ROWS_A_PART,
         "contexts": [[unit.name, unit.row_group, unit.rows] for unit in units],
     }
@@ -77,10 +78,11 @@ def plan(job: Job) -> list[Unit]:
     return units
 
 
-def begun_at(out: str) -> int | None:
-    """The `issued_at` of the job that wrote `out` before, to resume it; None where there is none."""
+def begun(out: str) -> tuple[int, str] | None:
+    """The `issued_at` and `salt` of the job that wrote `out` before, to resume it; None where there is none."""
     try:
-        return int(json.loads(ObjectStore(out).read(FACTS))["issued_at"])
+        facts = json.loads(ObjectStore(out).read(FACTS))
+        return int(facts["issued_at"]), str(facts.get("salt"))
     except FileNotFoundError:
         return None
 

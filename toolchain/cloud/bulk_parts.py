@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from mnet.export.format.packs import pack_digest
 from mnet.toolchain.cloud.generation import ROWS_OF_MANY, PackGenerator, load_generators
 from mnet.toolchain.cloud.publishing import RELEASE_LIFETIME_S
+from mnet.toolchain.cloud.sealing import pack_salt
 from mnet.toolchain.cloud.signing_keys import load_signing_key
 from mnet.toolchain.contract.release import Release, sign_release
 from mnet.toolchain.errors import UserError
@@ -39,7 +40,10 @@ _PART = pa.schema(
 
 @dataclass(frozen=True)
 class Job:
-    """What to generate, and where; all that a worker on another machine gets. Paths and URLs must be good there."""
+    """What to generate, and where; all that a worker on another machine gets. Paths and URLs must be good there.
+
+    `salt` is a secret by which equal contexts do not give equal hashes of packs.
+    """
 
     run: str
     bundle: str
@@ -47,6 +51,7 @@ class Job:
     out: str
     signing_key: str
     issued_at: int
+    salt: str
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ class Worker:
         self._generator = generator
         self._key = load_signing_key(Path(job.signing_key))
         self._issued_at = job.issued_at
+        self._salt = job.salt.encode()
         self._store = ObjectStore(job.out)
         gc.freeze()  # PyTorch's million objects stay: walking them again and again took a tenth of the time
 
@@ -123,7 +129,8 @@ class Worker:
             if "version" in contexts.column_names
             else [1] * len(devices)
         )
-        packs = self._generator.packs(samples, versions)
+        salts = [pack_salt(self._salt, device) for device in devices]
+        packs = self._generator.packs(samples, versions, salts=salts)
         releases = [
             Release(
                 device=device,

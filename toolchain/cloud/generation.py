@@ -153,10 +153,12 @@ class PackGenerator(ServedBundle):
         versions: Sequence[int],
         world: Mapping[str, Tensor] | None = None,
         rows: int | None = None,
+        salts: Sequence[str] | None = None,
     ) -> list[bytes]:
         """The pack of `versions[n]` for `contexts[n]`; its bytes do not depend on what else is in the batch.
 
-        They depend on `rows`, those of one forward pass, in the last bit; None for the generator's own.
+        They depend on `rows`, those of one forward pass, in the last bit; None for the generator's own. `salts[n]`
+        follows the checkpoint's hash in the metadata, so that equal contexts do not give equal hashes of packs.
 
         `world` is as of `Run.world_parameters`; None for the latest that the run knows of. Raises ValueError if a
         generated value is not finite.
@@ -164,7 +166,10 @@ class PackGenerator(ServedBundle):
         packs, rows = list[bytes](), rows or self._rows
         for start in range(0, len(contexts), rows):
             some = slice(start, start + rows)
-            packs += self._pass(contexts[some], versions[some], self._world if world is None else world, rows)
+            own = None if salts is None else salts[some]
+            packs += self._pass(
+                contexts[some], versions[some], self._world if world is None else world, rows, own
+            )
         return packs
 
     @torch.inference_mode()
@@ -190,17 +195,18 @@ class PackGenerator(ServedBundle):
         versions: Sequence[int],
         world: Mapping[str, Tensor],
         rows: int,
+        salts: Sequence[str] | None,
     ) -> list[bytes]:
         """The packs of up to `rows` contexts, in one forward pass of exactly as many."""
         task, shared = self._run.task, _in_every_row(self._shared() | dict(world), rows)
         given = torch.cat([readable_context(task, samples) for samples in contexts])
         if GENERATED not in self._run.modules:
-            return self._written(shared, versions)
+            return self._written(shared, versions, salts)
         network = self._run.metanetwork
         filled = torch.cat([given, given[:1].expand(rows - len(given), *given.shape[1:])])
         generated = network.generate(task.prepared(network, filled))
         return self._written(
-            shared | {name: generated[name] for name in generated if name not in world}, versions
+            shared | {name: generated[name] for name in generated if name not in world}, versions, salts
         )
 
     @torch.inference_mode()
@@ -217,7 +223,9 @@ class PackGenerator(ServedBundle):
         first, second = self._written(batch, (1, 2))
         return first, second
 
-    def _written(self, batch: dict[str, Tensor], versions: Sequence[int]) -> list[bytes]:
+    def _written(
+        self, batch: dict[str, Tensor], versions: Sequence[int], salts: Sequence[str] | None = None
+    ) -> list[bytes]:
         """The first of `rows` generated parameters fp32 [rows, *shape], as packs of these versions."""
         for name, values in batch.items():
             if not torch.isfinite(values).all():
@@ -231,7 +239,7 @@ class PackGenerator(ServedBundle):
                 packed[row],
                 bundle_id=self.bundle_id,
                 version=version,
-                generator=self._run.fingerprint,
+                generator=self._run.fingerprint if salts is None else f"{self._run.fingerprint}.{salts[row]}",
                 probe=probes[row],
             )
             for row, version in enumerate(versions)

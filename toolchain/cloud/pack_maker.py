@@ -16,10 +16,18 @@ KEPT_WORLDS = 8
 class PackMaker:
     """Makes packs; `lost(device, owner, sha256)` is called with one that should come back and is not in the store."""
 
-    def __init__(self, ledger: Ledger, packs: PackStore, lost: Callable[[str, str, str], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        packs: PackStore,
+        lost: Callable[[str, str, str], None],
+        salt: Callable[[str], str] | None,
+    ) -> None:
+        """`salt` gives a device's; without one, devices with equal contexts get equal packs."""
         self._ledger = ledger
         self._packs = packs
         self._lost = lost
+        self._salt = salt
         self._worlds: dict[str, Mapping[str, Tensor]] = {}
 
     def make(self, generator: ServedBundle, wanted: Sequence[Wanted]) -> Iterator[tuple[Wanted, str, bytes]]:
@@ -45,7 +53,8 @@ class PackMaker:
                     if not some:
                         continue
                     samples, versions = [each.samples or [] for each in some], [each.version for each in some]
-                    packs = generator.packs(samples, versions, world, rows)
+                    salts = None if self._salt is None else [self._salt(each.device) for each in some]
+                    packs = generator.packs(samples, versions, world, rows, salts)
                     yield from zip(some, (each.device for each in some), packs, strict=True)
         own_weights = {each.device for some in fresh.values() for each in some}
         made: dict[tuple[str, str | None, int], bytes] = {}

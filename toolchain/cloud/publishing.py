@@ -42,7 +42,8 @@ class Publisher:
 
     The worker takes what is queued, or MAX_BATCH of it: one forward pass a bundle, packs made durable, then one
     transaction with all releases. `released` is called from that thread with the new release of each device and
-    bundle. `generators` and `keyring` may be replaced at any time; the running batch ends with the old ones.
+    bundle. `salt` is as of `PackMaker`. `generators` and `keyring` may be replaced at any time; the running batch ends
+    with the old ones.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Publisher:
         keyring: Keyring,
         released: Callable[[Mapping[tuple[str, str], Published]], None],
         metrics: Metrics,
+        salt: Callable[[str], str] | None = None,
     ) -> None:
         self.generators = generators
         self.keyring = keyring
@@ -69,7 +71,7 @@ class Publisher:
         self._closing = False
         self._worker = threading.Thread(target=self._work, name="generation", daemon=True)
         self._last_failed = False
-        self._maker = PackMaker(ledger, packs, self.lost)
+        self._maker = PackMaker(ledger, packs, self.lost, salt)
         metrics.watch_queue(lambda: len(self._queued) + len(self._later))
 
     def start(self) -> None:

@@ -1,6 +1,11 @@
-"""Contexts at rest, sealed (AES-256-GCM) by a key of the deployment outside the database, each for its device."""
+"""What the database does not tell without a key of the deployment outside it.
+
+Contexts are sealed (AES-256-GCM), each for its device, and packs salted, so that their hashes do not say which contexts
+are equal, or which one somebody guessed.
+"""
 
 import hashlib
+import hmac
 import json
 import secrets
 from base64 import b64decode, b64encode
@@ -19,7 +24,12 @@ class Sealer:
     def __init__(self, secret: str) -> None:
         """`secret` has 256 random bits, as of `create_key`."""
         self._cipher = AESGCM(hashlib.sha256(f"mnet contexts {secret}".encode()).digest())
+        self._salts = hashlib.sha256(f"mnet packs {secret}".encode()).digest()
         self.name = hashlib.sha256(f"mnet contexts' name {secret}".encode()).hexdigest()[:16]
+
+    def salt(self, device: str) -> str:
+        """What makes the packs of a device differ from those of others with the same context; as of `pack_salt`."""
+        return pack_salt(self._salts, device)
 
     def seal(self, device: str, samples: Sequence[Any]) -> str:
         """A context as a text that tells nothing without the key; the same one is another text each time."""
@@ -36,3 +46,8 @@ class Sealer:
             return None
         found: list[Any] = json.loads(plain)
         return found
+
+
+def pack_salt(secret: bytes, device: str) -> str:
+    """32 hexadecimal digits that nobody without the secret can guess, the same for a device each time."""
+    return hmac.digest(secret, device.encode(), "sha256").hex()[:32]

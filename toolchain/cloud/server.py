@@ -63,7 +63,8 @@ def build_service(settings: Settings, generators: Generators) -> Service:
     long_polls, metrics = LongPolls(), Metrics()
     rollouts, fetches = Rollouts(database, settings.second_approval), Fetches(database)
     comparisons = Comparisons(database)
-    publisher = Publisher(registry, ledger, packs, generators, keys.keyring, long_polls.wake, metrics)
+    salt = None if sealer is None else sealer.salt
+    publisher = Publisher(registry, ledger, packs, generators, keys.keyring, long_polls.wake, metrics, salt)
     return Service(
         keys=keys,
         database=database,

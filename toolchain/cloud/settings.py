@@ -26,7 +26,8 @@ class Limits:
 class Settings:
     """All settings of a server process; without URLs, what it keeps is in the state folder.
 
-    A push to more than `second_approval` percent of the fleet waits for a second operator; None: none does.
+    Contexts are deleted after `retain_days`; None: never. A push to more than `second_approval` percent of the fleet
+    waits for a second operator; None: none does.
     """
 
     runs: tuple[Path, ...]
@@ -35,7 +36,7 @@ class Settings:
     workers: int = 1
     database: str | None = None
     packs: str | None = None
-    retain_days: float | None = None
+    retain_days: float | None = 30.0
     second_approval: float | None = None
     limits: Limits = field(default_factory=Limits)
     tls_certificate: Path | None = None
