@@ -216,6 +216,7 @@ def test_an_interrupted_restore_is_done_again_and_served_by_nobody_meanwhile(
     for device in ("uploaded", "enrolled"):
         Registry(database).enrol(device, "hash", "bundle")
     Ledger(database).add_context("uploaded", [1])
+    (state.keys / "..data").mkdir()  # as Kubernetes has it where it mounts a secret
     back_up(state, database, packs, tmp_path / "backup")
     url = another()
     with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):

@@ -63,6 +63,8 @@ def back_up(state: ServerState, database: Database, packs: PackStore, out: Path)
         _write(out / "packs" / sha256, data)
         kept += 1
     for path in state.keys.iterdir():
+        if path.is_dir():
+            continue  # of Kubernetes, beside the files of a secret
         _write(out / "keys" / path.name, path.read_bytes())
     copied = Copied(at, str(schema), devices, rows, kept)
     write_durably(out / FACTS, json.dumps(vars(copied)).encode(), mode=0o600)
