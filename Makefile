@@ -7,7 +7,7 @@ WORKERS ?= -n 2 --dist loadfile
 KOTLIN_FORMAT := $(shell command -v ktlint)
 CPP_FORMAT := $(shell clang-format --version 2>/dev/null | grep -q "version 19" && command -v clang-format)
 
-.PHONY: demo check test coverage strangers lint types docs reference format native android ios system wheel clean
+.PHONY: demo check test coverage strangers lint types docs reference format native android ios system wheel pins digests sbom clean
 
 demo: .venv/installed
 	$(BIN)/mnet demo --out $(OUT)
@@ -62,6 +62,23 @@ system:
 
 wheel: .venv/developer
 	$(BIN)/python -m build --wheel
+
+# What the image is made of: deploy/requirements.txt, with hashes, of the extras that it has and at the versions of
+# constraints.txt; PyTorch's build for CPUs comes from its own index
+pins: .venv/developer
+	$(BIN)/uv pip compile pyproject.toml --extra postgres --extra s3 --extra hsm --constraint constraints.txt \
+	  --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes --no-annotate --no-header \
+	  $(TORCH) --output-file deploy/requirements.txt
+TORCH ?= --torch-backend cpu
+
+# The digest that each image of deploy/ has at its registry now, written next to its tag: needs Docker, look at the difference
+digests: .venv/developer
+	$(BIN)/python deploy/digests.py
+
+# What the image holds, with versions and hashes (CycloneDX)
+sbom: .venv/developer
+	mkdir -p dist
+	$(BIN)/cyclonedx-py requirements deploy/requirements.txt --pyproject pyproject.toml --output-reproducible -o dist/mnet.cdx.json
 
 # build/native/mnet-runner, with Debian's cmake, g++ and nlohmann-json3-dev
 native: .venv/installed
