@@ -5,15 +5,15 @@ from pathlib import Path
 
 from android_demo.hosttest.kotlin import (
     BUILD,
+    JNI,
     compile_core,
     compile_engine,
-    compile_java,
     compile_recommender,
+    compile_stand_ins,
     executorch_classes,
 )
 from android_demo.hosttest.tools import Absent, java_home, run
 
-JNI = Path(__file__).with_name("jni")
 HOST_TESTS = Path(__file__).with_name("src")
 
 
@@ -21,11 +21,6 @@ def classpath() -> list[Path]:
     """The app's code as on the phone, the Java API of the Android library, and the stand-ins for fbjni."""
     own = [compile_core(), compile_engine(), compile_recommender()]
     return [*own, executorch_classes(), compile_stand_ins()]
-
-
-def compile_stand_ins() -> Path:
-    """The few classes of fbjni and its loader that ExecuTorch's Java API needs."""
-    return compile_java("stand-ins", JNI)
 
 
 def build_library() -> Path:

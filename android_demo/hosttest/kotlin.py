@@ -1,17 +1,20 @@
 """Kotlin and Java on this machine: the app's code against Android's API, the tests against the JDK, run by JUnit 5."""
 
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from android_demo.hosttest.tools import Failed, debian, executorch, java_home, kotlin_jar, run
+from android_demo.hosttest.tools import Absent, Failed, debian, executorch, java_home, kotlin_jar, run
 
 DEMO = Path(__file__).resolve().parent.parent
 BUILD = DEMO / "build" / "host"
 CORE_TESTS = DEMO / "core/src/test"
 LITERT_TESTS = DEMO / "litert/src/test"
+JNI = Path(__file__).with_name("jni")
+PAGE_TESTS = Path(__file__).with_name("page")
 COROUTINES_TESTS = DEMO / "coroutines/src/test"
 
 # What minSdk 26 has beyond the newest stubs that Debian has (API 23), taken from the JDK.
@@ -92,10 +95,33 @@ def compile_coroutines() -> Path:
 
 def compile_work() -> Path:
     """The worker, against Android's API and stand-ins for WorkManager."""
-    path = [coroutines_jar(), *android_api(), stdlib()]
-    stand_ins = _compile("androidx", DEMO / "hosttest/androidx", path, _FOR_ANDROID)
-    classpath = [compile_core(), compile_coroutines(), stand_ins, *path]
+    classpath = [
+        compile_core(),
+        compile_coroutines(),
+        compile_androidx(),
+        coroutines_jar(),
+        *android_api(),
+        stdlib(),
+    ]
     return _compile("work", DEMO / "work/src/main", classpath, [*_FOR_ANDROID, _LIBRARY])
+
+
+def compile_androidx() -> Path:
+    """Stand-ins for WorkManager."""
+    return _compile(
+        "androidx", DEMO / "hosttest/androidx", [coroutines_jar(), *android_api(), stdlib()], _FOR_ANDROID
+    )
+
+
+def compile_page(text: str) -> Path:
+    """The Kotlin of a page, one source, against Android's API and all libraries for ExecuTorch."""
+    source = BUILD / "page-source" / "Page.kt"
+    source.parent.mkdir(parents=True, exist_ok=True)
+    source.write_text(text, encoding="utf-8")
+    libraries = [compile_core(), compile_engine(), compile_coroutines(), compile_work(), compile_androidx()]
+    return _compile(
+        "page", source.parent, [*libraries, coroutines_jar(), *android_api(), stdlib()], _FOR_ANDROID
+    )
 
 
 def compile_recommender() -> Path:
@@ -115,8 +141,26 @@ def compile_app(generated: Path) -> Path:
 
 
 def executorch_classes() -> Path:
-    """The Java API of ExecuTorch's Android library."""
-    return executorch("android/libs/classes.jar")
+    """ExecuTorch's Java API: that of its Android library, or of the sources that `MNET_EXECUTORCH_SOURCES` names.
+
+    These are the folder `extension/android/executorch_android/src/main/java` of ExecuTorch's repository.
+    """
+    sources = os.environ.get("MNET_EXECUTORCH_SOURCES")
+    if sources is None:
+        return executorch("android/libs/classes.jar")
+    package = Path(sources) / "org/pytorch/executorch"
+    # Not its language models, which need newer Androids than ours.
+    files = sorted([*package.glob("*.kt"), *package.glob("annotations/*.kt")])
+    if not files:
+        raise Absent(f"ExecuTorch's Java API in {sources}, which MNET_EXECUTORCH_SOURCES names")
+    classpath = [compile_stand_ins(), *android_api(), stdlib()]
+    theirs = [option for option in _FOR_ANDROID if option != "-Werror"]
+    return _compile_files("executorch-api", files, classpath, theirs)
+
+
+def compile_stand_ins() -> Path:
+    """The few classes of fbjni and its loader that ExecuTorch's Java API needs."""
+    return compile_java("stand-ins", JNI)
 
 
 def compile_tests(name: str, sources: Path, classpath: Sequence[Path]) -> Path:
@@ -163,8 +207,11 @@ def compile_java(name: str, sources: Path, release: int = 17) -> Path:
 
 
 def _compile(name: str, sources: Path, classpath: Sequence[Path], more: Sequence[str]) -> Path:
-    """Class files of Kotlin."""
-    files = sorted(sources.rglob("*.kt"))
+    """Class files of all Kotlin in a folder."""
+    return _compile_files(name, sorted(sources.rglob("*.kt")), classpath, more)
+
+
+def _compile_files(name: str, files: Sequence[Path], classpath: Sequence[Path], more: Sequence[str]) -> Path:
     path = list(map(str, classpath))
     options = ["-no-stdlib", "-no-reflect", "-classpath", ":".join(path), *more]
     compiler = [

@@ -24,6 +24,10 @@ public class Context {
         return new File(Desk.files, "no_backup");
     }
 
+    public File getCacheDir() {
+        return new File(Desk.files, "cache");
+    }
+
     public AssetManager getAssets() {
         return new AssetManager();
     }

@@ -8,6 +8,11 @@ import mnet.views.Desk;
 
 /** Host stand-in: the folder `assets`. */
 public final class AssetManager {
+    public String[] list(String path) {
+        String[] names = new File(Desk.assets, path).list();
+        return names == null ? new String[0] : names;
+    }
+
     public InputStream open(String path) throws IOException {
         return new FileInputStream(new File(Desk.assets, path));
     }
