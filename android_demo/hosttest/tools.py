@@ -7,6 +7,7 @@ only looks, and says by name what is absent.
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -30,10 +31,13 @@ class Failed(Exception):
 def run(
     command: Sequence[object], *, cwd: Path | None = None, environment: dict[str, str] | None = None
 ) -> str:
-    """Run a program and return what it printed; raises Absent or Failed."""
+    """Run a program and return what it printed; raises Absent or Failed.
+
+    Where this process is interrupted, as by a test's time limit, the program and all that it started end.
+    """
     line = [str(word) for word in command]
     try:
-        done = subprocess.run(  # noqa: S603 (no shell; the words are ours)
+        process = subprocess.Popen(  # noqa: S603 (no shell; the words are ours)
             line,
             cwd=cwd,
             env={**os.environ, **(environment or {})},
@@ -41,12 +45,19 @@ def run(
             errors="replace",
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     except FileNotFoundError:
         raise Absent(f"{line[0]} (install it)") from None
-    if done.returncode:
-        raise Failed(f"{Path(line[0]).name} ended with {done.returncode}:\n{done.stdout.strip()[-4000:]}")
-    return done.stdout
+    with process:
+        try:
+            printed, _ = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        raise Failed(f"{Path(line[0]).name} ended with {process.returncode}:\n{printed.strip()[-4000:]}")
+    return printed
 
 
 def java_home() -> Path:

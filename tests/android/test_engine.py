@@ -164,17 +164,18 @@ def test_soak_kill_at_a_random_moment_of_an_install(
 def _install_and_kill(command: list[object], kept: int, installs: int, after_s: float) -> tuple[int, int]:
     """One life of a phone, which ends so long after so many installs: the version that it started on, and the last one
     that it said was kept."""
-    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    first = process.stdout.readline().split()
+    with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            first = process.stdout.readline().split()
+            lines = [process.stdout.readline().rstrip("\n") for _ in range(installs)]
+            time.sleep(after_s)
+        finally:
+            process.kill()
+        lines += process.stdout.read().split("\n")[:-1]  # the last one may be cut short
     assert first[:1] == ["started"], first
     # What was being kept at the moment of the kill may be there or not; what was kept before must be.
     assert int(first[1]) in (kept, kept + 1)
-    lines = [process.stdout.readline().rstrip("\n") for _ in range(installs)]
-    time.sleep(after_s)
-    process.kill()
-    lines += process.stdout.read().split("\n")[:-1]  # the last one may be cut short
-    process.wait()
     assert not [line for line in lines if line.startswith("refused")]
     versions = [int(line.removeprefix("kept ")) for line in lines if line.startswith("kept ")]
     return int(first[1]), max([int(first[1]), *versions])
