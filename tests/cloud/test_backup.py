@@ -1,12 +1,10 @@
 """The drill: back up, go on, lose the machine, restore; all phones are on new weights without a person."""
 
-import asyncio
 import shutil
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -23,12 +21,12 @@ from mnet.toolchain.cloud.registry import LEFT_BEHIND, Registry
 from mnet.toolchain.cloud.signing_keys import read_key
 from mnet.toolchain.cloud.state import ServerState
 from mnet.toolchain.errors import UserError
-from mnet.toolchain.fleet.light_phones import LightFleet, LightPhone, room_for
 from mnet.toolchain.fleet.postgres import PostgresServer
 from mnet.toolchain.fleet.processes import ServerProcess
 from mnet.toolchain.phone.phone import Phone
 from mnet.toolchain.phone.updater import Updater
 from tests.cloud.callers import Device, enrol, operator
+from tests.cloud.crowd import Crowd
 from tests.mnet_command import Mnet
 
 
@@ -53,62 +51,6 @@ def follow(phone: Phone, server: ServerProcess, contexts: list[list[int]]) -> No
     Updater(phone, server.url, lambda *_, **__: None, enrolment_key=key, contexts=contexts, once=True).run(
         threading.Event()
     )
-
-
-class Crowd:
-    """Light phones that follow their server from a thread of their own, through its death."""
-
-    def __init__(self, server: ServerProcess, bundle: Bundle, count: int) -> None:
-        room_for(count)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self._fleet = LightFleet(server.url, bundle.id, [1, 2, 3], seed=0)
-        self._do(self._follow(read_key(server.enrolment_key), count))
-
-    def _do(self, what: Coroutine[Any, Any, Any]) -> None:
-        asyncio.run_coroutine_threadsafe(what, self._loop).result(240)
-
-    async def _follow(self, key: str, count: int) -> None:
-        await self._fleet.__aenter__()
-        await self._fleet.enrol(count, key)
-        self._polls = [asyncio.create_task(self._fleet.follow(phone)) for phone in self._fleet.phones]
-
-    def upload(self, share: slice) -> None:
-        """Some upload, and fetch what comes of it."""
-
-        async def one(phone: LightPhone) -> None:
-            await phone.reached(await self._fleet.upload(phone))
-
-        async def each() -> None:
-            await asyncio.gather(*(one(phone) for phone in self._fleet.phones[share]))
-
-        self._do(each())
-
-    def get_more_than(self, versions: Sequence[int], share: slice) -> None:
-        """Wait until each of some phones has fetched a later version than it had."""
-
-        async def each() -> None:
-            phones = self._fleet.phones[share]
-            await asyncio.gather(*(p.reached(v + 1) for p, v in zip(phones, versions, strict=True)))
-
-        self._do(each())
-
-    @property
-    def versions(self) -> list[int]:
-        return [phone.version for phone in self._fleet.phones]
-
-    def close(self) -> None:
-        async def end() -> None:
-            for poll in self._polls:
-                poll.cancel()
-            await asyncio.gather(*self._polls, return_exceptions=True)
-            await self._fleet.__aexit__(None, None, None)
-
-        self._do(end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
