@@ -1,5 +1,6 @@
 """Opening a database: brought to today's schema whatever it was, and refused in one line."""
 
+import re
 import socket
 import sqlite3
 import time
@@ -9,6 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from mnet.toolchain.cloud import migrations
 from mnet.toolchain.cloud.database import Database, _log_ahead
 from mnet.toolchain.cloud.ledger import Ledger
 from mnet.toolchain.cloud.registry import Registry
@@ -18,6 +20,7 @@ from mnet.toolchain.errors import UserError
 from mnet.toolchain.fleet.postgres import PostgresServer
 from tests.cloud.driven import settled
 
+VERSIONS = Path(migrations.__file__).parent / "versions"
 # What a server before migrations made, with two phones: one up to date, one whose release is still to be made.
 BEFORE_MIGRATIONS = """
 CREATE TABLE devices (id VARCHAR NOT NULL, token_sha256 VARCHAR NOT NULL, bundle VARCHAR NOT NULL,
@@ -37,6 +40,11 @@ INSERT INTO releases VALUES ('a', 2, 'a2', 99, 'jws-a-2'), ('a', 3, 'a3', 99, 'j
 def test_the_migrations_make_the_tables_of_the_code(database: Database) -> None:
     with database.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+@pytest.mark.parametrize("path", sorted(VERSIONS.glob("m0*.py")), ids=lambda path: path.stem)
+def test_a_migration_is_as_it_was_whatever_the_code_becomes(path: Path) -> None:
+    assert not re.search(r"^\s*(from|import) (mnet|tests)", path.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_a_database_is_opened_again_as_it_was_left(database: Database, database_url: str) -> None:

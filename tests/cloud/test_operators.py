@@ -5,8 +5,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi.testclient import TestClient
 
 from mnet.export.format.bundle import Bundle
+from mnet.toolchain.cloud.app import create_app
 from mnet.toolchain.cloud.approval import AWAITS_APPROVAL
 from mnet.toolchain.cloud.audit import Audit
 from mnet.toolchain.cloud.database import Database
@@ -16,6 +18,9 @@ from mnet.toolchain.cloud.page_session import LIFETIME_S, opened, whose
 from mnet.toolchain.cloud.registry import Registry
 from mnet.toolchain.cloud.rollouts import Conflict, Rollouts
 from mnet.toolchain.cloud.scope import SharedPack
+from mnet.toolchain.cloud.server import build_service
+from mnet.toolchain.cloud.settings import Settings
+from mnet.toolchain.cloud.state import ServerState
 from mnet.toolchain.fleet.processes import ServerProcess
 from tests.cloud.callers import Caller, Device, enrol
 from tests.cloud.driven import settled
@@ -46,7 +51,9 @@ def test_a_large_push_waits_for_a_second_operator(careful: Rollouts, database: D
     with pytest.raises(Conflict, match="approve or stop it first"):
         careful.extend(rollout, 5, "ana")
     assert settled(careful, rollout).versions == {}
+    assert careful.awaits_approval(rollout)
     careful.approve(rollout, "ben")
+    assert not careful.awaits_approval(rollout)
     assert sorted(settled(careful, rollout).versions) == DEVICES
     assert careful.status(rollout)["proposed"] is None
     with pytest.raises(Conflict, match="nobody's approval"):
@@ -163,7 +170,8 @@ def test_every_deed_of_an_operator_has_a_name(
     code, stdout, stderr = mnet("push", "--device", device.id, "--yes", *by_ana)
     assert (code, "awaits" in stdout) == (0, False), stderr
     rollout = operator.get("/audit", limit=1).json()[0]["detail"]["rollout"]
-    assert ana.post(f"/rollouts/{rollout}", {"percent": 100}).status_code == 202
+    answer = ana.post(f"/rollouts/{rollout}", {"percent": 100})
+    assert (answer.status_code, answer.json()) == (202, {"rollout": rollout, "awaits_approval": False})
     assert ana.post(f"/rollouts/{rollout}/approve", {}).status_code == 409
     assert ana.post(f"/rollouts/{rollout}/stop", {}).status_code == 202
     assert ana.post(f"/rollouts/{rollout}/rollback", {}).status_code == 202
@@ -202,3 +210,17 @@ def test_every_deed_of_an_operator_has_a_name(
 def test_a_device_is_no_operator(device: Device) -> None:
     assert device.get("/operators").status_code == 401
     assert device.post("/operators", {"name": "eve"}).status_code == 401
+
+
+def test_the_answer_to_a_push_says_that_it_waits(tmp_path: Path) -> None:
+    state = ServerState.open(tmp_path / "server")
+    service = build_service(Settings((), (), state, second_approval=25), {})
+    service.registry.enrol("d00", "hash", "bundle")
+    service.ledger.add_context("d00", [1])
+    with TestClient(create_app(service)) as http:
+        ana, ben = (
+            {"Authorization": f"Bearer {service.operators.add(name, BOOTSTRAP)}"} for name in ("ana", "ben")
+        )
+        assert http.post("/v1/push", json={}, headers=ana).json() == {"rollout": 1, "awaits_approval": True}
+        approved = http.post("/v1/rollouts/1/approve", json={}, headers=ben)
+        assert approved.json() == {"rollout": 1, "awaits_approval": False}

@@ -1,6 +1,7 @@
 """A server without a run: an operator's pack for a cohort of light phones, stored once, and a bad one that stops."""
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -97,7 +98,7 @@ def test_a_cohort_of_phones_fetches_one_stored_pack_and_a_real_phone_runs_it(
                 await phones.upload(phones.phones[0])
             start = time.perf_counter()
             assert operator.reach_of(cohort="de", bundle=bundle.id) == Reach(count, {bundle.id: count})
-            rollout = await asyncio.to_thread(operator.push, cohort="de", pack=pack)
+            rollout = (await asyncio.to_thread(operator.push, cohort="de", pack=pack)).rollout
             await asyncio.gather(*(phone.reached(1) for phone in phones.phones))
             print(f"{count} phones: all fetched {time.perf_counter() - start:.1f} s after the push")
             assert not phones.errors
@@ -122,7 +123,7 @@ def test_a_bad_pack_stops_by_itself(
 
     async def follow() -> None:
         async with fleet(served, bundle, count, "fr") as phones, asyncio.timeout(300):
-            rollout = await asyncio.to_thread(operator.push, cohort="fr", percent=20, pack=bad)
+            rollout = (await asyncio.to_thread(operator.push, cohort="fr", percent=20, pack=bad)).rollout
             reached = [phone for phone in phones.phones if place(rollout, phone.device) < 20]
             done = await asyncio.to_thread(
                 eventually, lambda: operator.status(rollout), lambda found: found["state"] == "done"
@@ -165,10 +166,12 @@ def test_the_command_tests_a_pack_before_it_pushes_it(
     )
     code, stdout, _ = mnet("push", *given, *server, "--dry-run", "--percent", 5)
     assert (code, stdout) == (0, "5 % of 1 phones, 1 bundles.\n")
+    code, stdout, _ = mnet("push", *given, *server, "--dry-run", "--json")
+    assert (code, json.loads(stdout)) == (0, {"reaches": "1 phones, 1 bundles."})
     with Operator(served.url, read_key(served.operator_key)) as operator:
         assert operator.releases(device) == []
     code, stdout, _ = mnet("push", *given, *server, "--json", "--yes")
-    assert (code, '"rollout"' in stdout, device in stdout) == (0, True, False)
+    assert (code, list(json.loads(stdout)), device in stdout) == (0, ["rollout", "awaits_approval"], False)
     code, stdout, _ = mnet("cohort", "it", "--devices", ids, *server, "--json")
     assert (code, '"it": 1' in stdout) == (0, True)
     for arguments, said in (

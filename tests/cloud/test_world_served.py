@@ -96,7 +96,7 @@ def test_everyone_gets_the_world_and_a_device_that_uploads_its_own_weights_under
             asked = uploading.next_event("uploaded", WAIT_S)["version"]
             # A later one where the running roll-out has reached it meanwhile.
             own_first = swapped(uploading, asked)
-            rollout = operator.push(pack=packs[1])
+            rollout = operator.push(pack=packs[1]).rollout
             second = swapped(uploading, own_first + 1)
             inferred = outputs(uploading)
         close(inferred[own_first], expected["own"][0])

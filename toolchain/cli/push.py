@@ -116,12 +116,12 @@ def command(
         if hold_out:
             what += f" {hold_out:g} % of them are held out, on their {held_on} weights."
         if dry_run:
-            print(json.dumps({"whom": what}) if as_json else what)
+            print(json.dumps({"reaches": what}) if as_json else what)
             return
         confirm(what, yes)
         if rollout is None:
             pack_bytes = content and content[0]
-            rollout = operator.push(
+            pushed = operator.push(
                 chosen,
                 percent,
                 stop_above / 100,
@@ -132,19 +132,15 @@ def command(
                 stop_below=least,
             )
         else:
-            operator.extend(rollout, percent)
-        waits = operator.status(rollout)["proposed"] is not None
+            pushed = operator.extend(rollout, percent)
+    number = pushed.rollout
     if as_json:
-        print(json.dumps({"rollout": rollout, "awaits_approval": waits}))
+        print(json.dumps({"rollout": number, "awaits_approval": pushed.awaits_approval}))
         return
-    if waits:
-        Printer().print(
-            f"roll-out {rollout}: {what} It waits for a second operator: `mnet approve {rollout}` with their key"
-        )
-        return
-    Printer().print(
-        f"roll-out {rollout}: {what} `mnet history --rollout {rollout} --watch` says how far it is"
-    )
+    follow = f"`mnet history --rollout {number} --watch` says how far it is"
+    if pushed.awaits_approval:
+        follow = f"It waits for a second operator: `mnet approve {number}` with their key"
+    Printer().print(f"roll-out {number}: {what} {follow}")
 
 
 def _least(stop_below: str, hold_out: float) -> tuple[str, float]:

@@ -81,8 +81,13 @@ def push(service: ServiceOf, body: PushRequest, by: ByOperator) -> Pushed:
             experiment=body.experiment,
             by=by,
         )
+    return _begun(service, rollout)
+
+
+def _begun(service: Service, rollout: int) -> Pushed:
+    """The answer to what changes a roll-out, which the service works on from now on."""
     service.reconciler.wake()
-    return Pushed(rollout=rollout)
+    return Pushed(rollout=rollout, awaits_approval=service.rollouts.awaits_approval(rollout))
 
 
 @router.post("/reach")
@@ -158,8 +163,7 @@ def extend(service: ServiceOf, rollout: RolloutId, body: ExtendRequest, by: ByOp
     """Reach a larger share; 409 if the roll-out was stopped or rolled back."""
     with refusing():
         service.rollouts.extend(rollout, body.percent, by)
-    service.reconciler.wake()
-    return Pushed(rollout=rollout)
+    return _begun(service, rollout)
 
 
 @router.post("/rollouts/{rollout}/approve", status_code=202)
@@ -167,8 +171,7 @@ def approve(service: ServiceOf, rollout: RolloutId, by: ByOperator) -> Pushed:
     """Have the larger share that another operator proposed be reached; 409 to that operator, or if none is proposed."""
     with refusing():
         service.rollouts.approve(rollout, by)
-    service.reconciler.wake()
-    return Pushed(rollout=rollout)
+    return _begun(service, rollout)
 
 
 @router.post("/rollouts/{rollout}/stop", status_code=202)
@@ -176,7 +179,7 @@ def stop(service: ServiceOf, rollout: RolloutId, by: ByOperator) -> Pushed:
     """Reach nobody more, and withhold what phones have not fetched; 409 unless it is running."""
     with refusing():
         service.rollouts.stop(rollout, by)
-    return Pushed(rollout=rollout)
+    return _begun(service, rollout)
 
 
 @router.post("/rollouts/{rollout}/rollback", status_code=202)

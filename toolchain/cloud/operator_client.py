@@ -18,6 +18,14 @@ class Reach:
     bundles: dict[str, int]
 
 
+@dataclass(frozen=True)
+class Pushed:
+    """The number of a roll-out, and whether a second operator has to approve what was asked for."""
+
+    rollout: int
+    awaits_approval: bool
+
+
 class Operator(HttpClient):
     """Whoever has the operator key of a server."""
 
@@ -37,13 +45,13 @@ class Operator(HttpClient):
         hold_out: float = 0.0,
         held_on: str = "previous",
         stop_below: tuple[str, float] | None = None,
-    ) -> int:
+    ) -> Pushed:
         """Release for `percent` of these devices, of a cohort, or of all: a pack or, without one, what is generated
         from the last context of each. The roll-out stops when more than a share refuses.
 
         `hold_out` percent of those that it reaches are held out of it, on their previous weights or the default ones,
         and it stops when a metric is surely below theirs by more than `stop_below` (metric, negative difference).
-        Returns its number; the server works on it from now on, and `status` says how far it is.
+        The server works on it from now on, and `status` says how far it is.
         """
         body: dict[str, Any] = {"devices": devices, "percent": percent, "stop_above": stop_above}
         body |= {"hold_out": hold_out, "held_on": held_on}
@@ -73,8 +81,8 @@ class Operator(HttpClient):
         """Every cohort, and how many devices it has."""
         return dict(self._ask("GET", "/cohorts"))
 
-    def extend(self, rollout: int, percent: float) -> int:
-        """Reach a larger share of a roll-out's devices; returns its number."""
+    def extend(self, rollout: int, percent: float) -> Pushed:
+        """Reach a larger share of a roll-out's devices."""
         return self._rollout(f"/rollouts/{rollout}", {"percent": percent})
 
     def roll_back(self, rollout: int) -> bool:
@@ -134,10 +142,10 @@ class Operator(HttpClient):
         """Delete all that the server keeps of a device."""
         self._ask("DELETE", f"/devices/{device}")
 
-    def _rollout(self, path: str, body: dict[str, Any]) -> int:
+    def _rollout(self, path: str, body: dict[str, Any]) -> Pushed:
         answer = self._ask("POST", path, json=body)
         with self._mistakes(), contract():
-            return int(answer["rollout"])
+            return Pushed(int(answer["rollout"]), bool(answer["awaits_approval"]))
 
     def _ask(self, method: str, path: str, **options: Any) -> Any:
         with self._mistakes():

@@ -91,10 +91,11 @@ class ExtendRequest(BaseModel):
 
 class Pushed(BaseModel):
     """The number of a roll-out. The service brings its devices there from now on; `GET /v1/rollouts/{rollout}` says how
-    far it is.
+    far it is. While it `awaits_approval`, a larger share of its devices waits for a second operator.
     """
 
     rollout: int
+    awaits_approval: bool
 
 
 class NewOperator(BaseModel):

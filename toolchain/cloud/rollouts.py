@@ -148,6 +148,12 @@ class Rollouts:
         """Have what another operator proposed reach its devices; Conflict where nothing waits, or it was the same."""
         approve(self._database, rollout, by)
 
+    def awaits_approval(self, rollout: int) -> bool:
+        """Whether an operator proposed a larger share, which a second one has to approve."""
+        with self._database.reading() as connection:
+            waits = select(Rollout.id).where(Rollout.id == rollout, Rollout.proposed.is_not(None))
+            return connection.scalar(waits) is not None
+
     def _needs_two(self, connection: Connection, scope: Scope, percent: float) -> bool:
         most = self._second_approval
         return most is not None and share_of_fleet(connection, scope, percent) > most

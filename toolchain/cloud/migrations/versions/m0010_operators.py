@@ -1,11 +1,11 @@
 """Operators by name, pushes that a second one approves, and an audit log chained by hashes."""
 
+import hashlib
+import json
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
-
-from mnet.toolchain.cloud.audit import MACHINES, PEOPLE, chain_of, entry_hash
 
 revision = "0010"
 down_revision = "0009"
@@ -48,7 +48,7 @@ def _chain() -> None:
         sa.column("detail", sa.JSON),
         *(sa.column(name, sa.String) for name in ("chain", "previous", "hash")),
     )
-    heads, last = {PEOPLE: "", MACHINES: ""}, 0
+    heads, last = {"people": "", "machines": ""}, 0
     read = sa.select(entries.c.id, entries.c.at, entries.c.actor, entries.c.action, entries.c.detail)
     bound: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in ("chain", "previous", "hash")}
     write = sa.update(entries).where(entries.c.id == sa.bindparam("of")).values(bound)
@@ -57,8 +57,10 @@ def _chain() -> None:
     ).all():
         changes = []
         for row in rows:
-            chain = chain_of(row.actor, row.action)
-            new = entry_hash(heads[chain], row.at, row.actor, None, row.action, row.detail)
+            chain = "people" if row.actor == "operator" or row.action == "erased" else "machines"
+            content = [heads[chain], row.at, row.actor, None, row.action, row.detail]
+            kept = json.dumps(content, sort_keys=True, separators=(",", ":"))
+            new = hashlib.sha256(kept.encode()).hexdigest()
             changes.append({"of": row.id, "new_chain": chain, "new_previous": heads[chain], "new_hash": new})
             heads[chain] = new
         connection.execute(write, changes)
