@@ -10,7 +10,7 @@ from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork.context_images import ImageContext
 from mnet.toolchain.metanetwork.label_prior import label_prior
 from mnet.toolchain.tasks.classification import as_input
-from mnet.toolchain.training.build import build_task
+from mnet.toolchain.training.build import build_module, build_task
 from mnet.toolchain.training.evaluate import evaluate
 from mnet.toolchain.training.methods import run_methods
 from mnet.toolchain.training.recipe import train
@@ -81,3 +81,44 @@ def test_a_row_that_takes_a_cloud_says_what_it_needs(changed: dict[str, object],
     settings = config(**{"task": task, "cloud": cloud, "on_device": ["cloud-prior"]} | changed)
     with pytest.raises(UserError, match=said):
         build_task(settings, {"classes": ["a", "b"], "image_size": (16, 16)})
+
+
+def test_ten_numbers_are_what_is_generated_and_the_rest_stays_static(tmp_path: Path) -> None:
+    settings = config(
+        task={"name": "classification", "context": 6, "serves": 4, "upload": "image"}
+        | {"training_devices": 20, "validation_devices": 5, "test_devices": 5},
+        cloud={"model": {"name": "residual", "width": 2}, "fit": {"epochs": 1}},
+        metanetwork={"context": "class-prior", "generated": ["classifier.bias"], "freeze": ["*"]}
+        | {"start": "static", "bound": None, "fit": {"epochs": 1, "learning_rate": 1e-5}},
+        on_device=["cloud-prior"],
+        equal_cost="static",
+    )
+    train(settings, tmp_path / "run", QUIET)
+    run = load_run(tmp_path / "run")
+    assert run.generated == ("classifier.bias",)
+    model = run.metanetwork.device_model
+    assert all(
+        torch.equal(value, model.state_dict()[name]) for name, value in run.static.state_dict().items()
+    )
+    batch = next(iter(run.task.splits(grey_images()).test(4)))
+    with torch.no_grad():
+        biases = run.metanetwork.generate(batch.context)["classifier.bias"]
+        seen = (
+            run.modules["cloud"]
+            .eval()(as_input(batch.context.flatten(0, 1)))
+            .unflatten(0, batch.context.shape[:2])
+        )
+    share = torch.full_like(seen[0, 0], 1 / seen.shape[2])
+    present = (batch.context != 0).flatten(2).any(dim=2).float()
+    expected = (label_prior(seen.softmax(dim=2), share, 3.0, present) / share).log()
+    # The fit is too slow to have moved it far.
+    torch.testing.assert_close(biases - run.static.classifier.bias, expected, atol=1e-2, rtol=0)
+
+
+def test_a_class_prior_needs_a_cloud_model_to_look_through() -> None:
+    metanetwork = {"context": "class-prior", "generated": ["classifier.bias"], "fit": {"epochs": 1}}
+    task = {"name": "classification", "upload": "image"}
+    settings = config(task=task, metanetwork=metanetwork, on_device=[], equal_cost="static")
+    built = build_task(settings, {"classes": ["a", "b"], "image_size": (16, 16)})
+    with pytest.raises(UserError, match="class-prior looks through the cloud model; add a cloud section"):
+        build_module("metanetwork", built, settings)

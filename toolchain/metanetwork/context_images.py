@@ -1,4 +1,4 @@
-"""The context encoder that looks at images itself: the cloud's own eyes, larger than any phone's."""
+"""The context encoders that look at images themselves: the cloud's own eyes, larger than any phone's."""
 
 from typing import Self
 
@@ -15,28 +15,68 @@ SMALL = 6
 SMOOTHING = 1.0
 
 
-class ImageContext(ContextEncoder):
+class ImageReader(ContextEncoder):
+    """What reads images uint8 [B, n, 3, H, W], not all of it black; a black one is padding.
+
+    Attributes:
+        classifier: that no phone runs, from images fp32 [N, 3, H, W], 0 to 1, to logits [N, classes], or None; it stays
+            as it is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier: nn.Module | None = None
+
+    def look_through(self, classifier: nn.Module) -> None:
+        """Read every image through `classifier` too."""
+        self.classifier = classifier.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.classifier is not None:
+            self.classifier.eval()
+        return self
+
+    @torch.no_grad()
+    def log_prior(
+        self,
+        context: Tensor,
+        present: Tensor,
+        kept: slice,
+        temperature: float = 1.0,
+        smoothing: float = SMOOTHING,
+    ) -> Tensor:
+        """The class prior that the classifier finds in the images up to each, by EM, fp32 [B, kept, classes].
+
+        As logarithms, less that of classes that are all as frequent. `present` fp32 [B, n] is 0 where an image is
+        padding; `kept` are the last images up to which it is wanted.
+        """
+        assert self.classifier is not None
+        logits = self.classifier(context.flatten(0, 1).float() / 255).unflatten(0, context.shape[:2])
+        share = torch.full_like(logits[0, 0], 1 / logits.shape[2])
+        up_to = torch.ones_like(present[0]).diag().cumsum(0)[kept]  # [kept, n]: row t has ones up to image t
+        counted = present[:, None] * up_to
+        probability = (logits / temperature).softmax(dim=2)[:, None].expand(-1, len(up_to), -1, -1)
+        return (label_prior(probability, share, smoothing, counted) / share).log()
+
+
+class ImageContext(ImageReader):
     """Mean and spread over the images of what a CNN makes of each, then an MLP (Deep Sets, Zaheer et al. 2017).
 
     The CNN's features are joined by the image itself, very small, and the products of its mean colours, from which the
     covariance of a sensor's colours follows. Where it may look through a classifier that no phone runs, the vector ends
-    with the logarithm of the class prior that EM makes of that one's soft predictions, and the classifier stays as it
-    is. The vector is the same for any order of the images. An image is uint8 [3, H, W], not all of it black; a black
-    one is padding.
+    with the logarithm of the class prior that EM makes of that one's soft predictions. The vector is the same for any
+    order of the images.
 
     Args:
         width: of the vector.
         classes: of `scores`.
         channels: behind the CNN's first convolution; it doubles them twice.
-
-    Attributes:
-        classifier: from images fp32 [N, 3, H, W], 0 to 1, to logits [N, classes]; see `look_through`.
     """
 
     def __init__(self, classes: int, width: int = 64, channels: int = 16) -> None:
         super().__init__()
         self.width = self.pooled = width
-        self.classifier: nn.Module | None = None
         self.cnn = nn.Sequential(
             *_block(3, channels, stride=1),
             *_block(channels, 2 * channels, stride=2),
@@ -54,15 +94,9 @@ class ImageContext(ContextEncoder):
 
     def look_through(self, classifier: nn.Module) -> None:
         """Read every image through `classifier` too; the vector becomes wider by one number a class."""
-        self.classifier = classifier.requires_grad_(False).eval()
+        super().look_through(classifier)
         self.width = self.pooled + self.classes.out_features
         self.classes = nn.Linear(self.width, self.classes.out_features)
-
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        if self.classifier is not None:
-            self.classifier.eval()
-        return self
 
     def at_every_item(self, context: Tensor, last: int | None = None) -> Tensor:
         """`context` uint8 [B, n, 3, H, W] -> as `ContextEncoder.at_every_item`, from the images up to each."""
@@ -75,19 +109,8 @@ class ImageContext(ContextEncoder):
         kept = slice(None if last is None else -last, None)
         vector = self.all(pooled[:, kept])
         if self.classifier is not None:
-            vector = torch.cat([vector, self._log_prior(context, present[..., 0], kept)], dim=2)
+            vector = torch.cat([vector, self.log_prior(context, present[..., 0], kept)], dim=2)
         return vector * (present.cumsum(1) > 0)[:, kept]
-
-    @torch.no_grad()
-    def _log_prior(self, context: Tensor, present: Tensor, kept: slice) -> Tensor:
-        """fp32 [B, kept, classes] of the images up to each, less that of classes that are all as frequent."""
-        assert self.classifier is not None
-        logits = self.classifier(context.flatten(0, 1).float() / 255).unflatten(0, context.shape[:2])
-        share = torch.full_like(logits[0, 0], 1 / logits.shape[2])
-        up_to = torch.ones_like(present[0]).diag().cumsum(0)[kept]  # [kept, n]: row t has ones up to image t
-        counted = present[:, None] * up_to
-        probability = logits.softmax(dim=2)[:, None].expand(-1, len(up_to), -1, -1)
-        return (label_prior(probability, share, SMOOTHING, counted) / share).log()
 
     def scores(self, vector: Tensor) -> Tensor:
         """fp32 [..., width] -> logits of a sample's class [..., classes]."""

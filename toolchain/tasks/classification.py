@@ -15,7 +15,7 @@ from mnet.toolchain.data import load_data_set
 from mnet.toolchain.data.images import LabelledImages
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
-from mnet.toolchain.metanetwork.context_images import ImageContext
+from mnet.toolchain.metanetwork.context_images import ImageReader
 from mnet.toolchain.settings import Part, Strict, find_part
 from mnet.toolchain.tasks.answers import Own, Seen
 from mnet.toolchain.tasks.label_free import LabelFree
@@ -60,7 +60,7 @@ class Classification(Task[Photos]):
 
     A device model of it has `encode(image) -> fp32 [B, P, e]`, e features at each of P places that no generated
     parameter has touched, and `head(hidden) -> logits`; see `mnet.device_models.cnn.CNN`. Where the cloud reads the
-    images themselves, by the context encoder `images`, any module from images to logits will do.
+    images themselves, by `images` or `class-prior`, any module from images to logits will do.
 
     Attributes:
         classes: their names.
@@ -80,6 +80,7 @@ class Classification(Task[Photos]):
     encoders: ClassVar[Mapping[str, str]] = {
         "set": "mnet.toolchain.metanetwork.context_sets:SetContext",
         "images": "mnet.toolchain.metanetwork.context_images:ImageContext",
+        "class-prior": "mnet.toolchain.metanetwork.context_class_prior:ClassPriorContext",
     }
 
     @classmethod
@@ -92,9 +93,10 @@ class Classification(Task[Photos]):
         task = cls(classes, (height, width), 0, settings)
         if settings.any_sensor and height != width:
             raise UserError(f"task.any_sensor: images of {width}x{height} cannot be turned; set task.pixels")
-        by_cloud = context and find_part(context.name, cls.encoders, "context encoder") is ImageContext
-        if by_cloud and settings.upload != "image":
-            raise UserError("the context encoder images reads images: set task.upload=image")
+        encoder = context and find_part(context.name, cls.encoders, "context encoder")
+        by_cloud = isinstance(encoder, type) and issubclass(encoder, ImageReader)
+        if context and by_cloud and settings.upload != "image":
+            raise UserError(f"the context encoder {context.name} reads images: set task.upload=image")
         if by_cloud or (settings.upload == "image" and not context):
             return task
         built = task.device_model(model).eval()

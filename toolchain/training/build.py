@@ -10,7 +10,8 @@ from torch import nn
 
 from mnet.toolchain.errors import UserError
 from mnet.toolchain.metanetwork import MetaNetwork
-from mnet.toolchain.metanetwork.context_images import ImageContext
+from mnet.toolchain.metanetwork.context_class_prior import ClassPriorContext
+from mnet.toolchain.metanetwork.context_images import ImageReader
 from mnet.toolchain.metanetwork.factors import with_factors
 from mnet.toolchain.settings import Part
 from mnet.toolchain.tasks import Task, find_task
@@ -140,12 +141,14 @@ def _build_metanetwork(task: Task[Any], config: Config, direct: bool) -> MetaNet
     names = generated_names(config, device_model)
     _freeze(device_model, settings.freeze)
     encoder = task.context_encoder(settings.context)
-    if config.cloud and isinstance(encoder, ImageContext):
+    if config.cloud and isinstance(encoder, ImageReader):
         encoder.look_through(task.device_model(config.cloud.model))
+    elif isinstance(encoder, ClassPriorContext):
+        raise UserError("the context encoder class-prior looks through the cloud model; add a cloud section")
     try:
         if direct:
             return MetaNetwork(device_model, names, encoder, form="full", bound=None)
-        return MetaNetwork(
+        network = MetaNetwork(
             device_model,
             names,
             encoder,
@@ -154,5 +157,8 @@ def _build_metanetwork(task: Task[Any], config: Config, direct: bool) -> MetaNet
             bound=settings.bound,
             windows=settings.windows,
         )
+        if isinstance(encoder, ClassPriorContext):
+            encoder.begin(network.generator)
+        return network
     except ValueError as error:
         raise UserError(f"metanetwork: {error}") from None

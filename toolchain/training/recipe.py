@@ -15,7 +15,7 @@ from rich.console import Console
 from torch import nn
 
 from mnet.toolchain.metanetwork import MetaNetwork
-from mnet.toolchain.metanetwork.context_images import ImageContext
+from mnet.toolchain.metanetwork.context_images import ImageReader
 from mnet.toolchain.own_module import fill, read_state
 from mnet.toolchain.tasks import Task, find_task
 from mnet.toolchain.tasks.splits import Splits
@@ -150,7 +150,7 @@ def look_through(cloud: nn.Module, network: nn.Module) -> None:
     """Have a context encoder that reads images do so through the finished cloud model."""
     assert isinstance(network, MetaNetwork)
     encoder = network.context_encoder
-    if isinstance(encoder, ImageContext) and encoder.classifier is not None:
+    if isinstance(encoder, ImageReader) and encoder.classifier is not None:
         encoder.classifier.load_state_dict(cloud.state_dict())
 
 
