@@ -82,9 +82,12 @@ public final class Phone: Sendable {
 
     /// The version of the release whose weights answer now; 0 where the default ones do, or the app's own.
     private var answering: Int {
-        let (live, version) = (controller.live, state.current.running?.release.version)
-        return live.name == nil && live.version == version ? live.version : 0
+        let (live, version) = (controller.live, releaseVersion)
+        return live.name == nil && live.version == version ? version : 0
     }
+
+    /// The version of the release that was last taken; 0 on the default weights.
+    var releaseVersion: Int { state.current.running?.release.version ?? 0 }
 
     /// Become known to the server, and pin its keys; or, after an update of the app, known with the new bundle.
     ///
@@ -155,7 +158,7 @@ public final class Phone: Sendable {
     }
 
     private func lookAtAge(_ client: CloudClient) async {
-        let (phone, version) = (state.current.identity, controller.swapped.version)
+        let (phone, version) = (state.current.identity, releaseVersion)
         guard let phone else { return }
         await staleness.look(version) { await tell(client, phone, version, CloudClient.stale) }
     }

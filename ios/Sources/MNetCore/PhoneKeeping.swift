@@ -5,7 +5,7 @@ extension Phone {
     /// Run the default weights, over a restart too, until a newer version comes. Throws `StorageError`.
     public func reset() throws {
         try changing.withLock {
-            let version = max(controller.swapped.version, state.current.newestSeen)
+            let version = max(releaseVersion, state.current.newestSeen)
             state.withLock { $0.resetVersion = version }
             try store.save(resetVersion: version)
             controller.reset()

@@ -41,8 +41,12 @@ struct OwnWeights {
             try phone.tryPack(tried)
             try look("try a pack", phone)
         }
-        try look("restart", start())
-        return ["steps": .list(steps)]
+        let again = try start()
+        try look("restart", again)
+        try again.tryPack(tried)
+        try again.reset()
+        let left = try String(contentsOf: state.appendingPathComponent("reset"), encoding: .utf8)
+        return ["steps": .list(steps), "left": .text(left)]
     }
 
     /// What waits to be sent to the server.

@@ -49,6 +49,7 @@ final class Owner {
             case "poll": return try await phone.poll(client, waitSeconds: 0) ? "swapped" : "nothing"
             case "enrol": try await phone.enrol(client, enrolmentKey: "enrolment-key")
             case "upload": _ = try await phone.upload(client, .ids([1, 2, 3]))
+            case "try": try phone.tryPack(Data(base64Encoded: try step.string("pack")) ?? Data())
             case "measure":
                 for pair in try step.list("values") {
                     guard let pair = pair.asList, let metric = pair[0].asText, let value = pair[1].asDouble else {

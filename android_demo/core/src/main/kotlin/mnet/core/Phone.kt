@@ -110,7 +110,7 @@ public class Phone(
         try {
             took = look(client, known(), waitSeconds)
         } finally {
-            val (phone, version) = identity to controller.swapped.version
+            val (phone, version) = identity to releases.version
             if (!took && phone != null) staleness.look(version) { tell(client, phone, version, CloudClient.STALE) }
         }
         return took

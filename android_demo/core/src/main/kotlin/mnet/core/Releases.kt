@@ -29,9 +29,12 @@ internal class Releases(
      */
     val newerThan: Long get() = maxOf(controller.swapped.version, newestSeen - 1, resetVersion)
 
+    /** The version of the release that was last taken; 0 on the default weights. */
+    val version: Long get() = running?.release?.version ?: 0
+
     /** The version of the release whose weights answer now; 0 where the default ones do, or the app's own. */
     val answering: Long get() {
-        val (live, version) = controller.live to running?.release?.version
+        val (live, version) = controller.live to version
         return if (live.name == null && live.version == version) version else 0
     }
 
@@ -49,7 +52,7 @@ internal class Releases(
     /** Run the default weights, over a restart too, until a newer version comes. Throws [IOException]. */
     @Synchronized
     fun reset() {
-        resetVersion = maxOf(controller.swapped.version, newestSeen)
+        resetVersion = maxOf(version, newestSeen)
         store.resetVersion = resetVersion
         controller.reset()
         running = null

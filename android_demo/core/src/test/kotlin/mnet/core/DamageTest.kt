@@ -1,9 +1,7 @@
 package mnet.core
 
-import com.sun.net.httpserver.HttpServer
 import java.io.File
 import java.io.IOException
-import java.net.InetSocketAddress
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertThrows
@@ -101,22 +99,5 @@ class DamageTest {
             override fun close() = Unit
         }
         return Phone(bundle, program, WeightStore(state), {})
-    }
-
-    /** A server that gives each path its answer, and 404 to any other. */
-    private fun <T> served(answers: Map<String, Any>, use: (String) -> T): T {
-        val http = HttpServer.create(InetSocketAddress("127.0.0.1", 0), 0)
-        http.createContext("/") { exchange ->
-            val answer = answers[exchange.requestURI.path]
-            val body = writeJson(answer ?: mapOf("detail" to "nothing there")).toByteArray()
-            exchange.sendResponseHeaders(if (answer == null) 404 else 200, body.size.toLong())
-            exchange.responseBody.use { it.write(body) }
-        }
-        http.start()
-        try {
-            return use("http://127.0.0.1:${http.address.port}")
-        } finally {
-            http.stop(0)
-        }
     }
 }

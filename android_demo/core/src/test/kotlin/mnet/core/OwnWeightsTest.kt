@@ -5,6 +5,7 @@ import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertNull
+import org.junit.jupiter.api.Assertions.assertThrows
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.io.TempDir
 
@@ -15,6 +16,7 @@ class OwnWeightsTest {
 
     private val bundle = Bundle.open(File(Vector.folder, "exported/ranker"))
     private val signer = Signer("key")
+    private var seconds = System.currentTimeMillis() / 1000
 
     @Test
     fun `what is measured counts for the release that answers, and for no weights of the app's own`() {
@@ -39,6 +41,22 @@ class OwnWeightsTest {
             phone.reset()
             assertEquals(listOf(2L, 2L), counted())
         }
+        assertEquals(2L, WeightStore(folder).use { it.resetVersion }, "a release above it may come, whatever was tried")
+    }
+
+    @Test
+    fun `that its weights are stale a phone says of the release, whatever the app tries`() {
+        keep(version = 2)
+        val heard = ArrayList<String>()
+        phone().use { phone ->
+            assertNull(phone.tryPack(pack(4)))
+            seconds += 86_401
+            served(emptyMap(), heard) { url ->
+                CloudClient(url).use { assertThrows(Denied::class.java) { phone.poll(it, waitSeconds = 0) } }
+            }
+        }
+        val (report) = heard.filter { it.startsWith("/v1/devices/d/reports ") }.map { parseJsonObject(it.substringAfter(' ').toByteArray()) }
+        assertEquals(2L to CloudClient.STALE, report.long("version") to report.string("outcome"))
     }
 
     /** A phone whose runtime gives the golden outputs under all weights. */
@@ -48,19 +66,18 @@ class OwnWeightsTest {
 
             override fun close() = Unit
         }
-        return Phone(bundle, program, WeightStore(folder), {})
+        return Phone(bundle, program, WeightStore(folder), {}, { seconds * 1000 })
     }
 
     /** Let the phone find a version that its server sent. */
     private fun keep(version: Long) {
         val pack = pack(version)
-        val now = System.currentTimeMillis() / 1000
         val claims = mapOf("bundle" to bundle.id, "version" to version, "sha256" to sha256Hex(pack), "size" to pack.size.toLong())
-        val jws = signer.sign("JWT", claims + mapOf("sub" to "d", "iat" to now, "exp" to now + 60))
+        val jws = signer.sign("JWT", claims + mapOf("sub" to "d", "iat" to seconds, "exp" to seconds + 60))
         val keys = PublicKeys(mapOf("keys" to listOf(signer.jwk)))
         WeightStore(folder).use { store ->
             store.saveIdentity(Identity("d", bundle.id, "token", keys, 0))
-            store.save(Kept(jws, verifyRelease(jws, keys, "d", bundle.id, 0, now)), pack, null)
+            store.save(Kept(jws, verifyRelease(jws, keys, "d", bundle.id, 0, seconds)), pack, null)
         }
     }
 
