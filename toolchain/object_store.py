@@ -10,7 +10,7 @@ from pathlib import Path
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from mnet.toolchain.durable import unfinished, write_all_durably
+from mnet.toolchain.durable import unfinished, write_named_durably
 from mnet.toolchain.errors import UserError
 
 _AT_ONCE = 500
@@ -43,7 +43,7 @@ class ObjectStore:
         placed = {self._path(name): data for name, data in files.items()}
         with _reached():
             if self._local:  # fsspec neither renames into place nor fsyncs
-                write_all_durably({Path(path): data for path, data in placed.items()})
+                write_named_durably(placed)
             elif placed:
                 self._fs.pipe(placed)
 

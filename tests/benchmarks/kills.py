@@ -24,7 +24,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -96,14 +98,10 @@ class Rounds:
         self.slowest[what] = round(max(self.slowest[what], time.monotonic() - since), 2)
 
     def _look(self, http: httpx.Client, server: ForkedServer) -> None:
-        """What the last round promised is kept, within a minute."""
+        """What the last round promised is kept, within a minute for each phone."""
+        with ThreadPoolExecutor(BUSY) as several:
+            self.count.note("lost", sum(several.map(partial(self._lacks, http), self._phones)))
         end = time.monotonic() + SETTLES_WITHIN_S
-        for phone in self._phones:
-            if self._restored:
-                phone.upload(http, [1, 2, 3])
-            while phone.version < phone.accepted and time.monotonic() < end:
-                phone.poll(http, 5.0)
-            self.count.note("lost", phone.version < phone.accepted)
         key = {"Authorization": f"Bearer {read_key(self._place.server_state.operator_key)}"}
         for rollout, state in self._wanted.items():
             found: dict[str, object] = {}
@@ -114,6 +112,15 @@ class Rounds:
                 self.count.note("lost")
         self._wanted.clear()
         self._restored = False
+
+    def _lacks(self, http: httpx.Client, phone: Phone) -> bool:
+        """Whether a phone does not get what it was promised."""
+        end = time.monotonic() + SETTLES_WITHIN_S
+        if self._restored:
+            phone.upload(http, [1, 2, 3])
+        while phone.version < phone.accepted and time.monotonic() < end:
+            phone.poll(http, 5.0)
+        return phone.version < phone.accepted
 
     def _end_under_load(self, server: ForkedServer, turn: int, by: signal.Signals) -> None:
         over = threading.Event()

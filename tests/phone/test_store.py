@@ -64,7 +64,7 @@ def power_loss_at(step: int) -> Iterator[None]:
         return counted
 
     with pytest.MonkeyPatch.context() as patch, suppress(PowerLoss):
-        for owner, name in ((os, "open"), (os, "fsync"), (Path, "replace"), (Path, "unlink")):
+        for owner, name in ((os, "open"), (os, "fsync"), (os, "replace"), (os, "unlink")):
             patch.setattr(owner, name, failing(getattr(owner, name)))
         yield
 

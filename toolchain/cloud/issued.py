@@ -4,13 +4,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, tuple_, union
+from sqlalchemy import Connection, bindparam, insert, select, tuple_, union
 
 from mnet.toolchain.cloud import queries
 from mnet.toolchain.cloud.pack_store import SHARED
 from mnet.toolchain.cloud.tables import IssuedRelease, Rollout
 from mnet.toolchain.contract.release import Release
 
+_KEY = IssuedRelease.device, IssuedRelease.bundle, IssuedRelease.version
+_GIVEN = select(*_KEY).where(tuple_(*_KEY).in_(bindparam("keys", expanding=True)))
+_INSERT = insert(IssuedRelease)
 Rows = dict[tuple[str, str, int], dict[str, Any]]  # by device, bundle and version
 
 
@@ -41,8 +44,7 @@ def already_given(
     connection: Connection, wanted: Collection[tuple[str, str, int]]
 ) -> set[tuple[str, str, int]]:
     """Those of these keys that a release was inserted for."""
-    key = IssuedRelease.device, IssuedRelease.bundle, IssuedRelease.version
-    return set(connection.execute(select(*key).where(tuple_(*key).in_(list(wanted)))).tuples())
+    return set(connection.execute(_GIVEN, {"keys": list(wanted)}).tuples())
 
 
 def rows_of(issued: Sequence[Issued]) -> Rows:
@@ -88,7 +90,7 @@ def insert_new(
 ) -> list[tuple[str, str]]:
     """Insert those of the rows that are `new`; returns the packs of no use: superseded, or left out."""
     if new:
-        connection.execute(insert(IssuedRelease), list(new.values()))
+        connection.execute(_INSERT, list(new.values()))
     connection.execute(queries.DONE, {"devices": devices})
     left_out = {(row["device"], row["sha256"]) for key, row in rows.items() if key not in new}
     useless = list(left_out - named_packs(connection, left_out)) if left_out else []
