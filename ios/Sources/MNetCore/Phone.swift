@@ -136,7 +136,9 @@ public final class Phone: Sendable {
     /// Keep a value of the app's own metric, such as a click or a rating, for the release that answers at this moment.
     ///
     /// The next `poll` sends it, as part of the totals of that release. The default weights are of no release, nor are those that the
-    /// app brought by `use` or `tryPack`: while these answer, nothing is kept. Throws `InvalidMeasurement` for what is no metric or value, `StorageError` where it cannot be kept.
+    /// app brought by `use` or `tryPack`: while these answer, nothing is kept.
+    ///
+    /// Throws `InvalidMeasurement` for what is no metric or value, `StorageError` where it cannot be kept.
     public func report(_ metric: String, _ value: Double) throws {
         try store.measurements.add(answering, metric, value)
     }

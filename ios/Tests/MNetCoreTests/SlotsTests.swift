@@ -33,7 +33,8 @@ final class SlotsTests: XCTestCase {
         func slot(_ name: String, _ shape: [Int], _ layout: String, _ offset: Int, keys: [Int]) -> Slot {
             let size = shape.reduce(4, *)
             let place = BytesBinding(
-                file: "program", offset: offset, size: size, keys: keys, hashedOffset: keys.isEmpty ? offset : 8, hashedSize: keys.isEmpty ? size : 24)
+                file: "program", offset: offset, size: size, keys: keys, hashedOffset: keys.isEmpty ? offset : 8,
+                hashedSize: keys.isEmpty ? size : 24)
             return Slot(parameter: name, dtype: .float32, shape: shape, layout: layout, packDtype: .float32, binding: .bytes(place))
         }
         // The key is of both, and stands before them.

@@ -95,7 +95,9 @@ public class Phone(
      * Keep a value of the app's own metric, such as a click or a rating, for the release that answers at this moment.
      *
      * The next [poll] sends it, as part of the totals of that release. The default weights are of no release, nor are those that the
-     * app brought by [use] or [tryPack]: while these answer, nothing is kept. Throws [IllegalArgumentException] for what is no metric or value, [IOException] where it cannot be kept.
+     * app brought by [use] or [tryPack]: while these answer, nothing is kept.
+     *
+     * Throws [IllegalArgumentException] for what is no metric or value, [IOException] where it cannot be kept.
      */
     public fun report(metric: String, value: Double): Unit = store.measurements.add(releases.answering, metric, value)
 

@@ -55,7 +55,8 @@ class OwnWeightsTest {
                 CloudClient(url).use { assertThrows(Denied::class.java) { phone.poll(it, waitSeconds = 0) } }
             }
         }
-        val (report) = heard.filter { it.startsWith("/v1/devices/d/reports ") }.map { parseJsonObject(it.substringAfter(' ').toByteArray()) }
+        val (said) = heard.filter { it.startsWith("/v1/devices/d/reports ") }
+        val report = parseJsonObject(said.substringAfter(' ').toByteArray())
         assertEquals(2L to CloudClient.STALE, report.long("version") to report.string("outcome"))
     }
 
