@@ -223,7 +223,8 @@ public final class Phone: Sendable {
         }
     }
 
-    /// Run a pack that nobody signed until the next start, if it passes every other check; throws `Refused` or `StorageError`.
+    /// Run a pack that nobody signed until the next start, if it passes every other check; until then only releases of a higher version
+    /// are taken. Throws `Refused` or `StorageError`.
     public func tryPack(_ pack: Data) throws {
         try controller.swap(pack)
     }

@@ -155,7 +155,10 @@ public class Phone(
     /** Run the default weights, over a restart too, until a newer version comes. Throws [IOException]. */
     public fun reset(): Unit = releases.reset()
 
-    /** Run a pack that nobody signed until the next start, if it passes every other check; null, or why it does not. */
+    /**
+     * Run a pack that nobody signed until the next start, if it passes every other check; null, or why it does not. Until then only
+     * releases of a higher version are taken.
+     */
     public fun tryPack(pack: ByteArray): String? = try {
         controller.swap(pack)
         null
