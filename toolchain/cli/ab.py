@@ -1,14 +1,14 @@
 """`mnet ab`: what a roll-out did for its users."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from mnet.toolchain.cli._operator import OperatorKey, Server, connect
+from mnet.toolchain.cloud.comparison_text import HEADER, row
 from mnet.toolchain.console import Printer, text_table
 
 PANEL = "Operate"
-_HEADER = ("metric", "treated", "held out", "difference", "95 % interval", "devices", "values")
 
 
 def command(
@@ -32,22 +32,4 @@ def command(
     if as_json:
         print(json.dumps(found))
         return
-    Printer().print(text_table(_HEADER, [_row(each) for each in found], f"roll-out {rollout}"))
-
-
-def _row(found: dict[str, Any]) -> tuple[str, ...]:
-    treated, held_out, seen = found["treated"], found["held_out"], found["difference"]
-    interval = seen and seen["interval"]
-    return (
-        found["metric"],
-        _number(treated["mean"]),
-        _number(held_out["mean"]),
-        _number(seen and seen["difference"], "+"),
-        f"{interval[0]:+.4g} to {interval[1]:+.4g}" if interval else "too few phones",
-        f"{treated['devices']:,} and {held_out['devices']:,}",
-        f"{treated['values']:,} and {held_out['values']:,}",
-    )
-
-
-def _number(value: float | None, sign: str = "") -> str:
-    return "" if value is None else f"{value:{sign}.4g}"
+    Printer().print(text_table(HEADER, [row(each) for each in found], f"roll-out {rollout}"))

@@ -4,6 +4,7 @@ The server makes it, without a script, a font or a picture from elsewhere, so th
 """
 
 import time
+from dataclasses import asdict
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
@@ -12,7 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.concurrency import run_in_threadpool
 
-from mnet.toolchain.cloud import fleet
+from mnet.toolchain.cloud import comparison_text, fleet
 from mnet.toolchain.cloud.auth import operator_of
 from mnet.toolchain.cloud.page_session import COOKIE, LIFETIME_S, opened, whose
 from mnet.toolchain.cloud.rollouts import Conflict
@@ -40,6 +41,7 @@ _templates = Environment(
 def _shown(status: int = 200, **values: Any) -> HTMLResponse:
     text = _templates.get_template("page.html.j2").render(
         {"view": None, "me": None, "keys": None, "said": None, "now": _time(time.time()), "time": _time}
+        | {"measured": {}}
         | values
     )
     return HTMLResponse(text, status, HEADERS)
@@ -54,7 +56,8 @@ def show(service: ServiceOf, session: Session = None) -> Response:
     """The fleet, for whoever has shown an operator's key; else the question for it."""
     if (me := _me(service, session)) is None:
         return _shown()
-    return _shown(me=me, view=fleet.look(service.database, service.rollouts), keys=_keys(service))
+    view = fleet.look(service.database, service.rollouts)
+    return _shown(me=me, view=view, keys=_keys(service), measured=_measured(service, view))
 
 
 @router.post("/session")
@@ -100,6 +103,17 @@ async def act(
         return _shown(409, said=f"Nothing was done: {error}.")
     service.reconciler.wake()
     return _home()
+
+
+def _measured(service: Service, view: fleet.Fleet) -> dict[int, list[tuple[str, ...]]]:
+    """What phones measured under each roll-out that some are held out of."""
+    found = {
+        each["id"]: service.comparisons.compare(each["id"]) for each in view.rollouts if each["hold_out"]
+    }
+    return {
+        rollout: [comparison_text.row(asdict(each)) for each in compared]
+        for rollout, compared in found.items()
+    }
 
 
 def _me(service: Service, session: str | None) -> str | None:
