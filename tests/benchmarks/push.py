@@ -2,15 +2,18 @@
 
 The parts of a server (ledger on SQLite, packs in a folder, generation, signatures) in this process: what a push costs a
 user from `mnet push` to its releases, and what an upload costs from its context to its release, one by one and in a
-crowd. Seconds of CPU of the whole process, so that other work on the machine changes little.
+crowd. Seconds of CPU of the whole process, so that other work on the machine changes little. Then the same for a
+million users, with the calls of the store of packs (a deletion names up to 1,000) and its bytes; each phone fetches
+what it gets.
 """
 
 import argparse
 import cProfile
+import math
 import pstats
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,6 +23,33 @@ from mnet.toolchain.cloud.server import build_service
 from mnet.toolchain.cloud.service import Service
 from mnet.toolchain.cloud.settings import Settings
 from mnet.toolchain.cloud.state import ServerState
+from mnet.toolchain.object_store import ObjectStore
+
+MILLION = 1_000_000
+
+
+class CountedStore:
+    """A store that counts what it is asked for, as an object store bills it."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.puts = self.gets = self.deletes = self.bytes = 0
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        """Keep them; a call each."""
+        self.puts += len(files)
+        self.bytes += sum(map(len, files.values()))
+        self._store.write(files)
+
+    def read(self, name: str) -> bytes:
+        """One of them."""
+        self.gets += 1
+        return self._store.read(name)
+
+    def remove(self, names: Collection[str]) -> None:
+        """Delete them."""
+        self.deletes += math.ceil(len(names) / 1000)
+        self._store.remove(names)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -42,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             service.registry.enrol(device, "hash", bundle)
             service.ledger.add_context(device, _context(device))
         _publish(service, devices)
+        _push(service)  # from the next one on, packs that two newer ones follow are deleted
+        rows = []
         for name, work, count in (
             ("a push, a user", lambda: _push(service), len(devices)),
             (
@@ -60,9 +92,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 profile.runcall(work)
                 pstats.Stats(profile).sort_stats("cumtime").print_stats(75)
                 continue
+            store = CountedStore(service.packs._objects)  # type: ignore[arg-type]
+            service.packs._objects = store  # type: ignore[assignment]
             cpu_s, wall_s = _timed(work)
+            service.packs._objects = store._store
+            rows.append((name, cpu_s / count, store, count))
             print(
                 f"{name}: {cpu_s / count * 1e3:.3f} ms of CPU, {count / cpu_s:,.0f} a core-second; wall {wall_s:.2f} s"
+            )
+        for name, cpu_s, store, count in rows:
+            times = MILLION / count
+            print(
+                f"{name}, a million: {cpu_s * MILLION:,.0f} core-seconds, {store.puts * times:,.0f} PUT, "
+                f"{store.deletes * times:,.0f} DELETE, {MILLION:,} GET, {store.bytes * times / 1e9:.1f} GB written"
             )
 
 
