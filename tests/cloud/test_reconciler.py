@@ -96,7 +96,8 @@ def test_a_server_killed_amid_a_push_is_followed_by_one_that_ends_it(
         database = Database(f"sqlite:///{tmp_path / 'server' / 'mnet.db'}")
         crowd(database, bundle.id)
         answer = operator(http, first).post("/push", {})
-        assert answer.json() == {"rollout": 1}, "a number, and no list of anybody"
+        short = {"rollout": 1, "awaits_approval": False}
+        assert answer.json() == short, "a number, and no list of anybody"
         first.kill()
     rollouts = Rollouts(database)
     assert rollouts.status(1)["released"] < COUNT

@@ -29,8 +29,6 @@ LEAST_LIFETIME_S = 24 * 3600
 MAX_BATCH, MAX_PUSHED = 64, 256  # where a phone waits for its upload, and where none does
 # What a lone upload pays so that a crowd shares one forward pass and one transaction.
 WINDOW_S = 0.003
-# From the begin of a batch to that of the next: where uploads follow each other closely, more of them share one.
-SPACING_S = 0.025
 RETRY_S = 60.0  # until a context that failed is tried again
 PAUSE_S = 1.0  # after a batch that failed for no known reason
 
@@ -73,7 +71,6 @@ class Publisher:
         self._closing = False
         self._worker = threading.Thread(target=self._work, name="generation", daemon=True)
         self._last_failed = False
-        self._begun = float("-inf")  # the last batch
         self._maker = PackMaker(ledger, packs, self.lost, salt)
         metrics.watch_queue(lambda: len(self._queued) + len(self._later))
 
@@ -160,11 +157,9 @@ class Publisher:
         """Wait for devices, and a moment for more of them; empty when it is time to stop."""
         with self._changed:
             self._changed.wait_for(lambda: self._due or self._closing)
-            window_s = max(WINDOW_S, self._begun + SPACING_S - time.monotonic())
-            self._changed.wait_for(lambda: self._due >= MAX_BATCH or self._closing, window_s)
+            self._changed.wait_for(lambda: self._due >= MAX_BATCH or self._closing, WINDOW_S)
             if self._closing:
                 return []
-            self._begun = time.monotonic()
             most = MAX_BATCH if self._queued else MAX_PUSHED
             batch = list(itertools.islice(itertools.chain(self._queued, self._later), most))
             for device in batch:
