@@ -1,4 +1,4 @@
-"""Packs for devices that are alike: whom a cohort holds, and that its devices have one pack."""
+"""Packs for devices that are alike: who is in a cohort, and that its devices have one pack."""
 
 from pathlib import Path
 
