@@ -20,8 +20,8 @@ import httpx
 
 from mnet.export.format.bundle import Bundle
 from mnet.toolchain.cloud.signing_keys import read_key
-from mnet.toolchain.fleet.postgres import PostgresServer
 from mnet.toolchain.fleet.processes import ServerProcess
+from tests.benchmarks.databases import command_line, databases
 from tests.cloud.crowd import Crowd
 
 
@@ -34,18 +34,13 @@ def mnet(*words: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the figures as JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("run", type=Path)
-    parser.add_argument("bundle", type=Path)
+    parser = command_line(__doc__)
     parser.add_argument("--phones", type=int, default=1000)
-    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     options = parser.parse_args(arguments)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        postgres = None if options.database == "sqlite" else stack.enter_context(PostgresServer())
-        given, into = ([] if postgres is None else ["--database", postgres.new_database()] for _ in range(2))
+        new_database = databases(stack, options.database)
+        given, into = (["--database", url] if (url := new_database()) else [] for _ in range(2))
         print(json.dumps(vars(options) | _drill(stack, options, folder, given, into), default=str))
 
 

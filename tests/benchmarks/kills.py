@@ -13,7 +13,6 @@ too, and then by another one.
     hung        a server that did not start, or was not gone 12 s after SIGTERM; an answer that took over a minute
 """
 
-import argparse
 import json
 import random
 import shutil
@@ -27,6 +26,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import httpx
@@ -38,7 +38,7 @@ from mnet.toolchain.cloud.facts import enrolled
 from mnet.toolchain.cloud.pack_store import PackStore
 from mnet.toolchain.cloud.signing_keys import read_key
 from mnet.toolchain.errors import UserError
-from mnet.toolchain.fleet.postgres import PostgresServer
+from tests.benchmarks.databases import command_line, databases
 from tests.benchmarks.forked import FORKED, ForkedServer, NotStarted, Place
 from tests.benchmarks.promised import Phone, Tally
 
@@ -193,10 +193,10 @@ class Rounds:
         number = self.count["restores"] + 1
         self._place = Place(self._folder / f"server-{number}", self._new_database())
         restore_keys(backup, self._place.server_state)
-        given, told = FORKED.Pipe(duplex=False)
-        child = FORKED.Process(target=_restore, args=(backup, self._place, told))
+        hears, says = FORKED.Pipe(duplex=False)
+        child = FORKED.Process(target=_restore, args=(backup, self._place, says))
         child.start()
-        given.recv()
+        hears.recv()
         time.sleep(self._draw.uniform(0.0, 0.15))
         child.kill()
         child.join()
@@ -212,30 +212,23 @@ class Rounds:
         self._restored = True
 
 
-def _restore(backup: Path, place: Place, told: object = None) -> None:
+def _restore(backup: Path, place: Place, ready: Connection | None = None) -> None:
     packs = PackStore(place.server_state.packs_url())
-    if told is not None:
-        told.send("ready")  # type: ignore[attr-defined]
+    if ready is not None:
+        ready.send("ready")
     restore(backup, place.database, packs)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what was seen as JSON; exit code 1 where anything was lost, backwards, partial or hung."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("run", type=Path)
-    parser.add_argument("bundle", type=Path)
+    parser = command_line(__doc__)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--lose-every", type=int, default=10, help="rounds, after which the machine is lost")
-    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        new_database: Callable[[], str | None] = lambda: None  # noqa: E731
-        if options.database == "postgresql":
-            new_database = stack.enter_context(PostgresServer()).new_database
+        new_database = databases(stack, options.database)
         rounds = Rounds(options.run, options.bundle, folder, new_database, options.seed)
         rounds.run(options.rounds, options.lose_every)
         print(json.dumps({"database": options.database, **rounds.count, "slowest": rounds.slowest}))
