@@ -30,7 +30,7 @@ class ClassPriorContext(ImageReader):
 
     def at_every_item(self, context: Tensor, last: int | None = None) -> Tensor:
         """`context` uint8 [B, n, 3, H, W] -> as `ContextEncoder.at_every_item`, from the images up to each."""
-        present = (context != 0).flatten(2).any(dim=2).float()
+        present = self.present(context)
         kept = slice(None if last is None else -last, None)
         prior = self.log_prior(context, present, kept, self.temperature, self.smoothing)
         known = (present.cumsum(1) > 0)[:, kept, None]

@@ -27,6 +27,11 @@ class ImageReader(ContextEncoder):
         super().__init__()
         self.classifier: nn.Module | None = None
 
+    @staticmethod
+    def present(context: Tensor) -> Tensor:
+        """fp32 [B, n]: 1 for an image, 0 for padding."""
+        return (context != 0).flatten(2).any(dim=2).float()
+
     def look_through(self, classifier: nn.Module) -> None:
         """Read every image through `classifier` too."""
         self.classifier = classifier.requires_grad_(False).eval()
@@ -100,7 +105,7 @@ class ImageContext(ImageReader):
 
     def at_every_item(self, context: Tensor, last: int | None = None) -> Tensor:
         """`context` uint8 [B, n, 3, H, W] -> as `ContextEncoder.at_every_item`, from the images up to each."""
-        present = (context != 0).flatten(2).any(dim=2)[..., None].float()
+        present = self.present(context)[..., None]
         x = self._each(context.flatten(0, 1).float() / 255 - 0.5).unflatten(0, context.shape[:2]) * present
         count = present.cumsum(1).clamp(min=1)
         mean = x.cumsum(1) / count

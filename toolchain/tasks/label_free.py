@@ -30,7 +30,8 @@ from mnet.toolchain.tasks.on_device import Settings
 from mnet.toolchain.tasks.splits import Splits
 
 CLOUD_PRIOR = "cloud-prior"
-STEPS = ("statistics", "centring", "t3a", "label-prior", CLOUD_PRIOR)
+PRIORS = ("label-prior", CLOUD_PRIOR)  # one of these at most
+STEPS = ("statistics", "centring", "t3a", *PRIORS)
 # What is tried on the validation devices for each step; the middle one is what it starts from.
 GRID: Mapping[str, Mapping[str, Sequence[Any]]] = {
     "statistics": {"layers": (1, 2, 3, 4), "share": (0.25, 0.5, 0.75, 1.0)},
@@ -81,7 +82,7 @@ class LabelFree:
     def __init__(self, steps: Sequence[str], as_input: Callable[[Tensor], Tensor]) -> None:
         if [step for step in STEPS if step in steps] != list(steps) or not steps:
             raise ValueError(f"{'+'.join(steps)}: expected some of {', '.join(STEPS)}, in this order")
-        if {*STEPS[-2:]} <= {*steps}:
+        if {*PRIORS} <= {*steps}:
             raise ValueError(f"{'+'.join(steps)}: the prior is the phone's or the cloud's, not both")
         self.steps = tuple(steps)
         self.as_input = as_input
@@ -187,7 +188,7 @@ class LabelFree:
     def _by_prior(
         self, source: Source, logits: Tensor, n: int, cloud: Tensor | None, settings: Settings
     ) -> Tensor:
-        if not {*STEPS[-2:]} & {*self.steps}:
+        if not {*PRIORS} & {*self.steps}:
             return logits
         prior = self._prior(source, logits, n, cloud, settings)
         return logits / settings["temperature"] + (prior / source.share).log()[:, None]

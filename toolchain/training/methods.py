@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from mnet.toolchain.errors import UserError
@@ -19,7 +18,7 @@ from mnet.toolchain.training.build import (
     to_fine_tune,
 )
 from mnet.toolchain.training.cohorts import BATCH, COHORTS, CohortScorer
-from mnet.toolchain.training.on_device import on_device_rows, on_device_scorer
+from mnet.toolchain.training.on_device import best_on_validation, on_device_rows, on_device_scorer
 from mnet.toolchain.training.run import Run, read_metrics
 from mnet.toolchain.training.scorers import FineTunedScorer, GeneratedScorer, StaticScorer, WorldScorer
 
@@ -81,14 +80,9 @@ class BestOnValidation:
     @cached_property
     def best(self) -> Method:
         task = self.run.task
-        metric, batches = (
-            task.metrics[0],
-            task.splits(self.data, *self.run.modules.values()).validation(BATCH),
-        )
-        sums = torch.zeros(len(self.trials))
-        for batch in batches:
-            sums += torch.stack([task.scores(method(batch), batch)[metric].sum() for method in self.trials])
-        return self.trials[int(sums.argmax() if task.higher_is_better else sums.argmin())]
+        splits = task.splits(self.data, *self.run.modules.values())
+        at, _ = best_on_validation(task, splits, lambda batch: [method(batch) for method in self.trials])
+        return self.trials[at]
 
     def __call__(self, batch: Any) -> Tensor:
         return self.best(batch)

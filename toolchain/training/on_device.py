@@ -3,7 +3,8 @@
 One of its steps takes a cloud, to tell what that is worth: `cloud-prior`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -85,17 +86,25 @@ def tune_on_device(
     best, count = 0.0, 0
     for step in track(scorer.on_device.steps[::-1], f"{name}: trials", console=console):
         trials = scorer.on_device.around(step, chosen)
-        values = _validate(scorer, trials, splits, metric)
-        at = int(values.argmax() if scorer.task.higher_is_better else values.argmin())
+        outputs = partial(scorer.under, trials)
+        at, values = best_on_validation(scorer.task, splits, outputs)
         best, chosen, count = float(values[at]), trials[at], count + len(trials)
     return {metric: best, "settings": dict(chosen), "trials": count}
 
 
 @torch.no_grad()
-def _validate(scorer: OnDeviceScorer, trials: list[Settings], splits: Splits[Any], metric: str) -> Tensor:
-    """The mean of the metric over the validation samples, fp32 [trials]."""
-    values = [
-        torch.stack([scorer.task.scores(outputs, batch)[metric] for outputs in scorer.under(trials, batch)])
-        for batch in splits.validation(BATCH)
-    ]
-    return torch.cat(values, dim=1).mean(dim=1)
+def best_on_validation(
+    task: Task[Any], splits: Splits[Any], outputs: Callable[[Any], Iterable[Tensor]]
+) -> tuple[int, Tensor]:
+    """Which trial is the best, and the mean of the first metric over the validation samples of each, fp32 [trials].
+
+    `outputs` gives those of each trial for a batch, as `Task.outputs`.
+    """
+    values = torch.cat(
+        [
+            torch.stack([task.scores(each, batch)[task.metrics[0]] for each in outputs(batch)])
+            for batch in splits.validation(BATCH)
+        ],
+        dim=1,
+    ).mean(dim=1)
+    return int(values.argmax() if task.higher_is_better else values.argmin()), values
