@@ -40,9 +40,8 @@ _templates = Environment(
 
 def _shown(status: int = 200, **values: Any) -> HTMLResponse:
     text = _templates.get_template("page.html.j2").render(
-        {"view": None, "me": None, "keys": None, "said": None, "now": _time(time.time()), "time": _time}
-        | {"measured": {}}
-        | values
+        {"view": None, "me": None, "keys": None, "said": None, "measured": {}, "time": _time}
+        | {"now": _time(time.time()), **values}
     )
     return HTMLResponse(text, status, HEADERS)
 
